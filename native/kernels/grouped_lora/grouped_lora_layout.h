@@ -1,0 +1,42 @@
+// How an adapter lies in the page pool, and what its entry at a site means. lib/adapters/placement.ts writes the same.
+//
+// `entries` is i32 [slots, sites, 8]: one entry per resident adapter (slot) and site of the model.
+// `rows` is i32: addresses of single rows in the pool, in units of kRowUnit bytes. A row is contiguous and never
+// crosses a page, so factors of any true rank use the pool's pages without padding and without contiguous runs.
+//
+//   kind  kNone      nothing at this site
+//         kLowRank   rank rows of A (each K wide), rank rows of B transposed (each N wide):  L = scale * B (A x)
+//         kDense     N rows of a whole weight (each K wide) that replaces the base's:         W x
+//   dtype of the A, B and dense rows (DType); gain and shift rows are always f32
+//   rank  (kLowRank) or N (kDense)
+//   first_a, first_b   indexes into `rows`
+//   gain, shift        index into `rows` of one row, N wide, or -1
+//   scale              bits of an f32
+//
+// With b = base[t] - base_bias (the base's product without bias), the delta of one adapter at one site is
+//   kLowRank, no gain:  L + shift
+//   kLowRank, gain:     gain * (b + L) - b + shift          (DoRA: gain = magnitude / norm)
+//   kDense:             W x - b + shift
+// kNone with gain >= 0 or shift >= 0 is not used: write kLowRank with rank 0.
+#pragma once
+#include <cstdint>
+
+namespace heddle {
+
+inline constexpr int64_t kRowUnit = 64;
+
+enum class EntryKind : int32_t { kNone = 0, kLowRank = 1, kDense = 2 };
+
+struct AdapterEntry {
+  EntryKind kind;
+  int32_t dtype;
+  int32_t rank;
+  int32_t first_a;
+  int32_t first_b;
+  int32_t gain;
+  int32_t shift;
+  float scale;
+};
+static_assert(sizeof(AdapterEntry) == 32, "eight i32 columns");
+
+}  // namespace heddle
