@@ -7,7 +7,6 @@
 #include "core/tensor_view.h"
 #include "generated/op_table.h"
 
-#pragma GCC visibility push(hidden)
 namespace heddle {
 
 union AttributeValue {
@@ -30,4 +29,3 @@ const OpInfo& op_info(Op op);
 const char* op_table_hash();
 
 }  // namespace heddle
-#pragma GCC visibility pop

@@ -1,0 +1,100 @@
+import { OptionError, ShapeError } from '../errors.js';
+import { opTable } from '../generated/op_table.js';
+import { type LogicalProgram, newValue, type PlanNode, type Value } from '../plan/ir.js';
+import { compilePlan } from '../plan/plan.js';
+import type { Program } from '../runtime/program.js';
+import type { Graph } from './graph.js';
+import type { OpCall, Tensor } from './tensor.js';
+
+/** What to compile of a graph. */
+export interface CompileOptions {
+  /** Results by name. What no output needs is left out. */
+  outputs: Readonly<Record<string, Tensor>>;
+  /** The largest value of each symbolic extent: memory is reserved for it. */
+  extents?: Readonly<Record<string, { max: number }>>;
+  /** Results that become inputs of the next step of a burst. */
+  feeds?: readonly { output: string; input: string }[];
+  /** An i32 [1] output: a burst ends when it is 0. */
+  while?: string;
+}
+
+/** Plans and verifies the part of `graph` that the outputs need. */
+export function compile(graph: Graph, options: CompileOptions): Program {
+  return compilePlan(lower(graph, options));
+}
+
+/** The graph as plain nodes in order of creation, dead ones left out. */
+export function lower(graph: Graph, options: CompileOptions): LogicalProgram {
+  const names = Object.entries(options.outputs);
+  if (names.length === 0) throw new OptionError('compile: expected at least one output');
+  const calls = new Set<OpCall>();
+  const tensors = new Set<Tensor>();
+  const pending = names.map(([name, tensor]) => {
+    if (tensor.graph !== graph) throw new ShapeError(`output '${name}' belongs to another graph`, { name });
+    return tensor;
+  });
+  for (let tensor = pending.pop(); tensor !== undefined; tensor = pending.pop()) {
+    if (tensors.has(tensor)) continue;
+    tensors.add(tensor);
+    if (tensor.source.kind === 'view') pending.push(tensor.source.base);
+    if (tensor.source.kind !== 'op' || calls.has(tensor.source.call)) continue;
+    calls.add(tensor.source.call);
+    for (const input of Object.values(tensor.source.call.inputs)) if (input !== undefined) pending.push(input);
+    pending.push(...Object.values(tensor.source.call.outputs));
+  }
+
+  const values = new Map<Tensor, Value>();
+  for (const tensor of [...tensors].sort((a, b) => a.id - b.id)) values.set(tensor, toValue(tensor, values));
+  const nodes = [...calls].sort((a, b) => firstOutput(a) - firstOutput(b)).map((call) => toNode(call, values));
+  const inputs = [...tensors]
+    .flatMap((tensor) => (tensor.source.kind === 'input' ? [{ name: tensor.source.name, value: values.get(tensor) as Value, id: tensor.id }] : []))
+    .sort((a, b) => a.id - b.id);
+  const outputs = names.map(([name, tensor]) => ({ name, value: ownedOutput(values.get(tensor) as Value, nodes) }));
+  return { nodes, inputs, outputs, extents: boundExtents(tensors, options), feeds: options.feeds ?? [], while: options.while };
+}
+
+const firstOutput = (call: OpCall): number => Math.min(...Object.values(call.outputs).map((t) => t.id));
+
+function toValue(tensor: Tensor, values: ReadonlyMap<Tensor, Value>): Value {
+  const { source, dtype, shape } = tensor;
+  const value: Value = { ...newValue(dtype, shape), pinned: source.kind === 'input' };
+  if (source.kind === 'weight' || source.kind === 'state') return { ...value, bound: source.tensor };
+  if (source.kind === 'view') return { ...value, viewOf: values.get(source.base) as Value, firstColumn: source.firstColumn };
+  return value;
+}
+
+function toNode(call: OpCall, values: ReadonlyMap<Tensor, Value>): PlanNode {
+  const { inputs, outputs } = opTable[call.op] as { inputs: readonly string[]; outputs: readonly string[] };
+  return {
+    op: call.op,
+    inputs: inputs.map((name) => {
+      const tensor = call.inputs[name];
+      return tensor === undefined ? undefined : (values.get(tensor) as Value);
+    }),
+    outputs: outputs.map((name) => values.get(call.outputs[name] as Tensor) as Value),
+    attrs: call.attrs,
+  };
+}
+
+// An output needs memory of its own: a view, an input or a weight is copied into it.
+function ownedOutput(value: Value, nodes: PlanNode[]): Value {
+  const produced = nodes.some((node) => node.outputs.includes(value));
+  const inPlace = nodes.some((node) => node.outputs.includes(value) && Object.keys(opTable[node.op].alias).length > 0);
+  if (produced && !inPlace && !value.pinned) {
+    value.pinned = true;
+    return value;
+  }
+  const copied: Value = { ...newValue(value.dtype, value.shape), pinned: true };
+  nodes.push({ op: 'copy', inputs: [value], outputs: [copied], attrs: {} });
+  return copied;
+}
+
+function boundExtents(tensors: ReadonlySet<Tensor>, options: CompileOptions): Map<string, number> {
+  const bounds = new Map(Object.entries(options.extents ?? {}).map(([name, { max }]) => [name, max]));
+  for (const [name, max] of bounds) if (!Number.isSafeInteger(max) || max < 0) throw new OptionError(`extents.${name}.max is ${max}: expected a whole number, 0 or more`, { name });
+  for (const tensor of tensors)
+    for (const dimension of tensor.shape)
+      if (typeof dimension !== 'number' && !bounds.has(dimension.extent))
+        throw new OptionError(`the extent '${dimension.extent}' has no bound: give extents: { ${dimension.extent}: { max: … } }`, { extent: dimension.extent });
+  return bounds;
+}

@@ -1,0 +1,67 @@
+import { OptionError, ShapeError } from '../errors.js';
+import type { OpName } from '../generated/op_table.js';
+import type { DType } from '../runtime/dtype.js';
+import { type DimensionLike, formatShape, type Shape, toShape } from '../runtime/shape.js';
+import type { DeviceTensor } from '../runtime/device_tensor.js';
+import { type OpCall, Tensor } from './tensor.js';
+
+/** Type of an op's output before it becomes a tensor. */
+export interface TensorType {
+  readonly dtype: DType;
+  readonly shape: Shape;
+}
+
+/** A computation under construction. Nodes are immutable; nothing runs until a program is compiled from it. */
+export class Graph {
+  private count = 0;
+  private readonly names = new Set<string>();
+  private readonly next = (): number => this.count++;
+
+  /** A value given at each run. A string in `shape` names a symbolic extent. */
+  input(name: string, dtype: DType, shape: readonly DimensionLike[]): Tensor {
+    this.claim(name);
+    return new Tensor(this, this.next(), dtype, toShape(shape, `input '${name}'`), { kind: 'input', name }, this.next);
+  }
+
+  /** A frozen weight in native memory. No gradient is ever built for it. */
+  weight(name: string, tensor: DeviceTensor): Tensor {
+    return this.bound('weight', name, tensor);
+  }
+
+  /** Native memory that ops may change and that lives on between runs, such as a page pool. */
+  state(name: string, tensor: DeviceTensor): Tensor {
+    return this.bound('state', name, tensor);
+  }
+
+  /** Adds a call of `op`; used by lib/ops, which has checked the shapes. */
+  call<const Names extends string>(
+    op: OpName,
+    inputs: Readonly<Record<string, Tensor | undefined>>,
+    attrs: Readonly<Record<string, number | boolean | string>>,
+    outputs: Record<Names, TensorType>,
+  ): Record<Names, Tensor> {
+    for (const [name, tensor] of Object.entries(inputs))
+      if (tensor !== undefined && tensor.graph !== this) throw new ShapeError(`[${op}] ${name} belongs to another graph`, { op });
+    const call: OpCall = { op, inputs, attrs, outputs: {} };
+    for (const [name, type] of Object.entries<TensorType>(outputs))
+      call.outputs[name] = new Tensor(this, this.next(), type.dtype, type.shape, { kind: 'op', call, output: name }, this.next);
+    return call.outputs as Record<Names, Tensor>;
+  }
+
+  private bound(kind: 'weight' | 'state', name: string, tensor: DeviceTensor): Tensor {
+    this.claim(name);
+    const shape = toShape(tensor.dims, `${kind} '${name}'`);
+    if (shape.length === 0) throw new ShapeError(`${kind} '${name}' is ${formatShape(shape)}: expected at least one dimension`);
+    return new Tensor(this, this.next(), tensor.dtype, shape, { kind, name, tensor }, this.next);
+  }
+
+  private claim(name: string): void {
+    if (this.names.has(name)) throw new OptionError(`the graph already has something named '${name}'`, { name });
+    this.names.add(name);
+  }
+}
+
+/** A new, empty graph. */
+export function graph(): Graph {
+  return new Graph();
+}

@@ -1,0 +1,58 @@
+import { ShapeError } from '../errors.js';
+import { formatShape } from '../runtime/shape.js';
+import type { Tensor } from '../graph/tensor.js';
+import { type Attrs, apply, expectDType, expectRank, expectSameDimension, expectShape, fixed, type Rules } from './op_rule.js';
+
+/** Positions per page of the cache. */
+export const blockTokens = 16;
+
+function checkPaging(op: 'kv_write' | 'attention', leading: Tensor, paging: { pool: Tensor; blockTable: Tensor; positions: Tensor; request: Tensor }) {
+  const { pool, blockTable, positions, request } = paging;
+  expectDType(op, 'pool', pool, 'u8');
+  for (const [name, tensor] of Object.entries({ blockTable, positions, request })) expectDType(op, name, tensor, 'i32');
+  expectRank(op, 'blockTable', blockTable, 2);
+  expectShape(op, 'positions', positions, [leading.shape[0] as number], 'one per token');
+  expectShape(op, 'request', request, [leading.shape[0] as number], 'one per token');
+}
+
+export const attentionRules: Rules<'kv_write' | 'attention'> = {
+  kv_write: {
+    infer: ({ k, v, ...paging }) => {
+      expectRank('kv_write', 'k', k, 3);
+      expectShape('kv_write', 'v', v, k.shape, 'the shape of k');
+      for (const [name, tensor] of Object.entries({ k, v })) expectDType('kv_write', name, tensor, 'f32');
+      checkPaging('kv_write', k, paging);
+      return { written: { dtype: 'u8', shape: paging.pool.shape } };
+    },
+  },
+  attention: {
+    infer: ({ q, ...paging }, { keyHeads }) => {
+      expectDType('attention', 'q', q, 'f32');
+      expectRank('attention', 'q', q, 3);
+      checkPaging('attention', q, paging);
+      if (fixed('attention', 'q', q, 1) % keyHeads !== 0)
+        throw new ShapeError(`[attention] q is ${formatShape(q.shape)}: its heads cannot be shared equally by ${keyHeads} key heads`, { op: 'attention' });
+      expectSameDimension('attention', { name: 'q', tensor: q, axis: 0 }, { name: 'positions', tensor: paging.positions, axis: 0 });
+      return { y: { dtype: 'f32', shape: q.shape } };
+    },
+  },
+};
+
+/** Where a step's tokens lie in the cache. */
+export interface Paging {
+  /** u8 [bytes]: the page pool. */
+  pool: Tensor;
+  /** i32 [requests, blocks]: pages of each request. */
+  blockTable: Tensor;
+  /** i32 [tokens]: position of each token in its request; negative: not a token. */
+  positions: Tensor;
+  /** i32 [tokens]: row of blockTable. */
+  request: Tensor;
+}
+
+/** Stores keys and values f32 [tokens, heads, width] in the cache and gives the pool as it is then. */
+export const kvWrite = (k: Tensor, v: Tensor, paging: Paging, attrs: Attrs<'kv_write'>): Tensor =>
+  apply('kv_write', attentionRules.kv_write, { k, v, ...paging }, attrs).written;
+
+/** Attention of q f32 [tokens, heads, width] over the cached positions of each token's request up to its own. Causal, paged, ragged. */
+export const attention = (q: Tensor, paging: Paging, attrs: Attrs<'attention'>): Tensor => apply('attention', attentionRules.attention, { q, ...paging }, attrs).y;

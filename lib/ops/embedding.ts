@@ -1,0 +1,39 @@
+import { ShapeError } from '../errors.js';
+import { type Dimension, formatShape } from '../runtime/shape.js';
+import type { Tensor } from '../graph/tensor.js';
+import { apply, expectDType, expectRank, type Rules } from './op_rule.js';
+
+/** Width is known from plain rows; packed panels may be padded, so there the caller says it. */
+export function embeddingRule(width?: number): Rules<'embedding'>['embedding'] {
+  return {
+    infer: ({ ids, weight }) => {
+      expectDType('embedding', 'ids', ids, 'i32');
+      expectDType('embedding', 'weight', weight, 'f32', 'f16', 'bf16');
+      expectRank('embedding', 'ids', ids, 1);
+      expectRank('embedding', 'weight', weight, 2, 3);
+      const columns = weight.shape.length === 2 ? weight.shape[1] : width;
+      if (typeof columns !== 'number') throw new ShapeError(`[embedding] weight is ${formatShape(weight.shape)}: the width of packed rows must be given`);
+      return { y: { dtype: 'f32', shape: [ids.shape[0] as Dimension, columns] } };
+    },
+  };
+}
+
+export const embeddingRules: Rules<'embedding' | 'gather_rows'> = {
+  embedding: embeddingRule(),
+  gather_rows: {
+    infer: ({ x, rows }) => {
+      expectDType('gather_rows', 'rows', rows, 'i32');
+      expectRank('gather_rows', 'rows', rows, 1);
+      return { y: { dtype: x.dtype, shape: [rows.shape[0] as Dimension, ...x.shape.slice(1)] } };
+    },
+  },
+};
+
+/** Rows ids of weight as f32. ids i32 [tokens]; weight [vocabulary, width], or packed for `linear` with `vocabulary` rows of `width`. */
+export const embedding = (ids: Tensor, weight: Tensor, options: { vocabulary?: number; width?: number } = {}): Tensor => {
+  const vocabulary = options.vocabulary ?? (weight.shape[0] as number);
+  return apply('embedding', embeddingRule(options.width), { ids, weight }, { vocabulary }).y;
+};
+
+/** Rows of x by number. x [n, ..], rows i32 [m] (negative: zeros) → [m, ..]. */
+export const gatherRows = (x: Tensor, rows: Tensor): Tensor => apply('gather_rows', embeddingRules.gather_rows, { x, rows }, {}).y;

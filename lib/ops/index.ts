@@ -1,0 +1,37 @@
+import type { OpName } from '../generated/op_table.js';
+import { attentionRules } from './attention.js';
+import { elementwiseRules } from './elementwise.js';
+import { embeddingRules } from './embedding.js';
+import { groupedLoraRules } from './grouped_lora.js';
+import { linearRule } from './linear.js';
+import { normRules } from './norm.js';
+import type { Rules } from './op_rule.js';
+import { reduceRules } from './reduce.js';
+import { ropeRules } from './rope.js';
+import { samplingRules } from './sampling.js';
+import { softmaxRules } from './softmax.js';
+
+export * from './attention.js';
+export * from './elementwise.js';
+export * from './embedding.js';
+export * from './grouped_lora.js';
+export * from './linear.js';
+export * from './norm.js';
+export * from './reduce.js';
+export * from './rope.js';
+export * from './sampling.js';
+export * from './softmax.js';
+
+/** A declared op without a rule is a type error here. `linear` and `sample` take part of their result's shape from options. */
+export const opRules: Rules<OpName> = {
+  ...attentionRules,
+  ...elementwiseRules,
+  ...embeddingRules,
+  ...groupedLoraRules,
+  linear: linearRule(0),
+  ...normRules,
+  ...reduceRules,
+  ...ropeRules,
+  ...samplingRules,
+  ...softmaxRules,
+};

@@ -1,0 +1,84 @@
+import { DTypeError, ShapeError } from '../errors.js';
+import { type OpName, opTable } from '../generated/op_table.js';
+import type { Graph, TensorType } from '../graph/graph.js';
+import { type Dimension, formatShape, type Shape, sameDimension, sameShape } from '../runtime/shape.js';
+import type { Tensor } from '../graph/tensor.js';
+import type { DType } from '../runtime/dtype.js';
+
+type Table = typeof opTable;
+type Optional<O extends OpName> = Table[O]['optional'][number];
+type AttributeType<A> = A extends readonly (infer Choice)[] ? Choice : A extends 'bool' ? boolean : number;
+
+/** Operands of an op by name, as declared in its .ops.json. */
+export type Inputs<O extends OpName> = { readonly [K in Exclude<Table[O]['inputs'][number], Optional<O>>]: Tensor } & {
+  readonly [K in Optional<O>]?: Tensor | undefined;
+};
+/** Attributes of an op by name. */
+export type Attrs<O extends OpName> = { readonly [K in keyof Table[O]['attrs']]: AttributeType<Table[O]['attrs'][K]> };
+/** Types of an op's outputs by name. */
+export type OutputTypes<O extends OpName> = { readonly [K in Table[O]['outputs'][number]]: TensorType };
+
+/** What TypeScript knows of an op: its result from its operands, with errors where the user made them. */
+export interface OpRule<O extends OpName> {
+  infer(inputs: Inputs<O>, attrs: Attrs<O>): OutputTypes<O>;
+}
+
+/** Rules of a family of ops. */
+export type Rules<Names extends OpName> = { readonly [O in Names]: OpRule<O> };
+
+/** Checks the operands by the op's rule and adds the call to their graph. */
+export function apply<O extends OpName>(op: O, rule: OpRule<O>, inputs: Inputs<O>, attrs: Attrs<O>): { readonly [K in keyof OutputTypes<O>]: Tensor } {
+  const outputs = rule.infer(inputs, attrs);
+  const first = Object.values<Tensor | undefined>(inputs).find((t) => t !== undefined) as Tensor;
+  const graph = first.graph as Graph;
+  return graph.call(op, inputs, attrs as Record<string, number | boolean | string>, outputs as Record<string, TensorType>) as {
+    readonly [K in keyof OutputTypes<O>]: Tensor;
+  };
+}
+
+/** Throws DTypeError unless `tensor` has one of `dtypes`. */
+export function expectDType(op: OpName, name: string, tensor: Tensor | undefined, ...dtypes: DType[]): void {
+  if (tensor === undefined || dtypes.includes(tensor.dtype)) return;
+  throw new DTypeError(`[${op}] ${name} is ${tensor.dtype}: expected ${dtypes.join(' or ')}`, { op, operand: name, actual: tensor.dtype, expected: dtypes });
+}
+
+/** Throws ShapeError unless `tensor` has `rank` dimensions. */
+export function expectRank(op: OpName, name: string, tensor: Tensor, ...ranks: number[]): void {
+  if (ranks.includes(tensor.shape.length)) return;
+  throw new ShapeError(`[${op}] ${name} is ${formatShape(tensor.shape)}: expected ${ranks.join(' or ')} dimension${ranks.length === 1 && ranks[0] === 1 ? '' : 's'}`, {
+    op,
+    operand: name,
+    actual: tensor.shape,
+  });
+}
+
+/** Throws ShapeError unless `tensor` has exactly this shape. */
+export function expectShape(op: OpName, name: string, tensor: Tensor | undefined, shape: Shape, because: string): void {
+  if (tensor === undefined || sameShape(tensor.shape, shape)) return;
+  throw new ShapeError(`[${op}] ${name} is ${formatShape(tensor.shape)}: expected ${formatShape(shape)}, ${because}`, {
+    op,
+    operand: name,
+    actual: tensor.shape,
+    expected: shape,
+  });
+}
+
+/** Throws ShapeError unless two dimensions agree; the message gives both tensors. */
+export function expectSameDimension(op: OpName, a: { name: string; tensor: Tensor; axis: number }, b: { name: string; tensor: Tensor; axis: number }): void {
+  const left = a.tensor.shape.at(a.axis) as Dimension;
+  const right = b.tensor.shape.at(b.axis) as Dimension;
+  if (left !== undefined && right !== undefined && sameDimension(left, right)) return;
+  throw new ShapeError(
+    `[${op}] ${a.name} is ${formatShape(a.tensor.shape)} but ${b.name} is ${formatShape(b.tensor.shape)}: expected ${b.name}.shape[${b.axis}] = ${formatShape([left]).slice(1, -1)}`,
+    { op, actual: right, expected: left },
+  );
+}
+
+/** The size of a dimension that must be a plain number. */
+export function fixed(op: OpName, name: string, tensor: Tensor, axis: number): number {
+  const size = tensor.shape.at(axis);
+  if (typeof size === 'number') return size;
+  throw new ShapeError(`[${op}] ${name} is ${formatShape(tensor.shape)}: dimension ${axis} must be a number, not a symbolic extent`, { op, operand: name });
+}
+
+export { opTable };

@@ -1,0 +1,58 @@
+import { type LogicalProgram, maxBytes, place, type Value } from './ir.js';
+
+/** Where every owner of memory lies in the arena, and how large the arena is. */
+export interface ArenaLayout {
+  readonly offsets: ReadonlyMap<Value, number>;
+  readonly bytes: number;
+}
+
+interface Interval {
+  readonly value: Value;
+  readonly bytes: number;
+  first: number;
+  last: number;
+}
+
+const alignment = 64;
+
+/** Lays all intermediates out in one arena: values whose lives do not meet share bytes. Largest first, each at the lowest free offset. */
+export function layOutArena(program: LogicalProgram): ArenaLayout {
+  const intervals = new Map<Value, Interval>();
+  const touch = (value: Value | undefined, time: number): void => {
+    if (value === undefined) return;
+    const { owner } = place(value);
+    if (owner.bound !== undefined) return;
+    let interval = intervals.get(owner);
+    if (interval === undefined) {
+      const bytes = Math.ceil(maxBytes(owner, program.extents) / alignment) * alignment;
+      interval = { value: owner, bytes, first: time, last: time };
+      intervals.set(owner, interval);
+    }
+    interval.first = Math.min(interval.first, time);
+    interval.last = Math.max(interval.last, time);
+    if (owner.pinned) {
+      interval.first = -1;
+      interval.last = Number.POSITIVE_INFINITY;
+    }
+  };
+  program.nodes.forEach((node, time) => {
+    for (const value of [...node.inputs, ...node.outputs]) touch(value, time);
+  });
+  for (const { value } of [...program.inputs, ...program.outputs]) touch(value, -1);
+
+  const offsets = new Map<Value, number>();
+  const placed: (Interval & { offset: number })[] = [];
+  let total = 0;
+  for (const interval of [...intervals.values()].sort((a, b) => b.bytes - a.bytes || a.first - b.first)) {
+    const neighbours = placed.filter((other) => other.first <= interval.last && interval.first <= other.last).sort((a, b) => a.offset - b.offset);
+    let offset = 0;
+    for (const other of neighbours) {
+      if (other.offset - offset >= interval.bytes) break;
+      offset = Math.max(offset, other.offset + other.bytes);
+    }
+    offsets.set(interval.value, offset);
+    placed.push({ ...interval, offset });
+    total = Math.max(total, offset + interval.bytes);
+  }
+  return { offsets, bytes: total };
+}

@@ -1,0 +1,79 @@
+import type { TensorData } from './dtype.js';
+import { loadBinding } from './load_binding.js';
+
+/** A block of native memory. Writes and reads happen in order with the runs that were started before them. */
+export interface NativeBuffer {
+  readonly byteLength: number;
+  readonly disposed: boolean;
+  write(offset: number, data: TensorData): Promise<void>;
+  read(offset: number, bytes: number): Promise<ArrayBuffer>;
+  dispose(): void;
+}
+
+/** Stops a run from outside: `abort` between two instructions, `interrupt` after the current step of a burst. */
+export interface NativeRunControl {
+  abort(): void;
+  interrupt(): void;
+  reset(): void;
+}
+
+/** What a run gives back: outputs of each step one after another in `data`, `bytes` long each. */
+export interface NativeRunResult {
+  steps: number;
+  nanoseconds: number;
+  bytes: number[];
+  data: ArrayBuffer;
+}
+
+/** A verified program. */
+export interface NativeProgram {
+  readonly arenaBytes: number;
+  readonly workspaceBytes: number;
+  readonly disposed: boolean;
+  run(extents: number[], inputs: TensorData[], steps: number, control?: NativeRunControl): Promise<NativeRunResult>;
+  setProfiling(on: boolean): void;
+  profile(): { op: string; calls: number; nanoseconds: number }[];
+  dispose(): void;
+}
+
+/** An open safetensors file whose header obeyed every rule of the format. */
+export interface NativeSafetensorsFile {
+  readonly disposed: boolean;
+  entries(): { name: string; dtype: string; shape: number[]; begin: number; end: number }[];
+  metadata(): Record<string, string>;
+  read(begin: number, end: number): Promise<ArrayBuffer>;
+  close(): void;
+}
+
+/** The native library: everything that crosses the boundary, on one screen. */
+export interface Binding {
+  readonly opTableHash: string;
+  Buffer: new (bytes: number) => NativeBuffer;
+  Program: new (encoded: Uint8Array, buffers: NativeBuffer[]) => NativeProgram;
+  RunControl: new () => NativeRunControl;
+  SafetensorsFile: { open(path: string, maxHeaderBytes?: number): Promise<NativeSafetensorsFile> };
+  /** Bytes of a weight [outputs, inputs] in the packed panels of `linear`. */
+  packedBytes(dtype: number, outputs: number, inputs: number): number;
+  /** Packs rows of a tensor of a file (or of host memory) as outputs `firstOutput`.. of a packed weight. */
+  packRows(
+    source: NativeSafetensorsFile | TensorData,
+    begin: number,
+    layout: { dtype: number; rows: number; inputs: number; transposed: boolean; sourceOutputs: number },
+    target: NativeBuffer,
+    firstOutput: number,
+  ): Promise<void>;
+  /** Copies elements of a tensor of a file into a buffer, converting the dtype. */
+  copyElements(source: NativeSafetensorsFile, begin: number, count: number, from: number, to: number, target: NativeBuffer, offset: number): Promise<void>;
+  memory(): { bytes: number; peakBytes: number; blocks: number };
+  cpu(): { target: string; targets: string[]; threads: number };
+  setCpuTarget(name: string): Promise<void>;
+  setThreads(threads: number): void;
+}
+
+let loaded: Binding | undefined;
+
+/** The native library, loaded on first use. Throws DeviceError when it cannot be loaded. */
+export function binding(): Binding {
+  loaded ??= loadBinding() as Binding;
+  return loaded;
+}

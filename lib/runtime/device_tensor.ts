@@ -1,0 +1,40 @@
+import { DTypeError, ShapeError } from '../errors.js';
+import { binding, type NativeBuffer } from './binding.js';
+import { type DType, dtypeBytes, holderName, holds, type TensorData } from './dtype.js';
+
+/** Native memory that a graph reads (a frozen weight) or keeps between runs (state). */
+export interface DeviceTensor {
+  readonly dtype: DType;
+  /** Dimensions as stored; a weight packed for `linear` has three. */
+  readonly dims: readonly number[];
+  readonly buffer: NativeBuffer;
+  /** Bytes from the start of the buffer. */
+  readonly offset: number;
+}
+
+/** A zeroed tensor in native memory. Throws PoolExhaustedError when there is no memory. */
+export function emptyTensor(dtype: DType, dims: readonly number[]): DeviceTensor {
+  const elements = dims.reduce((count, size) => count * size, 1);
+  return { dtype, dims, buffer: new (binding().Buffer)(elements * dtypeBytes[dtype]), offset: 0 };
+}
+
+/** A tensor in native memory with a copy of `data`; 16-bit floats are given as their bits. */
+export function tensor(dtype: DType, dims: readonly number[], data: TensorData): DeviceTensor {
+  if (!holds(dtype, data)) throw new DTypeError(`a ${dtype} tensor takes a ${holderName(dtype)}, got ${(data as object | undefined)?.constructor.name}`, { expected: holderName(dtype) });
+  const elements = dims.reduce((count, size) => count * size, 1);
+  if (data.length !== elements)
+    throw new ShapeError(`a tensor [${dims.join(', ')}] has ${elements} elements, got ${data.length}`, { expected: elements, actual: data.length });
+  const made = emptyTensor(dtype, dims);
+  void made.buffer.write(0, data);
+  return made;
+}
+
+/** A f32 weight [outputs, inputs] in host memory, packed for `linear`. */
+export async function packedWeight(data: Float32Array, outputs: number, inputs: number): Promise<DeviceTensor> {
+  if (data.length !== outputs * inputs)
+    throw new ShapeError(`a weight [${outputs}, ${inputs}] has ${outputs * inputs} elements, got ${data.length}`, { expected: outputs * inputs, actual: data.length });
+  const native = binding();
+  const buffer = new native.Buffer(native.packedBytes(0, outputs, inputs));
+  await native.packRows(data, 0, { dtype: 0, rows: outputs, inputs, transposed: false, sourceOutputs: outputs }, buffer, 0);
+  return { dtype: 'f32', dims: [Math.ceil(outputs / 16), inputs + (inputs % 2), 16], buffer, offset: 0 };
+}

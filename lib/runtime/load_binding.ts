@@ -1,0 +1,4 @@
+/** Replaced at merge. */
+export function loadBinding(): unknown {
+  return {};
+}

@@ -1,0 +1,161 @@
+import { AbortError, DisposedError, DTypeError, fromNative, OptionError, ShapeError } from '../errors.js';
+import { binding, type NativeProgram, type NativeRunControl } from './binding.js';
+import { type DType, dtypeBytes, holderName, holds, type TensorData, viewAs } from './dtype.js';
+import { formatShape, type Shape, sizeOf } from './shape.js';
+
+/** A named input or output of a program. */
+export interface Port {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: Shape;
+}
+
+/** What the planner knows of a program beyond its encoding. */
+export interface ProgramDescription {
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  /** Largest value of each symbolic extent, in the order of the encoding. */
+  readonly extents: ReadonlyMap<string, number>;
+}
+
+/** Options of one run. */
+export interface RunOptions {
+  /** Values of the extents; those that the inputs' lengths determine may be left out. */
+  extents?: Readonly<Record<string, number>>;
+  /** Steps of a burst: fed outputs become the next step's inputs without returning to JavaScript. Default 1. */
+  steps?: number;
+  signal?: AbortSignal | undefined;
+  /** Ends a burst from outside after its current step. */
+  control?: NativeRunControl;
+}
+
+/** Outputs of a burst, step by step. */
+export interface BurstResult {
+  readonly steps: number;
+  /** Time inside kernels, in nanoseconds. */
+  readonly nanoseconds: number;
+  readonly outputs: readonly Readonly<Record<string, TensorData>>[];
+}
+
+/** A compiled graph: verified, with all its memory, ready to run any number of times off the event loop. */
+export class Program {
+  constructor(
+    private readonly native: NativeProgram,
+    readonly description: ProgramDescription,
+  ) {}
+
+  /** Runs once. Inputs and outputs are typed arrays by name; outputs are copies. */
+  async run(inputs: Readonly<Record<string, TensorData>>, options: RunOptions = {}): Promise<Record<string, TensorData>> {
+    const result = await this.runBurst(inputs, { ...options, steps: 1 });
+    return result.outputs[0] as Record<string, TensorData>;
+  }
+
+  /** Runs up to `steps` steps in one crossing of the boundary. */
+  async runBurst(inputs: Readonly<Record<string, TensorData>>, options: RunOptions = {}): Promise<BurstResult> {
+    if (this.native.disposed) throw new DisposedError('the program was used after dispose()');
+    const { signal } = options;
+    if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+    const data = this.collect(inputs);
+    const extents = this.solveExtents(data, options.extents ?? {});
+    const control = options.control ?? (signal === undefined ? undefined : new (binding().RunControl)());
+    const abort = (): void => control?.abort();
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      const result = await this.native.run(extents, data, options.steps ?? 1, control);
+      return { steps: result.steps, nanoseconds: result.nanoseconds, outputs: this.split(result) };
+    } catch (error) {
+      if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+      throw fromNative(error);
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  /** Bytes of intermediates and of kernels' scratch memory. */
+  get memory(): { arenaBytes: number; workspaceBytes: number } {
+    return { arenaBytes: this.native.arenaBytes, workspaceBytes: this.native.workspaceBytes };
+  }
+
+  /** Collects time by op from now on; read it with `profile()`. */
+  setProfiling(on: boolean): void {
+    this.native.setProfiling(on);
+  }
+
+  profile(): { op: string; calls: number; nanoseconds: number }[] {
+    return this.native.profile();
+  }
+
+  get disposed(): boolean {
+    return this.native.disposed;
+  }
+
+  /** Frees its memory; a run under way finishes first. */
+  dispose(): void {
+    this.native.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  private collect(inputs: Readonly<Record<string, TensorData>>): TensorData[] {
+    const { inputs: ports } = this.description;
+    for (const name of Object.keys(inputs))
+      if (!ports.some((port) => port.name === name)) throw new OptionError(`the program has no input '${name}': it has ${ports.map((p) => p.name).join(', ')}`, { name });
+    return ports.map((port) => {
+      const data = inputs[port.name];
+      if (data === undefined) throw new OptionError(`input '${port.name}' is missing: expected a ${holderName(port.dtype)} of shape ${formatShape(port.shape)}`, { name: port.name });
+      if (!holds(port.dtype, data))
+        throw new DTypeError(`input '${port.name}' is ${port.dtype}: expected a ${holderName(port.dtype)}, got ${(data as object).constructor.name}`, { name: port.name });
+      return data;
+    });
+  }
+
+  // An input whose shape has one unknown extent determines it by its length; repeat until nothing new is learned.
+  private solveExtents(data: readonly TensorData[], given: Readonly<Record<string, number>>): number[] {
+    const known: Record<string, number> = { ...given };
+    const { inputs, extents } = this.description;
+    for (let learned = true; learned; ) {
+      learned = false;
+      inputs.forEach((port, i) => {
+        const unknown = port.shape.filter((d) => typeof d !== 'number' && known[d.extent] === undefined);
+        const [dimension] = unknown;
+        if (unknown.length !== 1 || typeof dimension !== 'object') return;
+        const rest = port.shape.reduce<number>((n, d) => n * (d === dimension ? dimension.coefficient : sizeOf(d, known)), 1);
+        if (rest === 0) return;
+        known[dimension.extent] = (data[i] as TensorData).length / rest;
+        learned = true;
+      });
+    }
+    inputs.forEach((port, i) => {
+      const expected = port.shape.reduce<number>((n, d) => n * (typeof d === 'number' ? d : d.coefficient * (known[d.extent] ?? Number.NaN)), 1);
+      const { length } = data[i] as TensorData;
+      if (expected !== length)
+        throw new ShapeError(`input '${port.name}' is ${formatShape(port.shape)}: expected ${expected} elements, got ${length}`, { name: port.name, expected, actual: length });
+    });
+    return [...extents].map(([name, max]) => {
+      const value = known[name];
+      if (value === undefined) throw new ShapeError(`the extent '${name}' cannot be told from the inputs: give it in extents`, { extent: name });
+      if (!Number.isInteger(value) || value < 0 || value > max)
+        throw new ShapeError(`the extent '${name}' is ${value}: expected 0 to ${max}, what the program was compiled for`, { extent: name, actual: value, expected: max });
+      return value;
+    });
+  }
+
+  private split(result: { steps: number; bytes: number[]; data: ArrayBuffer }): Record<string, TensorData>[] {
+    const steps: Record<string, TensorData>[] = [];
+    let offset = 0;
+    for (let step = 0; step < result.steps; step++) {
+      const outputs: Record<string, TensorData> = {};
+      this.description.outputs.forEach((port, i) => {
+        const bytes = result.bytes[i] as number;
+        // Outputs of odd byte lengths can leave the next one unaligned: copy then.
+        const aligned = offset % dtypeBytes[port.dtype] === 0;
+        outputs[port.name] = aligned ? viewAs(port.dtype, result.data, offset, bytes) : viewAs(port.dtype, result.data.slice(offset, offset + bytes));
+        offset += bytes;
+      });
+      steps.push(outputs);
+    }
+    return steps;
+  }
+}

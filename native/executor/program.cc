@@ -1,0 +1,151 @@
+#include "executor/program.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <string>
+
+#include "cpu/cpu_context.h"
+
+namespace heddle {
+
+namespace {
+
+int64_t now_nanoseconds() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+TensorView resolve_tensor(const TensorSpec& spec, const std::vector<int64_t>& extents, std::byte* base) {
+  TensorView view;
+  view.data = base == nullptr ? nullptr : base + spec.offset;
+  view.dtype = spec.dtype;
+  view.rank = spec.rank;
+  for (int i = 0; i < spec.rank; i++) view.dims[i] = spec.dims[i].coefficient * (spec.dims[i].extent < 0 ? 1 : extents[spec.dims[i].extent]);
+  view.leading_stride = spec.leading_stride != 0 ? spec.leading_stride : view.inner_elements();
+  return view;
+}
+
+uint64_t view_bytes(const TensorView& view) { return static_cast<uint64_t>(view.elements()) * dtype_bytes(view.dtype); }
+
+}  // namespace
+
+Status Program::create(ProgramSpec spec, std::vector<std::shared_ptr<MemoryBlock>> bound, int threads, std::unique_ptr<Program>* out) {
+  std::vector<uint64_t> bound_bytes;
+  for (const auto& block : bound) bound_bytes.push_back(block->bytes());
+  HEDDLE_TRY(verify_program(spec, bound_bytes));
+  std::unique_ptr<Program> program(new Program());
+  program->spec_ = std::move(spec);
+  program->bound_ = std::move(bound);
+  program->views_.resize(program->spec_.tensors.size());
+  program->operands_.resize(program->spec_.operands.size());
+  program->times_.resize(static_cast<size_t>(Op::kCount));
+  HEDDLE_TRY(MemoryBlock::allocate(program->spec_.arena_bytes, &program->arena_));
+  HEDDLE_TRY(program->size_workspace(threads));
+  *out = std::move(program);
+  return Status::success();
+}
+
+Status Program::size_workspace(int threads) {
+  uint64_t largest = 0;
+  std::vector<TensorView> operands;
+  for (const Instruction& instruction : spec_.instructions) {
+    const OpInfo& info = op_info(instruction.op);
+    if (info.workspace == nullptr) continue;
+    operands.clear();
+    for (uint32_t i = 0; i < instruction.operand_count; i++) {
+      const uint32_t tensor = spec_.operands[instruction.first_operand + i];
+      operands.push_back(tensor == kNoTensor ? TensorView{} : resolve_tensor(spec_.tensors[tensor], spec_.extents, nullptr));
+    }
+    largest = std::max<uint64_t>(largest, info.workspace(operands.data(), spec_.attributes.data() + instruction.first_attribute, threads));
+  }
+  workspace_.reset();
+  HEDDLE_TRY(MemoryBlock::allocate(largest, &workspace_));
+  workspace_threads_ = threads;
+  return Status::success();
+}
+
+void Program::resolve(const std::vector<int64_t>& extents) {
+  if (extents == extents_) return;
+  for (size_t i = 0; i < views_.size(); i++) {
+    const TensorSpec& tensor = spec_.tensors[i];
+    views_[i] = resolve_tensor(tensor, extents, tensor.buffer == kArena ? arena_->data() : bound_[tensor.buffer - 1]->data());
+  }
+  for (size_t i = 0; i < operands_.size(); i++) operands_[i] = spec_.operands[i] == kNoTensor ? TensorView{} : views_[spec_.operands[i]];
+  extents_ = extents;
+}
+
+Status Program::step(ThreadPool& pool, RunControl* control) {
+  CpuContext context{pool, workspace_->data(), workspace_->bytes()};
+  for (const Instruction& instruction : spec_.instructions) {
+    if (control != nullptr && control->abort.load(std::memory_order_relaxed)) return fail(StatusCode::kAborted, "The operation was aborted");
+    const int64_t begin = profiling_ ? now_nanoseconds() : 0;
+    HEDDLE_TRY(op_info(instruction.op)
+                   .run(operands_.data() + instruction.first_operand, spec_.attributes.data() + instruction.first_attribute, context));
+    if (profiling_) {
+      auto& time = times_[static_cast<size_t>(instruction.op)];
+      time.first++;
+      time.second += now_nanoseconds() - begin;
+    }
+  }
+  return Status::success();
+}
+
+Status Program::run(const RunRequest& request, ThreadPool& pool, RunResult* result) {
+  if (request.extents.size() != spec_.extents.size() || request.inputs.size() != spec_.inputs.size())
+    return fail(StatusCode::kInvalidArgument, "run: wrong number of extents or inputs");
+  for (size_t i = 0; i < spec_.extents.size(); i++)
+    if (request.extents[i] < 0 || request.extents[i] > spec_.extents[i])
+      return fail(StatusCode::kInvalidArgument, "run: extent " + std::to_string(i) + " is " + std::to_string(request.extents[i]) +
+                                                    ": expected 0 to " + std::to_string(spec_.extents[i]));
+  if (pool.threads() != workspace_threads_) HEDDLE_TRY(size_workspace(pool.threads()));
+  resolve(request.extents);
+  for (size_t i = 0; i < request.inputs.size(); i++) {
+    const TensorView& view = views_[spec_.inputs[i]];
+    const auto& [data, bytes] = request.inputs[i];
+    if (bytes != view_bytes(view))
+      return fail(StatusCode::kInvalidArgument, "run: input " + std::to_string(i) + " has " + std::to_string(bytes) + " bytes: expected " +
+                                                    std::to_string(view_bytes(view)));
+    if (bytes != 0) std::memcpy(view.data, data, bytes);
+  }
+  uint64_t step_bytes = 0;
+  result->output_bytes.clear();
+  for (uint32_t output : spec_.outputs) {
+    result->output_bytes.push_back(view_bytes(views_[output]));
+    step_bytes += result->output_bytes.back();
+  }
+  for (const Feed& feed : spec_.feeds)
+    if (request.steps > 1 && view_bytes(views_[spec_.outputs[feed.output]]) != view_bytes(views_[spec_.inputs[feed.input]]))
+      return fail(StatusCode::kInvalidArgument, "run: a fed output and its input differ in size at these extents");
+  result->data.resize(step_bytes * static_cast<uint64_t>(std::max<int64_t>(request.steps, 1)));
+
+  const int64_t begin = now_nanoseconds();
+  for (result->steps = 0; result->steps < request.steps;) {
+    HEDDLE_TRY(step(pool, request.control));
+    std::byte* to = result->data.data() + step_bytes * static_cast<uint64_t>(result->steps);
+    for (size_t i = 0; i < spec_.outputs.size(); i++) {
+      if (result->output_bytes[i] != 0) std::memcpy(to, views_[spec_.outputs[i]].data, result->output_bytes[i]);
+      to += result->output_bytes[i];
+    }
+    result->steps++;
+    if (result->steps == request.steps) break;
+    if (spec_.while_output != kNoTensor && *views_[spec_.outputs[spec_.while_output]].as<int32_t>() == 0) break;
+    if (request.control != nullptr && request.control->interrupt.load(std::memory_order_relaxed)) break;
+    for (const Feed& feed : spec_.feeds) {
+      const TensorView &from = views_[spec_.outputs[feed.output]], &into = views_[spec_.inputs[feed.input]];
+      if (view_bytes(from) != 0) std::memmove(into.data, from.data, view_bytes(from));
+    }
+  }
+  result->kernel_nanoseconds = now_nanoseconds() - begin;
+  result->data.resize(step_bytes * static_cast<uint64_t>(result->steps));
+  return Status::success();
+}
+
+std::vector<Program::OpTime> Program::profile() const {
+  std::vector<OpTime> list;
+  for (size_t i = 0; i < times_.size(); i++)
+    if (times_[i].first > 0) list.push_back({op_info(static_cast<Op>(i)).name, times_[i].first, times_[i].second});
+  std::sort(list.begin(), list.end(), [](const OpTime& a, const OpTime& b) { return a.nanoseconds > b.nanoseconds; });
+  return list;
+}
+
+}  // namespace heddle
