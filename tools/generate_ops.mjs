@@ -38,7 +38,8 @@ function readOps(families) {
   return ops;
 }
 
-const attrCpp = (op, a) => (a.enum ? `${pascal(op.name)}${pascal(a.name)}` : { f32: 'float', i32: 'int32_t', i64: 'int64_t', bool: 'bool' }[a.type]);
+const attrCpp = (op, a) =>
+  a.enum ? `${pascal(op.name)}${pascal(a.name)}` : { f32: 'float', i32: 'int32_t', i64: 'int64_t', bool: 'bool' }[a.type];
 const attrRead = (op, a, i) =>
   a.enum || a.type !== 'f32'
     ? a.type === 'bool'
@@ -67,10 +68,12 @@ function tableHeader(ops) {
     '',
   ];
   for (const op of ops) {
-    for (const a of op.attrs.filter((a) => a.enum)) lines.push(`enum class ${attrCpp(op, a)} : int32_t { ${a.type.map((v) => `k${pascal(v)}`).join(', ')} };`, '');
+    for (const a of op.attrs.filter((a) => a.enum))
+      lines.push(`enum class ${attrCpp(op, a)} : int32_t { ${a.type.map((v) => `k${pascal(v)}`).join(', ')} };`, '');
     lines.push(`// ${op.doc}`, `struct ${pascal(op.name)}Args {`);
     for (const t of op.inputs) lines.push(`  TensorView ${t.name};${t.optional ? '  // optional' : ''}`);
-    for (const t of op.outputs) lines.push(`  TensorView ${t.name};  // output${op.alias[t.name] ? `, in place over ${op.alias[t.name]}` : ''}`);
+    for (const t of op.outputs)
+      lines.push(`  TensorView ${t.name};  // output${op.alias[t.name] ? `, in place over ${op.alias[t.name]}` : ''}`);
     for (const a of op.attrs) lines.push(`  ${attrCpp(op, a)} ${a.name};`);
     lines.push('};');
     if (op.backends.includes('cpu')) {
@@ -84,15 +87,25 @@ function tableHeader(ops) {
 }
 
 function cpuTable(ops, hash) {
-  const lines = [`// ${note}`, '#include "executor/op_info.h"', '#include "generated/op_table.h"', '', 'namespace heddle {', 'namespace {', ''];
+  const lines = [
+    `// ${note}`,
+    '#include "executor/op_info.h"',
+    '#include "generated/op_table.h"',
+    '',
+    'namespace heddle {',
+    'namespace {',
+    '',
+  ];
   for (const op of ops) {
     const name = pascal(op.name);
-    const fields = [
-      ...[...op.inputs, ...op.outputs].map((_, i) => `operands[${i}]`),
-      ...op.attrs.map((a, i) => attrRead(op, a, i)),
-    ];
+    const fields = [...[...op.inputs, ...op.outputs].map((_, i) => `operands[${i}]`), ...op.attrs.map((a, i) => attrRead(op, a, i))];
     const unused = op.attrs.length ? '' : '[[maybe_unused]] ';
-    lines.push(`${name}Args read_${op.name}(const TensorView* operands, ${unused}const AttributeValue* attrs) {`, `  return {${fields.join(', ')}};`, '}', '');
+    lines.push(
+      `${name}Args read_${op.name}(const TensorView* operands, ${unused}const AttributeValue* attrs) {`,
+      `  return {${fields.join(', ')}};`,
+      '}',
+      '',
+    );
     if (!op.backends.includes('cpu')) continue;
     lines.push(
       `Status run_${op.name}(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {`,
@@ -117,12 +130,29 @@ function cpuTable(ops, hash) {
       `    {"${op.name}", ${op.inputs.length}, ${op.outputs.length}, ${op.attrs.length}, ${optional}u, ${alias}u, ${cpu ? `run_${op.name}` : 'nullptr'}, ${cpu && op.workspace ? `workspace_${op.name}` : 'nullptr'}},`,
     );
   }
-  lines.push('};', '', '}  // namespace', '', 'const OpInfo& op_info(Op op) { return kTable[static_cast<int>(op)]; }', `const char* op_table_hash() { return "${hash}"; }`, '', '}  // namespace heddle', '');
+  lines.push(
+    '};',
+    '',
+    '}  // namespace',
+    '',
+    'const OpInfo& op_info(Op op) { return kTable[static_cast<int>(op)]; }',
+    `const char* op_table_hash() { return "${hash}"; }`,
+    '',
+    '}  // namespace heddle',
+    '',
+  );
   return lines.join('\n');
 }
 
 function typescriptTable(ops, hash) {
-  const lines = [`// ${note}`, '', `export const opTableHash = '${hash}';`, '', '/** Every op: operands in order, attributes in order, and which output lies in place over which input. */', 'export const opTable = {'];
+  const lines = [
+    `// ${note}`,
+    '',
+    `export const opTableHash = '${hash}';`,
+    '',
+    '/** Every op: operands in order, attributes in order, and which output lies in place over which input. */',
+    'export const opTable = {',
+  ];
   for (const op of ops) {
     const list = (items) => `[${items.map((t) => `'${camel(t.name)}'`).join(', ')}]`;
     const attrs = op.attrs.map((a) => `${camel(a.name)}: ${a.enum ? `[${a.type.map((v) => `'${v}'`).join(', ')}]` : `'${a.type}'`}`);

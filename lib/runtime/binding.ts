@@ -70,10 +70,5 @@ export interface Binding {
   setThreads(threads: number): void;
 }
 
-let loaded: Binding | undefined;
-
 /** The native library, loaded on first use. Throws DeviceError when it cannot be loaded. */
-export function binding(): Binding {
-  loaded ??= loadBinding() as Binding;
-  return loaded;
-}
+export const binding = (): Binding => loadBinding<Binding>();
