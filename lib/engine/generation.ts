@@ -1,0 +1,78 @@
+import type { BurstResult } from '../runtime/program.js';
+import type { DrawnToken, FinishReason, GenerationRequest } from './request.js';
+import { requestState } from './sampling.js';
+import type { StepBatch } from './step_batch.js';
+
+/** Hands the tokens of a burst to their requests, whose text and end they decide. */
+export function collectDrawn(batch: StepBatch, result: BurstResult): void {
+  batch.rows.forEach(({ share }, row) => {
+    const request = share.sequence as GenerationRequest;
+    const drawn: DrawnToken[] = [];
+    let reason: FinishReason | undefined;
+    for (let step = 0; step < result.steps && reason === undefined; step++) {
+      const outputs = result.outputs[step] as Record<string, Int32Array | Float32Array>;
+      const token = outputs.token?.[row] as number;
+      if (token < 0) break;
+      // Every step after the first has put the token before it into the cache.
+      if (step > 0) request.computed++;
+      request.tokens.push(token);
+      drawn.push({ token, logprob: outputs.logprob?.[row] as number, top: topTokens(outputs, row, batch.rows.length, request.sampling.topLogprobs) });
+      const state = outputs.state?.[row];
+      if (state !== requestState.running) reason = state === requestState.stopped ? 'stop' : 'length';
+    }
+    deliver(request, drawn, reason);
+  });
+}
+
+/** Ends a request from outside: aborted, with whatever text was still held back. */
+export function finishGeneration(request: GenerationRequest, reason: FinishReason): void {
+  request.finished = true;
+  request.deliver({ tokens: [], text: '', finishReason: reason });
+}
+
+function topTokens(outputs: Record<string, Int32Array | Float32Array>, row: number, rows: number, wanted: number): { token: number; logprob: number }[] {
+  const { topTokens: tokens, topLogprobs: logprobs } = outputs;
+  if (wanted === 0 || tokens === undefined || logprobs === undefined) return [];
+  const width = tokens.length / rows;
+  return Array.from({ length: wanted }, (_, i) => ({ token: tokens[row * width + i] as number, logprob: logprobs[row * width + i] as number })).filter((t) => t.token >= 0);
+}
+
+function deliver(request: GenerationRequest, drawn: readonly DrawnToken[], ended: FinishReason | undefined): void {
+  const { decoder, stopStrings } = request;
+  const kept: DrawnToken[] = [];
+  let text = '';
+  let reason = ended;
+  for (const item of drawn) {
+    kept.push(item);
+    // The token that stops a text is not part of the text.
+    const closing = ended === 'stop' && item === drawn.at(-1);
+    if (decoder === undefined || closing) continue;
+    const piece = decoder.push(item.token);
+    if (stopStrings === undefined) {
+      text += piece;
+      continue;
+    }
+    const matched = stopStrings.push(piece);
+    text += matched.text;
+    if (!matched.stopped) continue;
+    reason = 'stop';
+    // Tokens of the burst after the stop string were never asked for.
+    request.tokens.length -= drawn.length - kept.length;
+    request.computed = Math.min(request.computed, request.tokens.length);
+    request.finished = true;
+    request.deliver({ tokens: kept, text, finishReason: reason });
+    return;
+  }
+  if (reason !== undefined) {
+    const rest = decoder?.flush() ?? '';
+    if (stopStrings === undefined) text += rest;
+    else {
+      const matched = stopStrings.push(rest);
+      text += matched.text;
+      if (matched.stopped) reason = 'stop';
+      else text += stopStrings.flush();
+    }
+    request.finished = true;
+  }
+  if (kept.length > 0 || reason !== undefined) request.deliver({ tokens: kept, text, finishReason: reason });
+}

@@ -1,0 +1,131 @@
+import type { ModelConfig } from '../checkpoint/model_config.js';
+import { compile } from '../graph/compile.js';
+import { Graph } from '../graph/graph.js';
+import type { Tensor } from '../graph/tensor.js';
+import type { Architecture } from '../models/architecture.js';
+import { type CacheLayout, ModelBuilder, type Site, type StepTensors } from '../models/model_builder.js';
+import type { WeightStore } from '../models/weight_store.js';
+import { advance, gatherRows, sample, tokenLogprob } from '../ops/index.js';
+import type { DeviceTensor } from '../runtime/device_tensor.js';
+import type { Program } from '../runtime/program.js';
+import { controlColumns, integerColumns, samplingLimits } from './sampling.js';
+
+/** Native memory that lives as long as the model and that steps read or change. */
+export interface ModelState {
+  /** u8 [bytes]: the page pool. */
+  readonly pool: DeviceTensor;
+  /** i32 [slots, sites, 8] */
+  readonly entries: DeviceTensor;
+  /** i32 [rows] */
+  readonly adapterRows: DeviceTensor;
+  /** i32 [requests, context] */
+  readonly history: DeviceTensor;
+  /** i32 [requests, 2] */
+  readonly historyState: DeviceTensor;
+}
+
+/** Sizes that a model's programs are compiled for. */
+export interface StepLimits {
+  readonly maxStepTokens: number;
+  readonly maxScoreTokens: number;
+  readonly maxRequests: number;
+  readonly maxAdaptersPerRequest: number;
+  readonly contextBlocks: number;
+}
+
+/** Builds the graphs of a model; the same weights serve all of them. */
+export class ModelGraphs {
+  private readonly tables = new Map<string, DeviceTensor>();
+
+  constructor(
+    private readonly architecture: Architecture,
+    private readonly config: ModelConfig,
+    private readonly weights: WeightStore,
+    private readonly cache: CacheLayout,
+    private readonly limits: StepLimits,
+  ) {}
+
+  /** Sites in the order of their numbers. Asks for every weight on the way. */
+  sites(state: Pick<ModelState, 'pool'>): readonly Site[] {
+    // Entries are sized by the number of sites, which this tells: a stand-in of one site does for the walk.
+    const entries: DeviceTensor = { dtype: 'i32', dims: [1, 1, 8], buffer: state.pool.buffer, offset: 0 };
+    const rows: DeviceTensor = { dtype: 'i32', dims: [1], buffer: state.pool.buffer, offset: 0 };
+    return this.build({ pool: state.pool, entries, adapterRows: rows }).builder.sites;
+  }
+
+  /** Takes a step of any mix of prompts and single tokens, draws a token for every row of logits, and feeds itself. */
+  generation(state: ModelState): Program {
+    const { graph, step, logits } = this.build(state);
+    const history = graph.state('history', state.history);
+    const historyState = graph.state('historyState', state.historyState);
+    const integers = graph.input('integers', 'i32', ['rows', integerColumns]);
+    const positions = gatherRows(step.positions, step.rows);
+    const drawn = sample(
+      {
+        logits,
+        positions,
+        controls: graph.input('controls', 'f32', ['rows', controlColumns]),
+        integers,
+        history,
+        historyState,
+        biasTokens: graph.input('biasTokens', 'i32', ['rows', 'biases']),
+        biasValues: graph.input('biasValues', 'f32', ['rows', 'biases']),
+      },
+      { tops: { extent: 'tops', coefficient: 1 } },
+    );
+    const next = advance({ token: drawn.token, positions, integers, history, historyState, stopTokens: graph.input('stopTokens', 'i32', ['rows', 'stops']) });
+    return compile(graph, {
+      outputs: { ...drawn, ...next },
+      extents: {
+        ...this.extents(this.limits.maxStepTokens, this.limits.maxRequests),
+        biases: { max: samplingLimits.biases },
+        stops: { max: samplingLimits.stopTokens },
+        tops: { max: samplingLimits.topLogprobs },
+      },
+      feeds: [
+        { output: 'nextToken', input: 'tokens' },
+        { output: 'nextPosition', input: 'positions' },
+      ],
+      while: 'running',
+    });
+  }
+
+  /** Takes a step and gives the log-probability of one target per row of logits. */
+  scoring(state: ModelState): Program {
+    const { graph, logits } = this.build(state);
+    const logprob = tokenLogprob(logits, graph.input('target', 'i32', ['rows']));
+    const { maxScoreTokens } = this.limits;
+    return compile(graph, { outputs: { logprob }, extents: this.extents(maxScoreTokens, maxScoreTokens) });
+  }
+
+  dispose(): void {
+    for (const table of this.tables.values()) table.buffer.dispose();
+  }
+
+  private extents(tokens: number, rows: number): Record<string, { max: number }> {
+    const { maxRequests, contextBlocks, maxAdaptersPerRequest } = this.limits;
+    return { tokens: { max: tokens }, rows: { max: rows }, requests: { max: maxRequests }, blocks: { max: contextBlocks }, routes: { max: maxAdaptersPerRequest } };
+  }
+
+  private build(state: Pick<ModelState, 'pool' | 'entries' | 'adapterRows'>): { graph: Graph; step: StepTensors; logits: Tensor; builder: ModelBuilder } {
+    const graph = new Graph();
+    const step: StepTensors = {
+      tokens: graph.input('tokens', 'i32', ['tokens']),
+      positions: graph.input('positions', 'i32', ['tokens']),
+      request: graph.input('request', 'i32', ['tokens']),
+      lengths: graph.input('lengths', 'i32', ['tokens']),
+      blockTable: graph.input('blockTable', 'i32', ['requests', 'blocks']),
+      rows: graph.input('rows', 'i32', ['rows']),
+      routing: {
+        index: graph.input('index', 'i32', ['tokens', 'routes']),
+        weight: graph.input('weight', 'f32', ['tokens', 'routes']),
+        entries: graph.state('entries', state.entries),
+        rows: graph.state('adapterRows', state.adapterRows),
+        pool: graph.state('pool', state.pool),
+      },
+    };
+    const builder = new ModelBuilder(graph, this.weights, step, this.cache, this.tables);
+    const logits = this.architecture.build(builder, this.config);
+    return { graph, step, logits, builder };
+  }
+}

@@ -1,0 +1,291 @@
+import { PoolExhaustedError } from '../errors.js';
+import { blockTokens } from '../ops/index.js';
+import { binding, type NativeRunControl } from '../runtime/binding.js';
+import type { TensorData } from '../runtime/dtype.js';
+import type { BurstResult, Program } from '../runtime/program.js';
+import type { AdapterRegistry } from './adapter_registry.js';
+import { collectDrawn, finishGeneration } from './generation.js';
+import type { ModelState, StepLimits } from './model_programs.js';
+import type { PagePool } from './page_pool.js';
+import type { PrefixCache } from './prefix_cache.js';
+import type { GenerationRequest, ScoreRequest, Sequence } from './request.js';
+import { addSampling, addTargets, buildStep, type Share, type StepBatch } from './step_batch.js';
+
+/** What the scheduler works with. */
+export interface Machinery {
+  readonly limits: StepLimits;
+  readonly state: ModelState;
+  readonly pool: PagePool;
+  readonly prefixes: PrefixCache;
+  readonly adapters: AdapterRegistry;
+  /** Compiled on first use. */
+  generation(): Program;
+  scoring(): Program;
+}
+
+/** Counters since the model was loaded. */
+export interface SchedulerStats {
+  steps: number;
+  tokens: number;
+  maxRequestsInStep: number;
+  maxAdaptersInStep: number;
+  /** Requests whose pages were taken for others, to be computed again. */
+  preemptions: number;
+  /** Prompt tokens found in the prefix cache. */
+  cachedTokens: number;
+  kernelNanoseconds: number;
+}
+
+// A burst returns to JavaScript about this often, so that tokens stream smoothly and the loop is seldom crossed.
+const burstMilliseconds = 40;
+const maxBurstSteps = 64;
+
+/**
+ * Continuous batching: every step takes one token of each running request and fills up with pieces of prompts. While only
+ * single tokens are wanted, many steps run in one crossing to native code; an arrival or an abort ends such a burst at its next step.
+ */
+export class Scheduler {
+  readonly stats: SchedulerStats = { steps: 0, tokens: 0, maxRequestsInStep: 0, maxAdaptersInStep: 0, preemptions: 0, cachedTokens: 0, kernelNanoseconds: 0 };
+  private readonly waiting: Sequence[] = [];
+  private readonly running: Sequence[] = [];
+  private readonly freeSlots: number[] = [];
+  private readonly control: NativeRunControl = new (binding().RunControl)();
+  private active: Promise<void> | undefined;
+  private lastStepMilliseconds = 10;
+  private scoreTurn = false;
+
+  constructor(private readonly machinery: Machinery) {
+    for (let slot = machinery.limits.maxRequests - 1; slot >= 0; slot--) this.freeSlots.push(slot);
+  }
+
+  get waitingRequests(): number {
+    return this.waiting.length;
+  }
+
+  get runningRequests(): number {
+    return this.running.length;
+  }
+
+  /** Adds a request. Throws PoolExhaustedError when it could never run. */
+  submit(sequence: Sequence): void {
+    const length = sequence.kind === 'generate' ? sequence.maxLength : sequence.tokens.length;
+    this.machinery.pool.assertPossible(Math.ceil(length / blockTokens), `a request of up to ${length} tokens`);
+    this.waiting.push(sequence);
+    this.poke();
+  }
+
+  /** Looks at the requests again soon: one was aborted or added. */
+  poke(): void {
+    this.control.interrupt();
+    this.active ??= this.loop().finally(() => {
+      this.active = undefined;
+    });
+  }
+
+  /** Resolves when nothing runs or waits. */
+  async idle(): Promise<void> {
+    while (this.active !== undefined) await this.active;
+  }
+
+  /** Ends every request with `error`. */
+  failAll(error: unknown): void {
+    for (const sequence of [...this.waiting.splice(0)]) sequence.fail(error);
+    for (const sequence of [...this.running]) this.end(sequence, () => sequence.fail(error));
+  }
+
+  private async loop(): Promise<void> {
+    // Requests that arrive in one turn of the event loop share their first step.
+    await Promise.resolve();
+    while (this.waiting.length > 0 || this.running.length > 0) {
+      this.control.reset();
+      this.dropAborted();
+      this.admit();
+      try {
+        await this.step();
+      } catch (error) {
+        this.failAll(error);
+      }
+    }
+  }
+
+  private dropAborted(): void {
+    for (let i = this.waiting.length - 1; i >= 0; i--) {
+      const sequence = this.waiting[i] as Sequence;
+      if (!sequence.aborted) continue;
+      this.waiting.splice(i, 1);
+      this.conclude(sequence);
+    }
+    for (const sequence of [...this.running]) if (sequence.aborted) this.end(sequence, () => this.conclude(sequence));
+  }
+
+  private conclude(sequence: Sequence): void {
+    if (sequence.kind === 'generate') finishGeneration(sequence, 'abort');
+  }
+
+  // First come, first served: a request enters when there are pages for its whole text so far and a little beyond.
+  private admit(): void {
+    const { pool, prefixes, limits, state } = this.machinery;
+    while (this.waiting.length > 0 && this.running.length < limits.maxRequests) {
+      const next = this.waiting[0] as Sequence;
+      const cached = next.kind === 'generate' ? prefixes.take(next.tokens, next.adapterKey) : { pages: [], keys: [] };
+      const needed = Math.ceil((next.tokens.length + 1) / blockTokens) - cached.pages.length;
+      if (needed + this.running.length > pool.available && this.running.length > 0) {
+        for (const page of cached.pages) prefixes.release(page);
+        return;
+      }
+      this.waiting.shift();
+      this.running.push(next);
+      next.pages = cached.pages;
+      next.computed = cached.pages.length * blockTokens;
+      this.stats.cachedTokens += next.computed;
+      if (next.kind === 'score') continue;
+      next.pageKeys = cached.keys;
+      next.slot = this.freeSlots.pop() as number;
+      const capacity = state.history.dims[1] as number;
+      void state.history.buffer.write(next.slot * capacity * 4, Int32Array.from(next.tokens));
+      void state.historyState.buffer.write(next.slot * 8, Int32Array.of(next.promptLength, next.tokens.length));
+    }
+  }
+
+  private async step(): Promise<void> {
+    const generating = this.running.filter((s): s is GenerationRequest => s.kind === 'generate');
+    const scoring = this.running.filter((s): s is ScoreRequest => s.kind === 'score');
+    this.scoreTurn = generating.length === 0 || (scoring.length > 0 && !this.scoreTurn);
+    if (this.scoreTurn && scoring.length > 0) await this.scoreStep(scoring);
+    else if (generating.length > 0) await this.generationStep(generating);
+  }
+
+  private async generationStep(requests: GenerationRequest[]): Promise<void> {
+    const shares = this.share(requests, this.machinery.limits.maxStepTokens) as (Share & { sequence: GenerationRequest })[];
+    if (shares.length === 0) return;
+    const decoding = shares.every((s) => s.count === 1 && s.sequence.computed === s.sequence.tokens.length - 1);
+    const steps = decoding ? this.reserveAhead(shares.map((s) => s.sequence)) : 1;
+    const batch = buildStep(shares, Number.POSITIVE_INFINITY);
+    addSampling(batch);
+    const result = await this.run(this.machinery.generation(), batch, steps);
+    for (const share of shares) share.sequence.computed += share.count;
+    collectDrawn(batch, result);
+    for (const { sequence } of shares) {
+      this.notePages(sequence);
+      if (sequence.finished) this.end(sequence, () => {});
+    }
+  }
+
+  private async scoreStep(requests: ScoreRequest[]): Promise<void> {
+    const shares = this.share(requests, this.machinery.limits.maxScoreTokens);
+    if (shares.length === 0) return;
+    const batch = buildStep(shares, Number.POSITIVE_INFINITY);
+    addTargets(batch);
+    const result = await this.run(this.machinery.scoring(), batch, 1);
+    const logprobs = result.outputs[0]?.logprob as Float32Array;
+    batch.rows.forEach(({ share, position }, row) => {
+      (share.sequence as ScoreRequest).logprobs[position + 1] = logprobs[row] as number;
+    });
+    for (const { sequence, count } of shares) {
+      sequence.computed += count;
+      if (sequence.computed === sequence.tokens.length) this.end(sequence, () => (sequence as ScoreRequest).finish());
+    }
+  }
+
+  private async run(program: Program, batch: StepBatch, steps: number): Promise<BurstResult> {
+    const inputs: Record<string, TensorData> = {};
+    for (const { name } of program.description.inputs) inputs[name] = batch.inputs[name] as TensorData;
+    const began = performance.now();
+    const result = await program.runBurst(inputs, { extents: batch.extents, steps, control: this.control });
+    this.lastStepMilliseconds = (performance.now() - began) / result.steps;
+    const { stats } = this;
+    stats.steps += result.steps;
+    stats.tokens += batch.tokens * result.steps;
+    stats.maxRequestsInStep = Math.max(stats.maxRequestsInStep, batch.requests);
+    stats.maxAdaptersInStep = Math.max(stats.maxAdaptersInStep, batch.adapters);
+    stats.kernelNanoseconds += result.nanoseconds;
+    return result;
+  }
+
+  // Single tokens first, so that running requests never wait for prompts; then prompts in order of arrival.
+  private share(sequences: readonly Sequence[], budget: number): Share[] {
+    const shares: Share[] = [];
+    let left = budget;
+    const pendingOf = (s: Sequence): number => s.tokens.length - s.computed;
+    for (const single of [true, false])
+      for (const sequence of sequences) {
+        const pending = pendingOf(sequence);
+        if ((pending === 1) !== single || left === 0 || !this.running.includes(sequence)) continue;
+        const count = Math.min(pending, left);
+        if (!this.reserve(sequence, sequence.computed + count, shares)) continue;
+        shares.push({ sequence, count });
+        left -= count;
+      }
+    // A request may have lost its pages to one that came before it.
+    return shares.filter(({ sequence }) => this.running.includes(sequence));
+  }
+
+  // Pages for `length` tokens; takes them from the youngest request when none is free.
+  private reserve(sequence: Sequence, length: number, shares: readonly Share[]): boolean {
+    const { pool } = this.machinery;
+    while (sequence.pages.length * blockTokens < length) {
+      const page = pool.allocate();
+      if (page !== undefined) {
+        sequence.pages.push(page);
+        continue;
+      }
+      const victim = this.running.at(-1) as Sequence;
+      if (victim !== sequence) {
+        this.preempt(victim);
+        continue;
+      }
+      if (this.running.length > 1 || shares.length > 0) this.preempt(sequence);
+      else
+        this.end(sequence, () =>
+          sequence.fail(new PoolExhaustedError(`the page pool is exhausted: ${pool.pages} pages, the rest held by adapters. Unload some, or give loadModel a larger poolBytes`)),
+        );
+      return false;
+    }
+    return true;
+  }
+
+  // Its text stays; keys and values are computed again later, to the same bits.
+  private preempt(sequence: Sequence): void {
+    this.stats.preemptions++;
+    this.leave(sequence);
+    sequence.computed = 0;
+    this.waiting.unshift(sequence);
+  }
+
+  // How many steps a burst may take: as many as fit its time, with pages for all of them.
+  private reserveAhead(requests: readonly GenerationRequest[]): number {
+    const { pool, limits } = this.machinery;
+    if (this.waiting.length > 0 && this.running.length < limits.maxRequests && pool.available > this.running.length) return 1;
+    const remaining = Math.max(...requests.map((r) => r.maxLength - r.tokens.length));
+    let steps = Math.max(1, Math.min(maxBurstSteps, remaining, Math.round(burstMilliseconds / this.lastStepMilliseconds)));
+    const missing = (n: number): number =>
+      requests.reduce((sum, r) => sum + Math.max(0, Math.ceil(Math.min(r.computed + n, r.maxLength) / blockTokens) - r.pages.length), 0);
+    while (steps > 1 && missing(steps) > pool.available) steps = Math.floor(steps / 2);
+    for (const request of requests)
+      while (request.pages.length * blockTokens < Math.min(request.computed + steps, request.maxLength)) request.pages.push(pool.allocate() as number);
+    return steps;
+  }
+
+  private notePages(request: GenerationRequest): void {
+    while ((request.pageKeys.length + 1) * blockTokens <= request.computed) {
+      const page = request.pages[request.pageKeys.length] as number;
+      request.pageKeys.push(this.machinery.prefixes.note(page, request.tokens, request.adapterKey, request.pageKeys));
+    }
+  }
+
+  private end(sequence: Sequence, tell: () => void): void {
+    this.leave(sequence);
+    this.machinery.adapters.release(sequence.adapters);
+    tell();
+  }
+
+  private leave(sequence: Sequence): void {
+    this.running.splice(this.running.indexOf(sequence), 1);
+    for (const page of sequence.pages) this.machinery.prefixes.release(page);
+    sequence.pages = [];
+    if (sequence.kind === 'score') return;
+    sequence.pageKeys = [];
+    this.freeSlots.push(sequence.slot);
+    sequence.slot = -1;
+  }
+}
