@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '16fc7bb0593022b6';
+export const opTableHash = 'b0068eb570e7f0ef';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -224,7 +224,7 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
-  /** y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32 or absent (1) */
+  /** y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32; without it the last factor is 1 */
   rms_norm: {
     id: 20,
     family: 'norm',

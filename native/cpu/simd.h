@@ -46,6 +46,16 @@ HEDDLE_INLINE Vector fma(Vector a, Vector b, Vector c) { return {_mm512_fmadd_ps
 HEDDLE_INLINE Vector round_nearest(Vector a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
 // a * 2^n for integral n; saturates to 0 and infinity.
 HEDDLE_INLINE Vector scale_by_power(Vector a, Vector n) { return {_mm512_scalef_ps(a.v, n.v)}; }
+HEDDLE_INLINE Vector abs(Vector a) { return {_mm512_abs_ps(a.v)}; }
+// The magnitude of a with the sign of b.
+HEDDLE_INLINE Vector copy_sign(Vector a, Vector b) {
+  const __m512 sign = _mm512_set1_ps(-0.0f);
+  return {_mm512_or_ps(_mm512_andnot_ps(sign, a.v), _mm512_and_ps(sign, b.v))};
+}
+// a < b ? yes : no, per lane; a NaN in a or b gives no.
+HEDDLE_INLINE Vector select_less(Vector a, Vector b, Vector yes, Vector no) {
+  return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), no.v, yes.v)};
+}
 
 #elif defined(HEDDLE_TARGET_AVX2)
 
@@ -83,6 +93,14 @@ HEDDLE_INLINE Vector scale_by_power(Vector a, Vector n) {
   const __m256 second = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), bias), 23));
   return {_mm256_mul_ps(_mm256_mul_ps(a.v, first), second)};
 }
+HEDDLE_INLINE Vector abs(Vector a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+HEDDLE_INLINE Vector copy_sign(Vector a, Vector b) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  return {_mm256_or_ps(_mm256_andnot_ps(sign, a.v), _mm256_and_ps(sign, b.v))};
+}
+HEDDLE_INLINE Vector select_less(Vector a, Vector b, Vector yes, Vector no) {
+  return {_mm256_blendv_ps(no.v, yes.v, _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ))};
+}
 
 #elif defined(__aarch64__)
 
@@ -110,8 +128,9 @@ HEDDLE_INLINE Vector add(Vector a, Vector b) { return {vaddq_f32(a.v, b.v)}; }
 HEDDLE_INLINE Vector sub(Vector a, Vector b) { return {vsubq_f32(a.v, b.v)}; }
 HEDDLE_INLINE Vector mul(Vector a, Vector b) { return {vmulq_f32(a.v, b.v)}; }
 HEDDLE_INLINE Vector div(Vector a, Vector b) { return {vdivq_f32(a.v, b.v)}; }
-HEDDLE_INLINE Vector max(Vector a, Vector b) { return {vmaxq_f32(a.v, b.v)}; }
-HEDDLE_INLINE Vector min(Vector a, Vector b) { return {vminq_f32(a.v, b.v)}; }
+// Not vmaxq and vminq: they would return the NaN.
+HEDDLE_INLINE Vector max(Vector a, Vector b) { return {vbslq_f32(vcgtq_f32(a.v, b.v), a.v, b.v)}; }
+HEDDLE_INLINE Vector min(Vector a, Vector b) { return {vbslq_f32(vcltq_f32(a.v, b.v), a.v, b.v)}; }
 HEDDLE_INLINE Vector fma(Vector a, Vector b, Vector c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
 HEDDLE_INLINE Vector round_nearest(Vector a) { return {vrndnq_f32(a.v)}; }
 HEDDLE_INLINE Vector scale_by_power(Vector a, Vector n) {
@@ -122,6 +141,9 @@ HEDDLE_INLINE Vector scale_by_power(Vector a, Vector n) {
   const float32x4_t second = vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vsubq_s32(whole, half), bias), 23));
   return {vmulq_f32(vmulq_f32(a.v, first), second)};
 }
+HEDDLE_INLINE Vector abs(Vector a) { return {vabsq_f32(a.v)}; }
+HEDDLE_INLINE Vector copy_sign(Vector a, Vector b) { return {vbslq_f32(vdupq_n_u32(0x80000000u), b.v, a.v)}; }
+HEDDLE_INLINE Vector select_less(Vector a, Vector b, Vector yes, Vector no) { return {vbslq_f32(vcltq_f32(a.v, b.v), yes.v, no.v)}; }
 
 #else  // x86-64 baseline (SSE2) and anything else: four plain floats, which compilers vectorise well
 
@@ -156,6 +178,9 @@ HEDDLE_INLINE Vector min(Vector a, Vector b) { HEDDLE_LANES(a.v[i] < b.v[i] ? a.
 HEDDLE_INLINE Vector fma(Vector a, Vector b, Vector c) { HEDDLE_LANES(a.v[i] * b.v[i] + c.v[i]); }
 HEDDLE_INLINE Vector round_nearest(Vector a) { HEDDLE_LANES(std::nearbyint(a.v[i])); }
 HEDDLE_INLINE Vector scale_by_power(Vector a, Vector n) { HEDDLE_LANES(n.v[i] == n.v[i] ? std::ldexp(a.v[i], static_cast<int>(n.v[i])) : n.v[i]); }
+HEDDLE_INLINE Vector abs(Vector a) { HEDDLE_LANES(std::fabs(a.v[i])); }
+HEDDLE_INLINE Vector copy_sign(Vector a, Vector b) { HEDDLE_LANES(std::copysign(a.v[i], b.v[i])); }
+HEDDLE_INLINE Vector select_less(Vector a, Vector b, Vector yes, Vector no) { HEDDLE_LANES(a.v[i] < b.v[i] ? yes.v[i] : no.v[i]); }
 #undef HEDDLE_LANES
 
 #endif
@@ -195,6 +220,21 @@ HEDDLE_INLINE Vector exp(Vector x) {
   p = fma(p, r, broadcast(5.0000001201e-1f));
   p = fma(mul(r, r), p, add(r, broadcast(1.0f)));
   return scale_by_power(p, n);
+}
+
+// Relative error below 3e-7; +-1 for large x, a NaN stays a NaN.
+HEDDLE_INLINE Vector tanh(Vector x) {
+  const Vector magnitude = abs(x);
+  // Small x: odd polynomial, because 1 - 2 / (e^2x + 1) would cancel.
+  const Vector z = mul(x, x);
+  Vector p = broadcast(-0.005717036550959043f);
+  p = fma(p, z, broadcast(0.02065057899371604f));
+  p = fma(p, z, broadcast(-0.05374349525803385f));
+  p = fma(p, z, broadcast(0.13331491248469962f));
+  p = fma(p, z, broadcast(-0.3333328392358884f));
+  const Vector near = fma(mul(magnitude, z), p, magnitude);
+  const Vector far = sub(broadcast(1.0f), div(broadcast(2.0f), add(exp(add(magnitude, magnitude)), broadcast(1.0f))));
+  return copy_sign(select_less(magnitude, broadcast(0.625f), near, far), x);
 }
 
 }  // namespace heddle::HEDDLE_TARGET

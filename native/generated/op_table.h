@@ -274,7 +274,7 @@ struct ReduceArgs {
 };
 Status reduce_cpu(const ReduceArgs& args, CpuContext& context);
 
-// y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32 or absent (1)
+// y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32; without it the last factor is 1
 struct RmsNormArgs {
   TensorView x;
   TensorView weight;  // optional

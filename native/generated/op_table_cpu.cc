@@ -283,6 +283,6 @@ constexpr OpInfo kTable[] = {
 }  // namespace
 
 const OpInfo& op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* op_table_hash() { return "16fc7bb0593022b6"; }
+const char* op_table_hash() { return "b0068eb570e7f0ef"; }
 
 }  // namespace heddle
