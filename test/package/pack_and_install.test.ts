@@ -102,7 +102,7 @@ describe('the packed package without a binary for this platform', () => {
   let project = '';
   beforeAll(() => {
     project = emptyProject(join(scratch, 'bare'));
-    mustRun(project, 'npm', 'install', pack(join(scratch), { prebuilt: false }));
+    mustRun(project, 'npm', 'install', pack(emptyProject(join(scratch, 'bare-pack')), { prebuilt: false }));
   });
 
   test('loads, and says what to do once the binary is needed', () => {
