@@ -52,7 +52,7 @@ describe('the packed package', () => {
     const { scripts } = JSON.parse(mustRun(scratch, 'tar', 'xzOf', tarball, 'package/package.json').stdout) as {
       scripts: Record<string, string>;
     };
-    for (const name of ['preinstall', 'install', 'postinstall']) expect(scripts).not.toHaveProperty(name);
+    for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) expect(scripts).not.toHaveProperty(name);
     expect(statSync(tarball).size).toBeLessThan(20 * 2 ** 20);
   });
 
