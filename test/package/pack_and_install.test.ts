@@ -85,6 +85,22 @@ describe('the packed package', () => {
     expectWorking(project);
   });
 
+  test('the same binary on newer versions of Node.js', (context) => {
+    const tool = emptyProject(join(scratch, 'nodes'));
+    const names = [22, 24, 26].map((major) => ({
+      name: `node${major}`,
+      spec: `node${major}@npm:node-${process.platform}-${process.arch}@${major}`,
+    }));
+    const got = run(tool, 'npm', 'install', '--ignore-scripts', ...names.map(({ spec }) => spec));
+    if (got.status !== 0) return context.skip('other versions of Node.js cannot be had here');
+    const cli = join(scratch, 'plain', 'node_modules', 'heddle', 'dist', 'lib', 'cli', 'main.js');
+    for (const { name } of names) {
+      const node = join(tool, 'node_modules', name, 'bin', 'node');
+      mustRun(join(scratch, 'plain'), node, '-e', sameProgram);
+      mustRun(join(scratch, 'plain'), node, cli, 'demo');
+    }
+  });
+
   test('a binary of another build is refused with both hashes', () => {
     const project = join(scratch, 'plain');
     const table = join(project, 'node_modules', 'heddle', 'dist', 'lib', 'generated', 'op_table.js');
