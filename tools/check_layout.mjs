@@ -126,7 +126,7 @@ function checkNative(file, text) {
   }
   const calls = withoutComments(text, false, true);
   find(
-    /(?<![\w.>])(?:std::)?(abort|assert|_?exit|quick_exit|terminate)\s*\(/g,
+    /(?<![\w.>:]|\b(?:void|Value)\s+)(?:std::|::)?(abort|assert|_?exit|quick_exit|terminate)\s*\(/g,
     calls,
     ([, name]) => `calls ${name}(): native code returns a Status, it never ends the process`,
   );

@@ -1,4 +1,5 @@
-// Runs after `npm ci` in a clone (and before `npm pack`): op tables, TypeScript, native code.
+// Runs after `npm ci` in a clone, before tests and before packing: op tables, TypeScript, native code.
+// After `npm ci` as `postprepare`: npm 12 warns whoever installs a tarball that has a `prepare` script, though it never runs it.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
