@@ -1,0 +1,83 @@
+// What kv_write and attention both verify before they touch the pool: its geometry, and every index that is data.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "core/check.h"
+#include "core/status.h"
+#include "core/tensor_view.h"
+#include "kernels/attention/attention_layout.h"
+
+namespace heddle {
+
+// One layer's part of the page pool.
+struct CacheLayer {
+  std::byte* data = nullptr;  // the layer's part of page 0
+  int64_t page_bytes = 0;
+  int64_t pages = 0;
+  const int32_t* table = nullptr;  // page ids, `blocks` per request
+  int64_t table_stride = 0;
+  int64_t requests = 0;
+  int64_t blocks = 0;
+
+  std::byte* page(int64_t request, int64_t block) const { return data + int64_t{table[request * table_stride + block]} * page_bytes; }
+};
+
+inline Status check_cache_layer(const char* op, const TensorView& pool, const TensorView& block_table, int64_t page_bytes,
+                                int64_t layer_offset, int64_t element_bytes, int64_t heads, int64_t width, CacheLayer* layer) {
+  constexpr int64_t kLargest = int64_t{1} << 24;  // keeps the products below far from overflow
+  HEDDLE_CHECK(heads >= 1 && heads <= kLargest && width >= 1 && width <= kLargest, op,
+               std::to_string(heads) + " key heads of width " + std::to_string(width) + ": expected 1 to 2^24 of each");
+  HEDDLE_CHECK(pool.rank == 1 && pool.dtype == DType::kU8, op, "pool is " + describe(pool) + ": expected u8 [bytes]");
+  HEDDLE_CHECK(block_table.rank == 2 && block_table.dtype == DType::kI32, op,
+               "block_table is " + describe(block_table) + ": expected i32 [requests, blocks]");
+  const int64_t layer_bytes = kv_layer_elements(heads, width) * element_bytes;
+  HEDDLE_CHECK(page_bytes > 0 && layer_offset >= 0 && layer_offset <= page_bytes && layer_bytes <= page_bytes - layer_offset, op,
+               "a layer of " + std::to_string(layer_bytes) + " bytes at offset " + std::to_string(layer_offset) +
+                   " does not fit in pages of " + std::to_string(page_bytes) + " bytes");
+  HEDDLE_CHECK(page_bytes % element_bytes == 0 && layer_offset % element_bytes == 0 &&
+                   reinterpret_cast<uintptr_t>(pool.data) % static_cast<uintptr_t>(element_bytes) == 0,
+               op, "pages of " + std::to_string(page_bytes) + " bytes with a layer at " + std::to_string(layer_offset) +
+                       ": expected multiples of " + std::to_string(element_bytes));
+  layer->data = pool.as<std::byte>() + layer_offset;
+  layer->page_bytes = page_bytes;
+  layer->pages = pool.dims[0] / page_bytes;
+  layer->table = block_table.as<const int32_t>();
+  layer->table_stride = block_table.dims[0] > 1 ? block_table.leading_stride : block_table.dims[1];
+  layer->requests = block_table.dims[0];
+  layer->blocks = block_table.dims[1];
+  return Status::success();
+}
+
+// `name` is i32 [tokens].
+inline Status check_token_indexes(const char* op, const char* name, const TensorView& tensor, int64_t tokens) {
+  HEDDLE_CHECK(tensor.rank == 1 && tensor.dtype == DType::kI32 && tensor.dims[0] == tokens, op,
+               std::string(name) + " is " + describe(tensor) + ": expected i32 [" + std::to_string(tokens) + "]");
+  return Status::success();
+}
+
+// `position` of `request` has a place in the block table.
+inline Status check_place(const char* op, const CacheLayer& layer, int64_t token, int64_t request, int64_t position) {
+  if (request < 0 || request >= layer.requests)
+    return fail(StatusCode::kInvalidArgument, std::string("[") + op + "] token " + std::to_string(token) + " belongs to request " +
+                                                  std::to_string(request) + ": the block table has " + std::to_string(layer.requests) +
+                                                  " rows");
+  if (position / kBlockTokens >= layer.blocks)
+    return fail(StatusCode::kInvalidArgument, std::string("[") + op + "] token " + std::to_string(token) + " is at position " +
+                                                  std::to_string(position) + ": the block table ends at position " +
+                                                  std::to_string(layer.blocks * kBlockTokens));
+  return Status::success();
+}
+
+// Blocks [first, last] of `request` name pages of the pool.
+inline Status check_pages(const char* op, const CacheLayer& layer, int64_t request, int64_t first, int64_t last) {
+  const int32_t* row = layer.table + request * layer.table_stride;
+  for (int64_t block = first; block <= last; block++)
+    if (row[block] < 0 || row[block] >= layer.pages)
+      return fail(StatusCode::kInvalidArgument, std::string("[") + op + "] block " + std::to_string(block) + " of request " +
+                                                    std::to_string(request) + " is page " + std::to_string(row[block]) +
+                                                    ": the pool has " + std::to_string(layer.pages) + " pages");
+  return Status::success();
+}
+
+}  // namespace heddle

@@ -1,0 +1,86 @@
+// kv_write: the new keys and values of a step go to their places in the page pool, rounded to the cache's type.
+#include <algorithm>
+#include <cstring>
+
+#include "core/float16.h"
+#include "cpu/cpu_context.h"
+#include "generated/op_table.h"
+#include "kernels/attention/attention_checks.h"
+
+namespace heddle {
+namespace {
+
+constexpr const char* kOp = "kv_write";
+constexpr int64_t kInlineElements = 1 << 14;  // below this a parallel region costs more than it gives
+
+struct StoreF32 {
+  using Stored = float;
+  static float convert(float x) { return x; }
+};
+struct StoreF16 {
+  using Stored = uint16_t;
+  static uint16_t convert(float x) { return f32_to_f16(x); }
+};
+struct StoreBf16 {
+  using Stored = uint16_t;
+  static uint16_t convert(float x) { return f32_to_bf16(x); }
+};
+
+template <class Type>
+void write_tokens(const KvWriteArgs& args, const CacheLayer& layer, int64_t first, int64_t last) {
+  using Stored = typename Type::Stored;
+  const int64_t heads = args.k.dims[1], width = args.k.dims[2], channels = heads * width;
+  for (int64_t token = first; token < last; token++) {
+    const int64_t position = args.positions.as<const int32_t>()[token];
+    if (position < 0) continue;
+    const int64_t request = args.request.as<const int32_t>()[token], slot = position % kBlockTokens;
+    Stored* page = reinterpret_cast<Stored*>(layer.page(request, position / kBlockTokens));
+    const float* k = args.k.row<const float>(token);
+    const float* v = args.v.row<const float>(token);
+    Stored* keys = page + slot;
+    for (int64_t channel = 0; channel < channels; channel++) keys[channel * kBlockTokens] = Type::convert(k[channel]);
+    for (int64_t head = 0; head < heads; head++) {
+      Stored* values = page + value_offset(heads, width, head, slot, 0);
+      for (int64_t channel = 0; channel < width; channel++) values[channel] = Type::convert(v[head * width + channel]);
+    }
+  }
+}
+
+}  // namespace
+
+Status kv_write_cpu(const KvWriteArgs& args, CpuContext& context) {
+  const TensorView& k = args.k;
+  const TensorView& v = args.v;
+  HEDDLE_CHECK(k.rank == 3 && k.dtype == DType::kF32, kOp, "k is " + describe(k) + ": expected f32 [tokens, heads, width]");
+  HEDDLE_CHECK(v.rank == 3 && v.dtype == DType::kF32 && std::equal(k.dims, k.dims + 3, v.dims), kOp,
+               "v is " + describe(v) + ", k is " + describe(k) + ": expected the same shape");
+  HEDDLE_CHECK(args.written.data == args.pool.data && args.written.dims[0] == args.pool.dims[0], kOp,
+               "written is " + describe(args.written) + ": expected the pool itself");
+  const int64_t element_bytes = args.cache_type == KvWriteCacheType::kF32 ? 4 : 2;
+  CacheLayer layer;
+  HEDDLE_TRY(check_cache_layer(kOp, args.pool, args.block_table, args.page_bytes, args.layer_offset, element_bytes, k.dims[1], k.dims[2],
+                               &layer));
+  const int64_t tokens = k.dims[0];
+  HEDDLE_TRY(check_token_indexes(kOp, "positions", args.positions, tokens));
+  HEDDLE_TRY(check_token_indexes(kOp, "request", args.request, tokens));
+  for (int64_t token = 0; token < tokens; token++) {
+    const int64_t position = args.positions.as<const int32_t>()[token], request = args.request.as<const int32_t>()[token];
+    if (position < 0) continue;
+    HEDDLE_TRY(check_place(kOp, layer, token, request, position));
+    HEDDLE_TRY(check_pages(kOp, layer, request, position / kBlockTokens, position / kBlockTokens));
+  }
+
+  const auto write = args.cache_type == KvWriteCacheType::kF32    ? write_tokens<StoreF32>
+                     : args.cache_type == KvWriteCacheType::kF16 ? write_tokens<StoreF16>
+                                                                 : write_tokens<StoreBf16>;
+  if (k.elements() <= kInlineElements) {
+    write(args, layer, 0, tokens);
+    return Status::success();
+  }
+  context.parallel((tokens + kBlockTokens - 1) / kBlockTokens, [&](int64_t chunk, int) {
+    write(args, layer, chunk * kBlockTokens, std::min(tokens, (chunk + 1) * kBlockTokens));
+  });
+  return Status::success();
+}
+
+}  // namespace heddle

@@ -1,0 +1,150 @@
+// rope_table and rope: angles once per step in f64, then a rotation of pairs of channels per layer.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/check.h"
+#include "cpu/cpu_context.h"
+#include "cpu/targets.h"
+#include "generated/op_table.h"
+
+#define HEDDLE_TARGET_FILE "kernels/rope/rope_cpu.cc"
+#include "cpu/foreach_target.h"
+
+#if defined(HEDDLE_TARGET)
+namespace heddle::HEDDLE_TARGET {
+
+// x and y may be the same memory: each pair is read before it is written.
+HEDDLE_INLINE void rotate_halves(const float* x, const float* cosines, const float* sines, int64_t half, float* y) {
+  for (int64_t i = 0; i < half; i += kLanes) {
+    const int count = static_cast<int>(std::min<int64_t>(kLanes, half - i));
+    const bool whole = count == kLanes;
+    const auto read = [&](const float* p) { return whole ? load(p) : load_partial(p, count); };
+    const Vector first = read(x + i), second = read(x + half + i), c = read(cosines + i), s = read(sines + i);
+    const Vector left = sub(mul(first, c), mul(second, s)), right = fma(first, s, mul(second, c));
+    if (whole) {
+      store(y + i, left);
+      store(y + half + i, right);
+    } else {
+      store_partial(y + i, left, count);
+      store_partial(y + half + i, right, count);
+    }
+  }
+}
+
+HEDDLE_INLINE void rotate_pairs(const float* x, const float* cosines, const float* sines, int64_t half, float* y) {
+  for (int64_t i = 0; i < half; i++) {
+    const float first = x[2 * i], second = x[2 * i + 1];
+    y[2 * i] = first * cosines[i] - second * sines[i];
+    y[2 * i + 1] = second * cosines[i] + first * sines[i];
+  }
+}
+
+inline void rotate_tokens(const RopeArgs& args, int64_t begin, int64_t end) {
+  const int64_t heads = args.x.dims[1], width = args.x.dims[2], rotary = args.table.dims[1], half = rotary / 2;
+  for (int64_t token = begin; token < end; token++) {
+    const float* cosines = args.table.row<const float>(token);
+    const float* x = args.x.row<const float>(token);
+    float* y = args.y.row<float>(token);
+    for (int64_t head = 0; head < heads; head++, x += width, y += width) {
+      if (args.interleaved)
+        rotate_pairs(x, cosines, cosines + half, half, y);
+      else
+        rotate_halves(x, cosines, cosines + half, half, y);
+      if (x != y && rotary < width) std::memcpy(y + rotary, x + rotary, sizeof(float) * static_cast<size_t>(width - rotary));
+    }
+  }
+}
+
+}  // namespace heddle::HEDDLE_TARGET
+#endif
+
+#if defined(HEDDLE_ONCE)
+namespace heddle {
+namespace {
+
+constexpr int64_t kInlineAngles = 256;
+constexpr int64_t kInlineElements = 1 << 14;
+constexpr int64_t kChunkElements = 1 << 13;
+
+// Runs body(begin, end) over tokens, in parallel when there are enough elements to share.
+template <class Body>
+void over_tokens(CpuContext& context, int64_t tokens, int64_t per_token, int64_t inline_elements, int64_t chunk_elements, const Body& body) {
+  if (tokens * per_token <= inline_elements) return body(0, tokens);
+  const int64_t step = std::max<int64_t>(1, chunk_elements / std::max<int64_t>(1, per_token));
+  context.parallel((tokens + step - 1) / step,
+                   [&](int64_t chunk, int) { body(chunk * step, std::min(tokens, (chunk + 1) * step)); });
+}
+
+Status check_indexes(const char* name, const TensorView& tensor, int64_t tokens) {
+  HEDDLE_CHECK(tensor.rank == 1 && tensor.dtype == DType::kI32 && tensor.dims[0] == tokens,
+               "rope_table", std::string(name) + " is " + describe(tensor) + ": expected i32 [" + std::to_string(tokens) + "]");
+  return Status::success();
+}
+
+Status check_frequencies(const char* name, const TensorView& tensor, int64_t half) {
+  HEDDLE_CHECK(tensor.rank == 1 && tensor.dtype == DType::kF32 && tensor.dims[0] == half,
+               "rope_table", std::string(name) + " is " + describe(tensor) + ": expected f32 [" + std::to_string(half) + "]");
+  return Status::success();
+}
+
+void fill_table_row(const RopeTableArgs& args, int64_t token) {
+  const int64_t half = args.table.dims[1] / 2;
+  const int64_t position = std::max(args.positions.as<const int32_t>()[token], 0);
+  int64_t length = position + 1;
+  if (args.lengths.present()) length = std::max(length, int64_t{args.lengths.as<const int32_t>()[token]});
+  const bool beyond = length > args.original_length;
+  const bool dynamic = beyond && args.dynamic_factor > 0, long_table = beyond && !dynamic && args.long_frequencies.present();
+  const float* frequencies = (long_table ? args.long_frequencies : args.frequencies).as<const float>();
+  const double scale = long_table ? args.long_scale : args.scale;
+  const double rotary = static_cast<double>(2 * half);
+  double base = 0;
+  if (dynamic) {
+    const double factor = args.dynamic_factor;
+    const double stretch = factor * static_cast<double>(length) / args.original_length - factor + 1;
+    base = args.base * std::pow(stretch, rotary / (rotary - 2));
+  }
+  float* cosines = args.table.row<float>(token);
+  for (int64_t i = 0; i < half; i++) {
+    const double frequency = dynamic ? std::pow(base, -2.0 * static_cast<double>(i) / rotary) : double{frequencies[i]};
+    const double angle = static_cast<double>(position) * frequency;
+    cosines[i] = static_cast<float>(scale * std::cos(angle));
+    cosines[half + i] = static_cast<float>(scale * std::sin(angle));
+  }
+}
+
+}  // namespace
+
+Status rope_table_cpu(const RopeTableArgs& args, CpuContext& context) {
+  const TensorView& table = args.table;
+  HEDDLE_CHECK(table.rank == 2 && table.dtype == DType::kF32 && table.dims[1] % 2 == 0, "rope_table",
+               "table is " + describe(table) + ": expected f32 [tokens, rotary] with an even rotary width");
+  const int64_t tokens = table.dims[0], half = table.dims[1] / 2;
+  HEDDLE_TRY(check_indexes("positions", args.positions, tokens));
+  HEDDLE_TRY(check_frequencies("frequencies", args.frequencies, half));
+  if (args.long_frequencies.present()) HEDDLE_TRY(check_frequencies("long_frequencies", args.long_frequencies, half));
+  if (args.lengths.present()) HEDDLE_TRY(check_indexes("lengths", args.lengths, tokens));
+  over_tokens(context, tokens, half, kInlineAngles, kInlineAngles, [&](int64_t begin, int64_t end) {
+    for (int64_t token = begin; token < end; token++) fill_table_row(args, token);
+  });
+  return Status::success();
+}
+
+Status rope_cpu(const RopeArgs& args, CpuContext& context) {
+  const TensorView& x = args.x;
+  const TensorView& y = args.y;
+  const TensorView& table = args.table;
+  HEDDLE_CHECK(x.rank == 3 && x.dtype == DType::kF32, "rope", "x is " + describe(x) + ": expected f32 [tokens, heads, width]");
+  HEDDLE_CHECK(y.rank == 3 && y.dtype == DType::kF32 && std::equal(x.dims, x.dims + 3, y.dims), "rope",
+               "y is " + describe(y) + ", x is " + describe(x) + ": expected the same shape");
+  HEDDLE_CHECK(table.rank == 2 && table.dtype == DType::kF32 && table.dims[0] == x.dims[0] && table.dims[1] % 2 == 0 &&
+                   table.dims[1] <= x.dims[2],
+               "rope", "table is " + describe(table) + ", x is " + describe(x) + ": expected f32 [tokens, rotary], rotary even and at most the width");
+  const auto rotate_tokens = HEDDLE_DISPATCH(rotate_tokens);
+  over_tokens(context, x.dims[0], x.dims[1] * table.dims[1], kInlineElements, kChunkElements,
+              [&](int64_t begin, int64_t end) { rotate_tokens(args, begin, end); });
+  return Status::success();
+}
+
+}  // namespace heddle
+#endif
