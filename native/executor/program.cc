@@ -65,13 +65,14 @@ Status Program::size_workspace(int threads) {
 }
 
 void Program::resolve(const std::vector<int64_t>& extents) {
-  if (extents == extents_) return;
+  if (resolved_ && extents == extents_) return;
   for (size_t i = 0; i < views_.size(); i++) {
     const TensorSpec& tensor = spec_.tensors[i];
     views_[i] = resolve_tensor(tensor, extents, tensor.buffer == kArena ? arena_->data() : bound_[tensor.buffer - 1]->data());
   }
   for (size_t i = 0; i < operands_.size(); i++) operands_[i] = spec_.operands[i] == kNoTensor ? TensorView{} : views_[spec_.operands[i]];
   extents_ = extents;
+  resolved_ = true;
 }
 
 Status Program::step(ThreadPool& pool, RunControl* control) {

@@ -116,7 +116,8 @@ class Program {
   int workspace_threads_ = 0;
   std::vector<TensorView> views_;     // resolved for extents_
   std::vector<TensorView> operands_;  // views in instruction order, ready for the kernels
-  std::vector<int64_t> extents_;
+  std::vector<int64_t> extents_;      // of views_ and operands_
+  bool resolved_ = false;
   bool profiling_ = false;
   std::vector<std::pair<int64_t, int64_t>> times_;  // calls and nanoseconds per op
 };
