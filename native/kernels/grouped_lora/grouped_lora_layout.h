@@ -18,12 +18,18 @@
 //   kLowRank, gain:     gain * (b + L) - b + shift          (DoRA: gain = magnitude / norm)
 //   kDense:             W x - b + shift
 // kNone with gain >= 0 or shift >= 0 is not used: write kLowRank with rank 0.
+//
+// An embedding table is as wide as the vocabulary, wider than a page may be. Its rows of A are therefore cut into pieces of
+// kEmbeddingPiece ids: A[j][id] is element id % kEmbeddingPiece of rows[first_a + id / kEmbeddingPiece * rank + j].
+// Its dense rows are one per id (rank = vocabulary, N wide); there is no bias, so b = base[t].
+// A norm's entry is kDense with rank 1, dtype f32: first_a is its weight row, shift its bias row or -1.
 #pragma once
 #include <cstdint>
 
 namespace heddle {
 
 inline constexpr int64_t kRowUnit = 64;
+inline constexpr int64_t kEmbeddingPiece = 4096;
 
 enum class EntryKind : int32_t { kNone = 0, kLowRank = 1, kDense = 2 };
 

@@ -1,0 +1,140 @@
+// The operands that say where adapters lie, checked before any kernel of the family follows them.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include <string>
+
+#include "core/check.h"
+#include "core/status.h"
+#include "core/tensor_view.h"
+#include "kernels/grouped_lora/grouped_lora_layout.h"
+
+namespace heddle {
+
+inline constexpr int kTileTokens = 4;   // tokens that share the reading of a row
+inline constexpr int kRankBlock = 256;  // rows whose dot products are kept at once
+
+// Up to kTileTokens neighbouring tokens with the same slots.
+struct TokenTile {
+  int32_t first;
+  int32_t count;
+};
+
+struct AdapterPool {
+  const AdapterEntry* entries;  // [slots][sites]
+  int64_t slots;
+  int64_t sites;
+  const int32_t* rows;
+  int64_t row_count;
+  const std::byte* bytes;
+  int64_t byte_count;
+
+  AdapterEntry entry(int64_t slot, int64_t site) const {
+    AdapterEntry found;
+    std::memcpy(&found, entries + slot * sites + site, sizeof found);
+    return found;
+  }
+  const void* row(int64_t row) const { return bytes + rows[row] * kRowUnit; }
+
+  // rows[first .. first + count) exist, and `width_bytes` behind each of their addresses lie inside the pool.
+  bool holds(int64_t first, int64_t count, int64_t width_bytes) const {
+    if (first < 0 || count < 0 || first > row_count - count) return false;
+    if (count == 0) return true;
+    if (width_bytes > byte_count) return false;
+    const int64_t last = (byte_count - width_bytes) / kRowUnit;
+    const uint32_t limit = static_cast<uint32_t>(last < INT32_MAX ? last : INT32_MAX);
+    uint32_t largest = 0;  // a negative address becomes larger than any limit
+    for (int64_t i = first; i < first + count; i++) {
+      const uint32_t address = static_cast<uint32_t>(rows[i]);
+      largest = address > largest ? address : largest;
+    }
+    return largest <= limit;
+  }
+};
+
+inline bool is_row_dtype(int32_t dtype) {
+  return dtype == static_cast<int32_t>(DType::kF32) || dtype == static_cast<int32_t>(DType::kF16) || dtype == static_cast<int32_t>(DType::kBF16);
+}
+
+inline Status read_adapter_pool(const char* op, const TensorView& entries, const TensorView& rows, const TensorView& pool, AdapterPool* out) {
+  HEDDLE_CHECK(entries.rank == 3 && entries.dtype == DType::kI32 && entries.dims[2] == 8 && entries.dense(), op,
+               "entries is " + describe(entries) + ": expected dense i32 [slots, sites, 8]");
+  HEDDLE_CHECK(rows.rank == 1 && rows.dtype == DType::kI32, op, "rows is " + describe(rows) + ": expected i32 [rows]");
+  HEDDLE_CHECK(pool.rank == 1 && pool.dtype == DType::kU8, op, "pool is " + describe(pool) + ": expected u8 [bytes]");
+  *out = {entries.as<AdapterEntry>(), entries.dims[0], entries.dims[1], rows.as<int32_t>(), rows.dims[0], pool.as<std::byte>(), pool.dims[0]};
+  return Status::success();
+}
+
+inline Status bad_entry(const char* op, int64_t slot, int64_t site, const std::string& what) {
+  return fail(StatusCode::kInvalidArgument,
+              std::string("[") + op + "] the adapter in slot " + std::to_string(slot) + " at site " + std::to_string(site) + " " + what);
+}
+
+// What all ops of the family ask of an entry: known kind and dtype, a rank, gain and shift rows of `outputs` floats.
+inline Status check_entry(const char* op, const AdapterPool& pool, const AdapterEntry& entry, int64_t slot, int64_t site, int64_t outputs) {
+  if (entry.kind != EntryKind::kLowRank && entry.kind != EntryKind::kDense)
+    return bad_entry(op, slot, site, "is of kind " + std::to_string(static_cast<int32_t>(entry.kind)) + ": expected 0, 1 or 2");
+  if (!is_row_dtype(entry.dtype)) return bad_entry(op, slot, site, "has dtype " + std::to_string(entry.dtype) + ": expected f32, f16 or bf16");
+  if (entry.rank < 0) return bad_entry(op, slot, site, "has rank " + std::to_string(entry.rank));
+  for (int32_t row : {entry.gain, entry.shift}) {
+    if (row < -1 || (row >= 0 && !pool.holds(row, 1, outputs * 4)))
+      return bad_entry(op, slot, site, "has gain row " + std::to_string(entry.gain) + " and shift row " + std::to_string(entry.shift) +
+                                           ": expected -1 or a row inside the pool");
+  }
+  return Status::success();
+}
+
+inline Status rows_outside(const char* op, int64_t slot, int64_t site, int64_t first, int64_t count) {
+  return bad_entry(op, slot, site, "has rows " + std::to_string(first) + " to " + std::to_string(first + count) + " that do not all lie inside the pool");
+}
+
+// index and weight of a family op: i32 and f32 [tokens, routes], dense; every slot is -1 or exists.
+inline Status check_routes(const char* op, const TensorView& index, const TensorView& weight, int64_t tokens, int64_t slots, bool* any) {
+  HEDDLE_CHECK(index.rank == 2 && index.dtype == DType::kI32 && index.dims[0] == tokens && index.dense(), op,
+               "index is " + describe(index) + ": expected dense i32 [" + std::to_string(tokens) + ", routes]");
+  HEDDLE_CHECK(weight.rank == 2 && weight.dtype == DType::kF32 && weight.dims[0] == tokens && weight.dims[1] == index.dims[1] && weight.dense(), op,
+               "weight is " + describe(weight) + ": expected dense f32 [" + std::to_string(tokens) + ", " + std::to_string(index.dims[1]) + "]");
+  const int32_t* slot = index.as<int32_t>();
+  int32_t smallest = 0, largest = -1;
+  for (int64_t i = 0; i < index.elements(); i++) {
+    smallest = slot[i] < smallest ? slot[i] : smallest;
+    largest = slot[i] > largest ? slot[i] : largest;
+  }
+  *any = largest >= 0;
+  if (smallest >= -1 && largest < slots) return Status::success();
+  return fail(StatusCode::kInvalidArgument, std::string("[") + op + "] index holds slot " + std::to_string(smallest < -1 ? smallest : largest) +
+                                                ": expected -1 to " + std::to_string(slots - 1));
+}
+
+// Cuts the tokens that have any adapter into tiles; `tiles` has room for one per token.
+inline int64_t cut_tiles(const TensorView& index, TokenTile* tiles) {
+  const int64_t tokens = index.dims[0], routes = index.dims[1];
+  const int32_t* slots = index.as<int32_t>();
+  int64_t count = 0;
+  for (int64_t first = 0; first < tokens;) {
+    const int32_t* mine = slots + first * routes;
+    int64_t next = first + 1;
+    while (next < tokens && next < first + kTileTokens && std::memcmp(mine, slots + next * routes, static_cast<size_t>(routes) * 4) == 0) next++;
+    bool any = false;
+    for (int64_t j = 0; j < routes; j++) any |= mine[j] >= 0;
+    if (any) tiles[count++] = {static_cast<int32_t>(first), static_cast<int32_t>(next - first)};
+    first = next;
+  }
+  return count;
+}
+
+// Calls check(slot) for the slots of every tile, skipping what the tile before already had.
+template <class Check>
+Status check_slots(const TensorView& index, const TokenTile* tiles, int64_t tile_count, const Check& check) {
+  const int64_t routes = index.dims[1];
+  const int32_t* before = nullptr;
+  for (int64_t i = 0; i < tile_count; i++) {
+    const int32_t* mine = index.as<int32_t>() + tiles[i].first * routes;
+    for (int64_t j = 0; j < routes; j++)
+      if (mine[j] >= 0 && (before == nullptr || before[j] != mine[j])) HEDDLE_TRY(check(mine[j]));
+    before = mine;
+  }
+  return Status::success();
+}
+
+}  // namespace heddle

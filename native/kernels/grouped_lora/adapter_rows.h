@@ -1,0 +1,245 @@
+// Vector code over rows of adapters. No include guard: one copy per target, inside HEDDLE_TARGET.
+//
+// Two loops do the work of the family. dot_rows: lanes along the row, one accumulator per (token, row). add_rows: lanes along
+// the outputs, one accumulator per (token, vector), rows in order. Both read a row once for all tokens of a tile, and the order
+// of additions behind one number is the same for every tile size.
+namespace heddle::HEDDLE_TARGET {
+
+struct Bf16Row {
+  using Element = uint16_t;
+  static HEDDLE_INLINE Vector load(const Element* p) { return load_bf16(p); }
+  static HEDDLE_INLINE float scalar(Element e) { return bf16_to_f32(e); }
+};
+struct F16Row {
+  using Element = uint16_t;
+  static HEDDLE_INLINE Vector load(const Element* p) { return load_f16(p); }
+  static HEDDLE_INLINE float scalar(Element e) { return f16_to_f32(e); }
+};
+struct F32Row {
+  using Element = float;
+  static HEDDLE_INLINE Vector load(const Element* p) { return HEDDLE_TARGET::load(p); }
+  static HEDDLE_INLINE float scalar(Element e) { return e; }
+};
+
+// The first `count` elements of a row's end; a row may end at the pool's last byte.
+template <class Row>
+HEDDLE_INLINE Vector load_row_end(const typename Row::Element* p, int count) {
+  typename Row::Element padded[kLanes] = {};
+  std::memcpy(padded, p, static_cast<size_t>(count) * sizeof(typename Row::Element));
+  return Row::load(padded);
+}
+
+// Sums of four vectors' lanes, each in the tree order of reduce_add.
+HEDDLE_INLINE void reduce_add_four(const Vector* a, float* sums) {
+#if defined(HEDDLE_TARGET_AVX512) || defined(HEDDLE_TARGET_AVX2)
+  __m128 quarter[4];
+  for (int i = 0; i < 4; i++) {
+#if defined(HEDDLE_TARGET_AVX512)
+    const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(a[i].v), _mm512_extractf32x8_ps(a[i].v, 1));
+#else
+    const __m256 half = a[i].v;
+#endif
+    quarter[i] = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+  }
+  const __m128 low01 = _mm_unpacklo_ps(quarter[0], quarter[1]), high01 = _mm_unpackhi_ps(quarter[0], quarter[1]);
+  const __m128 low23 = _mm_unpacklo_ps(quarter[2], quarter[3]), high23 = _mm_unpackhi_ps(quarter[2], quarter[3]);
+  const __m128 even = _mm_add_ps(_mm_movelh_ps(low01, low23), _mm_movelh_ps(high01, high23));
+  const __m128 odd = _mm_add_ps(_mm_movehl_ps(low23, low01), _mm_movehl_ps(high23, high01));
+  _mm_storeu_ps(sums, _mm_add_ps(even, odd));
+#else
+  for (int i = 0; i < 4; i++) sums[i] = reduce_add(a[i]);
+#endif
+}
+
+#if defined(HEDDLE_TARGET_AVX512) || defined(__aarch64__)
+inline constexpr bool kWideRegisters = true;
+#else
+inline constexpr bool kWideRegisters = false;
+#endif
+inline constexpr int kRowGroup = 4;
+
+// out[row * kTileTokens + t] = dot(row, x[t]) for kRows consecutive rows.
+template <class Row, int kTokens, int kRows>
+HEDDLE_INLINE void dot_row_group(const typename Row::Element* const* rows, const float* const* x, int64_t width, float* out) {
+  Vector sum[kTokens][kRows];
+  for (int t = 0; t < kTokens; t++)
+    for (int r = 0; r < kRows; r++) sum[t][r] = zero();
+  int64_t i = 0;
+  for (; i + kLanes <= width; i += kLanes) {
+    Vector a[kRows];
+    for (int r = 0; r < kRows; r++) a[r] = Row::load(rows[r] + i);
+    for (int t = 0; t < kTokens; t++) {
+      const Vector b = load(x[t] + i);
+      for (int r = 0; r < kRows; r++) sum[t][r] = fma(a[r], b, sum[t][r]);
+    }
+  }
+  if (i < width) {
+    const int rest = static_cast<int>(width - i);
+    Vector a[kRows];
+    for (int r = 0; r < kRows; r++) a[r] = load_row_end<Row>(rows[r] + i, rest);
+    for (int t = 0; t < kTokens; t++) {
+      const Vector b = load_partial(x[t] + i, rest);
+      for (int r = 0; r < kRows; r++) sum[t][r] = fma(a[r], b, sum[t][r]);
+    }
+  }
+  for (int t = 0; t < kTokens; t++) {
+    if (kRows == kRowGroup) {
+      float sums[kRowGroup];
+      reduce_add_four(sum[t], sums);
+      for (int r = 0; r < kRows; r++) out[r * kTileTokens + t] = sums[r];
+    } else {
+      for (int r = 0; r < kRows; r++) out[r * kTileTokens + t] = reduce_add(sum[t][r]);
+    }
+  }
+}
+
+template <class Row, int kTokens>
+void dot_rows(const AdapterPool& pool, int64_t first, int64_t count, const float* const* x, int64_t width, float* out) {
+  const typename Row::Element* rows[kRowGroup];
+  int64_t r = 0;
+  for (; r + kRowGroup <= count; r += kRowGroup) {
+    for (int i = 0; i < kRowGroup; i++) rows[i] = static_cast<const typename Row::Element*>(pool.row(first + r + i));
+    dot_row_group<Row, kTokens, kRowGroup>(rows, x, width, out + r * kTileTokens);
+  }
+  for (; r < count; r++) {
+    rows[0] = static_cast<const typename Row::Element*>(pool.row(first + r));
+    dot_row_group<Row, kTokens, 1>(rows, x, width, out + r * kTileTokens);
+  }
+}
+
+// How one adapter's product joins the outputs of a tile. All pointers stand at the first output of the range, or are null.
+struct Join {
+  float* const* y;               // per token
+  const float* const* original;  // per token: the base's output before any adapter; read where `own` is set
+  const float* weight;           // per token
+  const float* gain;
+  const float* shift;
+  const float* bias;
+  bool own;       // gain or dense: the adapter's own value takes the base's place
+  bool replaces;  // own, alone and at weight 1: stored as it is rather than as base + (own - base)
+};
+
+// Joins kVectors vectors of product[t] at output n of each token; `last` counts the lanes of the last vector.
+template <int kTokens, int kVectors, bool kOwn>
+HEDDLE_INLINE void join_at(const Join& how, const Vector (*product)[kVectors], int64_t n, int last) {
+  for (int i = 0; i < kVectors; i++) {
+    const int lanes = i + 1 < kVectors ? kLanes : last;
+    const int64_t at = n + i * kLanes;
+    const auto read = [&](const float* p) { return p == nullptr ? zero() : lanes == kLanes ? load(p + at) : load_partial(p + at, lanes); };
+    const Vector gain = read(how.gain), shift = read(how.shift), bias = read(how.bias);
+    for (int t = 0; t < kTokens; t++) {
+      const Vector weight = broadcast(how.weight[t]);
+      Vector joined;
+      if (kOwn) {
+        const Vector b = sub(read(how.original[t]), bias);
+        const Vector own = add(how.gain != nullptr ? mul(gain, add(b, product[t][i])) : product[t][i], shift);
+        joined = how.replaces ? add(own, bias) : fma(weight, sub(own, b), read(how.y[t]));
+      } else {
+        // The later rows of a large rank come here with a gain of their own.
+        const Vector delta = how.gain != nullptr ? mul(gain, product[t][i]) : product[t][i];
+        joined = fma(weight, add(delta, shift), read(how.y[t]));
+      }
+      if (lanes == kLanes) {
+        store(how.y[t] + at, joined);
+      } else {
+        store_partial(how.y[t] + at, joined, lanes);
+      }
+    }
+  }
+}
+
+// y[t] at outputs n .. n + kVectors * kLanes joined with sum_j v[j][t] rows[j].
+template <class Row, int kTokens, int kVectors>
+HEDDLE_INLINE void add_rows_at(const typename Row::Element* const* rows, int count, const float* v, const Join& how, int64_t n, int last) {
+  Vector sum[kTokens][kVectors];
+  for (int t = 0; t < kTokens; t++)
+    for (int i = 0; i < kVectors; i++) sum[t][i] = zero();
+  for (int j = 0; j < count; j++) {
+    const typename Row::Element* row = rows[j] + n;
+    Vector b[kVectors];
+    for (int i = 0; i + 1 < kVectors; i++) b[i] = Row::load(row + i * kLanes);
+    const typename Row::Element* end = row + (kVectors - 1) * kLanes;
+    b[kVectors - 1] = last == kLanes ? Row::load(end) : load_row_end<Row>(end, last);
+    for (int t = 0; t < kTokens; t++) {
+      const Vector factor = broadcast(v[j * kTileTokens + t]);
+      for (int i = 0; i < kVectors; i++) sum[t][i] = fma(factor, b[i], sum[t][i]);
+    }
+  }
+  if (how.own) {
+    join_at<kTokens, kVectors, true>(how, sum, n, last);
+  } else {
+    join_at<kTokens, kVectors, false>(how, sum, n, last);
+  }
+}
+
+// Outputs from .. to of all tokens; v[j * kTileTokens + t] belongs to row first + j.
+template <class Row, int kTokens>
+void add_rows(const AdapterPool& pool, int64_t first, int count, const float* v, const Join& how, int64_t from, int64_t to) {
+  constexpr int kVectors = kTokens == 1 ? 8 : kWideRegisters ? 4 : 2;
+  const typename Row::Element* rows[kRankBlock];
+  for (int j = 0; j < count; j++) rows[j] = static_cast<const typename Row::Element*>(pool.row(first + j)) + from;
+  const int64_t outputs = to - from;
+  int64_t n = 0;
+  for (; n + kVectors * kLanes <= outputs; n += kVectors * kLanes) add_rows_at<Row, kTokens, kVectors>(rows, count, v, how, n, kLanes);
+  for (; n < outputs; n += kLanes) {
+    const int64_t left = outputs - n;
+    add_rows_at<Row, kTokens, 1>(rows, count, v, how, n, left < kLanes ? static_cast<int>(left) : kLanes);
+  }
+}
+
+// Calls body with the row type of a dtype (checked before) as its first argument.
+template <class Body>
+HEDDLE_INLINE void with_row_type(int32_t dtype, const Body& body) {
+  switch (static_cast<DType>(dtype)) {
+    case DType::kBF16:
+      return body(Bf16Row{});
+    case DType::kF16:
+      return body(F16Row{});
+    default:
+      return body(F32Row{});
+  }
+}
+
+template <class Row>
+HEDDLE_INLINE void dot_rows_of_tile(const AdapterPool& pool, int64_t first, int64_t count, int tokens, const float* const* x, int64_t width, float* out) {
+  // Sixteen sums and their operands only fit where there are 32 registers; elsewhere a tile is two halves.
+  if (!kWideRegisters && tokens > 2) {
+    dot_rows<Row, 2>(pool, first, count, x, width, out);
+    x += 2, out += 2, tokens -= 2;
+  }
+  switch (tokens) {
+    case 1:
+      return dot_rows<Row, 1>(pool, first, count, x, width, out);
+    case 2:
+      return dot_rows<Row, 2>(pool, first, count, x, width, out);
+    case 3:
+      return dot_rows<Row, 3>(pool, first, count, x, width, out);
+    default:
+      return dot_rows<Row, 4>(pool, first, count, x, width, out);
+  }
+}
+
+template <class Row>
+HEDDLE_INLINE void add_rows_to_tile(const AdapterPool& pool, int64_t first, int count, int tokens, const float* v, const Join& how, int64_t from, int64_t to) {
+  switch (tokens) {
+    case 1:
+      return add_rows<Row, 1>(pool, first, count, v, how, from, to);
+    case 2:
+      return add_rows<Row, 2>(pool, first, count, v, how, from, to);
+    case 3:
+      return add_rows<Row, 3>(pool, first, count, v, how, from, to);
+    default:
+      return add_rows<Row, 4>(pool, first, count, v, how, from, to);
+  }
+}
+
+// One token's outputs joined with product[0 .. outputs).
+HEDDLE_INLINE void join_product(const float* product, const Join& how, int64_t outputs) {
+  for (int64_t n = 0; n < outputs; n += kLanes) {
+    const int lanes = outputs - n < kLanes ? static_cast<int>(outputs - n) : kLanes;
+    const Vector vector[1][1] = {{lanes == kLanes ? load(product + n) : load_partial(product + n, lanes)}};
+    join_at<1, 1, true>(how, vector, n, lanes);
+  }
+}
+
+}  // namespace heddle::HEDDLE_TARGET

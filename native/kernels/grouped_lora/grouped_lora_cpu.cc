@@ -1,0 +1,203 @@
+// Adapters on linear layers: every token adds what its own adapters say, base-only tokens cost one look at their index.
+#include "core/check.h"
+#include "cpu/cpu_context.h"
+#include "cpu/targets.h"
+#include "generated/op_table.h"
+#include "kernels/grouped_lora/adapter_pool.h"
+
+#ifndef HEDDLE_GROUPED_LORA_WORK
+#define HEDDLE_GROUPED_LORA_WORK
+namespace heddle {
+
+// Outputs per chunk. Wide enough that computing A x again for each chunk of a wide site costs little.
+inline constexpr int64_t kColumnBlock = 8192;
+
+struct GroupedLoraWork {
+  const GroupedLoraArgs& args;
+  AdapterPool pool;
+  const TokenTile* tiles;
+  float* saved;  // per worker: [kTileTokens][kColumnBlock] of the base's outputs
+};
+
+}  // namespace heddle
+#endif
+
+#define HEDDLE_TARGET_FILE "kernels/grouped_lora/grouped_lora_cpu.cc"
+#include "cpu/foreach_target.h"
+#if defined(HEDDLE_TARGET)
+#include "kernels/grouped_lora/adapter_rows.h"
+
+namespace heddle::HEDDLE_TARGET {
+
+// What one adapter adds to the outputs from .. to of one tile at one site.
+template <class Row>
+void add_low_rank(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* const* x, int64_t inputs, Join how, int64_t from, int64_t to) {
+  float v[kRankBlock * kTileTokens];
+  int64_t done = 0;
+  do {  // once even for rank 0, which may carry a gain or a shift
+    const int count = static_cast<int>(entry.rank - done < kRankBlock ? entry.rank - done : kRankBlock);
+    dot_rows_of_tile<Row>(pool, entry.first_a + done, count, tokens, x, inputs, v);
+    for (int i = 0; i < count * kTileTokens; i++) v[i] *= entry.scale;
+    add_rows_to_tile<Row>(pool, entry.first_b + done, count, tokens, v, how, from, to);
+    done += count;
+    how.own = how.replaces = false;
+    how.shift = nullptr;
+  } while (done < entry.rank);
+}
+
+template <class Row>
+void add_dense(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* const* x, int64_t inputs, const Join& how, int64_t from, int64_t to) {
+  float dots[kRankBlock * kTileTokens], product[kRankBlock];
+  for (int64_t n = from; n < to; n += kRankBlock) {
+    const int64_t count = to - n < kRankBlock ? to - n : kRankBlock, at = n - from;
+    dot_rows_of_tile<Row>(pool, entry.first_a + n, count, tokens, x, inputs, dots);
+    for (int t = 0; t < tokens; t++) {
+      for (int64_t i = 0; i < count; i++) product[i] = dots[i * kTileTokens + t];
+      float* y = how.y[t] + at;
+      const float* original = how.original[t] + at;
+      const auto shifted = [&](const float* p) { return p == nullptr ? nullptr : p + at; };
+      join_product(product, {&y, &original, how.weight + t, nullptr, shifted(how.shift), shifted(how.bias), true, how.replaces}, count);
+    }
+  }
+}
+
+static void grouped_lora_chunk(const GroupedLoraWork& work, int64_t tile_index, int64_t s, int64_t block, int worker) {
+  const GroupedLoraArgs& args = work.args;
+  const TokenTile tile = work.tiles[tile_index];
+  const int32_t* columns = args.columns.as<int32_t>();
+  const int64_t outputs = columns[s + 1] - columns[s], inputs = args.x.dims[1], routes = args.index.dims[1];
+  const int64_t from = block * kColumnBlock, to = from + kColumnBlock < outputs ? from + kColumnBlock : outputs;
+  if (from >= to) return;
+  const int32_t* slots = args.index.as<int32_t>() + tile.first * routes;
+
+  int active = 0;
+  bool needs_original = false;
+  for (int64_t j = 0; j < routes; j++) {
+    if (slots[j] < 0) continue;
+    const AdapterEntry entry = work.pool.entry(slots[j], args.site + s);
+    if (entry.kind == EntryKind::kNone) continue;
+    needs_original |= active > 0 && (entry.kind == EntryKind::kDense || entry.gain >= 0);
+    active++;
+  }
+  if (active == 0) return;
+
+  const float* x[kTileTokens];
+  const float* original[kTileTokens];
+  float* y[kTileTokens];
+  for (int t = 0; t < tile.count; t++) {
+    x[t] = args.x.row<float>(tile.first + t);
+    y[t] = args.y.row<float>(tile.first + t) + columns[s] + from;
+    original[t] = y[t];
+    if (needs_original) {
+      float* saved = work.saved + (worker * kTileTokens + t) * kColumnBlock;
+      std::memcpy(saved, y[t], static_cast<size_t>(to - from) * sizeof(float));
+      original[t] = saved;
+    }
+  }
+  for (int64_t j = 0; j < routes; j++) {
+    if (slots[j] < 0) continue;
+    const AdapterEntry entry = work.pool.entry(slots[j], args.site + s);
+    if (entry.kind == EntryKind::kNone) continue;
+    float weight[kTileTokens];
+    bool ones = true;
+    for (int t = 0; t < tile.count; t++) {
+      weight[t] = args.weight.row<float>(tile.first + t)[j];
+      ones &= weight[t] == 1.0f;
+    }
+    const auto row = [&](int32_t index) { return index < 0 ? nullptr : static_cast<const float*>(work.pool.row(index)) + from; };
+    const bool own = entry.kind == EntryKind::kDense || entry.gain >= 0;
+    const float* bias = own && args.base_bias.present() ? args.base_bias.as<float>() + columns[s] + from : nullptr;
+    // Tokens of a tile may differ in weight, and a token's bits may not depend on its neighbours: then one by one.
+    const bool replaces = own && active == 1;
+    const int step = replaces && !ones ? 1 : tile.count;
+    for (int t = 0; t < tile.count; t += step) {
+      const Join how = {y + t, original + t, weight + t, row(entry.gain), row(entry.shift), bias, own, replaces && weight[t] == 1.0f};
+      with_row_type(entry.dtype, [&](auto kind) {
+        using Row = decltype(kind);
+        if (entry.kind == EntryKind::kDense) {
+          add_dense<Row>(work.pool, entry, step, x + t, inputs, how, from, to);
+        } else {
+          add_low_rank<Row>(work.pool, entry, step, x + t, inputs, how, from, to);
+        }
+      });
+    }
+  }
+}
+
+}  // namespace heddle::HEDDLE_TARGET
+#endif
+
+#if defined(HEDDLE_ONCE)
+namespace heddle {
+
+namespace {
+
+constexpr const char* kOp = "grouped_lora";
+
+Status check_site(const AdapterPool& pool, int64_t slot, int64_t site, int64_t inputs, int64_t outputs) {
+  const AdapterEntry entry = pool.entry(slot, site);
+  if (entry.kind == EntryKind::kNone) return Status::success();
+  HEDDLE_TRY(check_entry(kOp, pool, entry, slot, site, outputs));
+  const int64_t width = static_cast<int64_t>(dtype_bytes(static_cast<DType>(entry.dtype)));
+  if (!pool.holds(entry.first_a, entry.rank, inputs * width)) return rows_outside(kOp, slot, site, entry.first_a, entry.rank);
+  if (entry.kind == EntryKind::kDense) {
+    if (entry.rank == outputs) return Status::success();
+    return bad_entry(kOp, slot, site, "has " + std::to_string(entry.rank) + " dense rows: expected " + std::to_string(outputs));
+  }
+  if (!pool.holds(entry.first_b, entry.rank, outputs * width)) return rows_outside(kOp, slot, site, entry.first_b, entry.rank);
+  return Status::success();
+}
+
+size_t tile_bytes(const TensorView& index) { return (static_cast<size_t>(index.dims[0]) * sizeof(TokenTile) + 63) / 64 * 64; }
+
+}  // namespace
+
+size_t grouped_lora_cpu_workspace(const GroupedLoraArgs& args, int threads) {
+  return tile_bytes(args.index) + static_cast<size_t>(threads) * kTileTokens * kColumnBlock * sizeof(float);
+}
+
+Status grouped_lora_cpu(const GroupedLoraArgs& args, CpuContext& context) {
+  HEDDLE_CHECK(args.x.rank == 2 && args.x.dtype == DType::kF32, kOp, "x is " + describe(args.x) + ": expected f32 [tokens, inputs]");
+  const int64_t tokens = args.x.dims[0], inputs = args.x.dims[1];
+  for (const TensorView* view : {&args.base, &args.y})
+    HEDDLE_CHECK(view->rank == 2 && view->dtype == DType::kF32 && view->dims[0] == tokens && view->dims[1] == args.base.dims[1], kOp,
+                 "base is " + describe(args.base) + " and y " + describe(args.y) + ": expected f32 [" + std::to_string(tokens) + ", columns]");
+  HEDDLE_CHECK(args.base.data == args.y.data && args.base.leading_stride == args.y.leading_stride, kOp, "y does not lie over base");
+  HEDDLE_CHECK(!args.base_bias.present() || (args.base_bias.rank == 1 && args.base_bias.dtype == DType::kF32 && args.base_bias.dims[0] == args.base.dims[1]), kOp,
+               "base_bias is " + describe(args.base_bias) + ": expected f32 [" + std::to_string(args.base.dims[1]) + "]");
+  HEDDLE_CHECK(args.columns.rank == 1 && args.columns.dtype == DType::kI32 && args.columns.dims[0] >= 2, kOp,
+               "columns is " + describe(args.columns) + ": expected i32 [sites + 1]");
+  AdapterPool pool;
+  HEDDLE_TRY(read_adapter_pool(kOp, args.entries, args.rows, args.pool, &pool));
+  bool any = false;
+  HEDDLE_TRY(check_routes(kOp, args.index, args.weight, tokens, pool.slots, &any));
+  if (!any) return Status::success();
+
+  const int64_t sites = args.columns.dims[0] - 1;
+  const int32_t* columns = args.columns.as<int32_t>();
+  int64_t widest = 0;
+  for (int64_t s = 0; s < sites; s++) {
+    HEDDLE_CHECK(columns[s] >= 0 && columns[s] <= columns[s + 1] && columns[s + 1] <= args.base.dims[1], kOp,
+                 "columns " + std::to_string(columns[s]) + " to " + std::to_string(columns[s + 1]) + " do not lie in base " + describe(args.base));
+    widest = columns[s + 1] - columns[s] > widest ? columns[s + 1] - columns[s] : widest;
+  }
+  HEDDLE_CHECK(args.site >= 0 && args.site + sites <= pool.sites, kOp,
+               "sites " + std::to_string(args.site) + " to " + std::to_string(args.site + sites) + " of " + std::to_string(pool.sites));
+  HEDDLE_CHECK(context.workspace_bytes >= grouped_lora_cpu_workspace(args, context.threads()), kOp, "the workspace is too small");
+
+  TokenTile* tiles = reinterpret_cast<TokenTile*>(context.workspace);
+  const int64_t tile_count = cut_tiles(args.index, tiles);
+  HEDDLE_TRY(check_slots(args.index, tiles, tile_count, [&](int64_t slot) {
+    for (int64_t s = 0; s < sites; s++) HEDDLE_TRY(check_site(pool, slot, args.site + s, inputs, columns[s + 1] - columns[s]));
+    return Status::success();
+  }));
+
+  const GroupedLoraWork work = {args, pool, tiles, reinterpret_cast<float*>(context.workspace + tile_bytes(args.index))};
+  const int64_t blocks = (widest + kColumnBlock - 1) / kColumnBlock;
+  const auto run = HEDDLE_DISPATCH(grouped_lora_chunk);
+  context.parallel(tile_count * sites * blocks, [&](int64_t chunk, int worker) { run(work, chunk / (sites * blocks), chunk / blocks % sites, chunk % blocks, worker); });
+  return Status::success();
+}
+
+}  // namespace heddle
+#endif
