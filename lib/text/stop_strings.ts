@@ -57,7 +57,8 @@ export class StopStrings {
     const all = this.#held + piece;
     // A lone first half of a surrogate pair waits for its other half.
     let keep = state.depth;
-    if (keep < all.length && isLowSurrogate(all.charCodeAt(all.length - keep)) && isHighSurrogate(all.charCodeAt(all.length - keep - 1))) keep++;
+    if (keep < all.length && isLowSurrogate(all.charCodeAt(all.length - keep)) && isHighSurrogate(all.charCodeAt(all.length - keep - 1)))
+      keep++;
     this.#held = keep === 0 ? '' : all.slice(all.length - keep);
     return { text: keep === 0 ? all : all.slice(0, all.length - keep), stopped: undefined };
   }
@@ -88,7 +89,8 @@ function newNode(depth: number): Node {
 function buildAutomaton(stops: readonly string[]): Node {
   const root = newNode(0);
   for (const stop of stops) {
-    if (typeof stop !== 'string' || stop === '') throw new OptionError(`stop holds ${JSON.stringify(stop)}: expected non-empty strings`, { option: 'stop' });
+    if (typeof stop !== 'string' || stop === '')
+      throw new OptionError(`stop holds ${JSON.stringify(stop)}: expected non-empty strings`, { option: 'stop' });
     let node = root;
     for (let i = 0; i < stop.length; i++) {
       const code = stop.charCodeAt(i);

@@ -55,7 +55,8 @@ export class StreamDecoder {
   push(id: number): string {
     const { bytes, offsets, special, spaced } = this.#table;
     const count = special.length;
-    if (!Number.isInteger(id) || id < 0) throw new OptionError(`token id ${id}: expected an integer from 0 to ${count - 1}`, { id, vocabularySize: count });
+    if (!Number.isInteger(id) || id < 0)
+      throw new OptionError(`token id ${id}: expected an integer from 0 to ${count - 1}`, { id, vocabularySize: count });
     // Models round their vocabulary up: rows past the tokenizer's own stand for no text.
     if (id >= count || (this.#skip && special[id] === 1)) return '';
     let start = offsets[id] as number;

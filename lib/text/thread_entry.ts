@@ -23,7 +23,10 @@ export interface Moved {
 }
 
 /** Runs `setup` once, then answers every job with what `handle` returns. */
-export function serve<Setup, State, Job>(setup: (data: Setup) => { state: State; ready: Moved }, handle: (state: State, job: Job) => Moved): void {
+export function serve<Setup, State, Job>(
+  setup: (data: Setup) => { state: State; ready: Moved },
+  handle: (state: State, job: Job) => Moved,
+): void {
   const { port, answered, setup: data } = workerData as ThreadData;
   const answer = (id: number, work: () => Moved): void => {
     try {
@@ -41,8 +44,8 @@ export function serve<Setup, State, Job>(setup: (data: Setup) => { state: State;
     state = made.state;
     return made.ready;
   });
-  if (state === undefined) return port.close();
-  port.on('message', ({ id, job }: { id: number; job: Job }) => answer(id, () => handle(state as State, job)));
+  if (state === undefined) port.close();
+  else port.on('message', ({ id, job }: { id: number; job: Job }) => answer(id, () => handle(state as State, job)));
 }
 
 function describe(error: unknown): NonNullable<Answer['error']> {

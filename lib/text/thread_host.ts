@@ -122,7 +122,13 @@ export class ThreadHost {
     port1.on('message', (answer: Answer) => this.#receive(answer));
     const died = (error?: Error): void => {
       if (this.#thread !== thread) return;
-      this.#stop(new TokenizerError(`${this.#options.name}: its thread ended${error === undefined ? '' : `: ${error.message}`}`, {}, { cause: error }));
+      this.#stop(
+        new TokenizerError(
+          `${this.#options.name}: its thread ended${error === undefined ? '' : `: ${error.message}`}`,
+          {},
+          { cause: error },
+        ),
+      );
       this.#advance();
     };
     worker.on('error', died);
@@ -138,7 +144,6 @@ export class ThreadHost {
     const next = this.#queue.shift();
     if (next === undefined) return;
     const thread = this.#thread ?? this.#spawn();
-    if (this.#setupError !== undefined) return next.reject(this.#setupError);
     this.#current = next;
     thread.worker.ref();
     thread.port.ref();
@@ -146,7 +151,9 @@ export class ThreadHost {
     try {
       thread.port.postMessage({ id: next.id, job: next.job });
     } catch (error) {
-      this.#settle((pending) => pending.reject(new TokenizerError(`${this.#options.name}: ${(error as Error).message}`, {}, { cause: error })));
+      this.#settle((pending) =>
+        pending.reject(new TokenizerError(`${this.#options.name}: ${(error as Error).message}`, {}, { cause: error })),
+      );
     }
   }
 

@@ -1,6 +1,7 @@
 // Turns a vocabulary and its decoder into bytes per token, so that decoding needs neither the library nor its thread.
-import { type AddedToken, refuse, type TokenizerFile } from './tokenizer_rules.js';
+
 import type { TokenTable } from './stream_decoder.js';
+import { type AddedToken, refuse, type TokenizerFile } from './tokenizer_rules.js';
 
 type Step = Record<string, unknown>;
 /** A library decoder step applied to a single token. */
@@ -15,11 +16,18 @@ interface Plan {
   dropSpacesOfFirst: boolean;
   /** Set for WordPiece: what marks a token that continues a word. */
   wordPrefix: string | undefined;
+  /** WordPiece puts no space before punctuation. */
+  tidy: boolean;
   joined: boolean;
 }
 
 /** Builds the table of all tokens; `texts[id]` is undefined where an id is not used. */
-export function buildTokenTable(file: TokenizerFile, texts: readonly (string | undefined)[], added: ReadonlyMap<number, AddedToken>, decodeOne: DecodeOne): TokenTable {
+export function buildTokenTable(
+  file: TokenizerFile,
+  texts: readonly (string | undefined)[],
+  added: ReadonlyMap<number, AddedToken>,
+  decodeOne: DecodeOne,
+): TokenTable {
   const plan = makePlan(file.decoder, decodeOne);
   const count = texts.length;
   const offsets = new Uint32Array(count + 1);
@@ -35,10 +43,13 @@ export function buildTokenTable(file: TokenizerFile, texts: readonly (string | u
     if (spaced !== undefined && text !== '') {
       const prefix = plan.wordPrefix as string;
       if (prefix !== '' && text.startsWith(prefix)) text = text.slice(prefix.length);
-      else spaced[id] = 1;
+      else if (!plan.tidy || !noSpaceBefore.test(text)) spaced[id] = 1;
     }
     for (const edit of plan.edits) text = edit(text, token !== undefined);
-    const bytes = (plan.byteFallback ? fallbackByte(text) : undefined) ?? (plan.byteLevel && token === undefined ? levelBytes(text) : undefined) ?? encoder.encode(text);
+    const bytes =
+      (plan.byteFallback ? fallbackByte(text) : undefined) ??
+      (plan.byteLevel && token === undefined ? levelBytes(text) : undefined) ??
+      encoder.encode(text);
     pieces[id] = bytes;
     offsets[id] = total;
     total += bytes.length;
@@ -49,8 +60,19 @@ export function buildTokenTable(file: TokenizerFile, texts: readonly (string | u
   return { bytes, offsets, special, spaced, dropSpaces: plan.dropSpaces, dropSpacesOfFirst: plan.dropSpacesOfFirst };
 }
 
+const noSpaceBefore = /^(?:[.?!,]|n't|'m|'s|'ve|'re)/;
+
 function makePlan(decoder: Step | null, decodeOne: DecodeOne): Plan {
-  const plan: Plan = { edits: [], byteLevel: false, byteFallback: false, dropSpaces: 0, dropSpacesOfFirst: false, wordPrefix: undefined, joined: false };
+  const plan: Plan = {
+    edits: [],
+    byteLevel: false,
+    byteFallback: false,
+    dropSpaces: 0,
+    dropSpacesOfFirst: false,
+    wordPrefix: undefined,
+    tidy: false,
+    joined: false,
+  };
   if (decoder === null) plan.wordPrefix = '';
   else addStep(plan, decoder, 'decoder', decodeOne);
   return plan;
@@ -62,7 +84,7 @@ function addStep(plan: Plan, step: Step, place: string, decodeOne: DecodeOne): v
   };
   switch (step.type) {
     case 'Sequence':
-      (step.decoders as Step[]).forEach((inner, i) => addStep(plan, inner, `${place}.decoders[${i}]`, decodeOne));
+      for (const [i, inner] of (step.decoders as Step[]).entries()) addStep(plan, inner, `${place}.decoders[${i}]`, decodeOne);
       return;
     case 'ByteLevel':
       perToken();
@@ -90,6 +112,7 @@ function addStep(plan: Plan, step: Step, place: string, decodeOne: DecodeOne): v
     case 'WordPiece':
       perToken();
       plan.wordPrefix = (step.prefix as string | undefined) ?? '##';
+      plan.tidy = step.cleanup !== false;
       return;
     default:
       perToken();

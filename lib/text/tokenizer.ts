@@ -135,7 +135,11 @@ export class Tokenizer implements Disposable {
 
 function textJob(text: string): TokenizerJob {
   if (typeof text !== 'string') throw new TokenizerError(`text is of type ${typeof text}: expected a string`, { rule: 'type' });
-  if (text.length > maxTextLength) throw new TokenizerError(`text has ${text.length} characters: at most ${maxTextLength} are encoded at once`, { rule: 'size', characters: text.length });
+  if (text.length > maxTextLength)
+    throw new TokenizerError(`text has ${text.length} characters: at most ${maxTextLength} are encoded at once`, {
+      rule: 'size',
+      characters: text.length,
+    });
   return { text };
 }
 
@@ -148,7 +152,8 @@ async function readShared(path: string): Promise<Uint8Array> {
   try {
     file = await open(path, 'r');
     const { size } = await file.stat();
-    if (size > maxFileBytes) throw new TokenizerError(`${path} has ${size} bytes: at most ${maxFileBytes} are read`, { file: path, rule: 'size' });
+    if (size > maxFileBytes)
+      throw new TokenizerError(`${path} has ${size} bytes: at most ${maxFileBytes} are read`, { file: path, rule: 'size' });
     const bytes = new Uint8Array(new SharedArrayBuffer(size));
     let done = 0;
     while (done < size) {
@@ -180,7 +185,10 @@ const roles = ['bos_token', 'eos_token', 'unk_token', 'pad_token', 'sep_token', 
 
 async function readSettings(folder: string): Promise<TokenizerSettings> {
   // Older folders name their special tokens in a file of their own.
-  const config = { ...(await readOptional(join(folder, 'special_tokens_map.json'))), ...(await readOptional(join(folder, 'tokenizer_config.json'))) };
+  const config = {
+    ...(await readOptional(join(folder, 'special_tokens_map.json'))),
+    ...(await readOptional(join(folder, 'tokenizer_config.json'))),
+  };
   const named: Record<string, string> = {};
   for (const role of roles) {
     const token = tokenText(config[role]);
@@ -189,7 +197,13 @@ async function readSettings(folder: string): Promise<TokenizerSettings> {
   const listed = config.additional_special_tokens ?? config.extra_special_tokens;
   const additional = (Array.isArray(listed) ? listed : []).flatMap((token) => tokenText(token) ?? []);
   const flag = (name: string): boolean | undefined => (typeof config[name] === 'boolean' ? (config[name] as boolean) : undefined);
-  return { named, additional, added: addedTokens(config.added_tokens_decoder), addBos: flag('add_bos_token'), addEos: flag('add_eos_token') };
+  return {
+    named,
+    additional,
+    added: addedTokens(config.added_tokens_decoder),
+    addBos: flag('add_bos_token'),
+    addEos: flag('add_eos_token'),
+  };
 }
 
 function tokenText(value: unknown): string | undefined {

@@ -33,14 +33,44 @@ const maxPattern = 20_000;
 const maxReplacement = 16;
 
 const modelTypes = ['BPE', 'Unigram', 'WordPiece'];
-const normalizerTypes = ['BertNormalizer', 'Precompiled', 'Sequence', 'Replace', 'NFC', 'NFD', 'NFKC', 'NFKD', 'Strip', 'StripAccents', 'Lowercase', 'Prepend'];
-const preTokenizerTypes = ['BertPreTokenizer', 'Sequence', 'Whitespace', 'WhitespaceSplit', 'Metaspace', 'ByteLevel', 'Split', 'Punctuation', 'Digits', 'Replace', 'FixedLength'];
+const normalizerTypes = [
+  'BertNormalizer',
+  'Precompiled',
+  'Sequence',
+  'Replace',
+  'NFC',
+  'NFD',
+  'NFKC',
+  'NFKD',
+  'Strip',
+  'StripAccents',
+  'Lowercase',
+  'Prepend',
+];
+const preTokenizerTypes = [
+  'BertPreTokenizer',
+  'Sequence',
+  'Whitespace',
+  'WhitespaceSplit',
+  'Metaspace',
+  'ByteLevel',
+  'Split',
+  'Punctuation',
+  'Digits',
+  'Replace',
+  'FixedLength',
+];
 const postProcessorTypes = ['TemplateProcessing', 'ByteLevel', 'BertProcessing', 'RobertaProcessing', 'Sequence'];
 const decoderTypes = ['ByteLevel', 'WordPiece', 'Metaspace', 'Sequence', 'Replace', 'Fuse', 'Strip', 'ByteFallback'];
 
 /** Throws a TokenizerError with the place and the rule in its details. */
 export function refuse(place: string, found: unknown, expected: string, rule: string): never {
-  const shown = typeof found === 'string' || found === null || typeof found !== 'object' ? JSON.stringify(found) : Array.isArray(found) ? 'an array' : 'an object';
+  const shown =
+    typeof found === 'string' || found === null || typeof found !== 'object'
+      ? JSON.stringify(found)
+      : Array.isArray(found)
+        ? 'an array'
+        : 'an object';
   throw new TokenizerError(`${place} is ${(shown ?? 'missing').slice(0, 200)}: expected ${expected}`, { place, expected, rule });
 }
 
@@ -81,7 +111,8 @@ function checkModel(model: Json): Set<number> {
   }
   if (ids.size === 0) refuse('model.vocab', model.vocab, 'at least one token', 'empty vocabulary');
   optional(model.unk_token, 'string', 'model.unk_token');
-  if (typeof model.unk_token === 'string' && !Object.hasOwn(vocabulary, model.unk_token)) refuse('model.unk_token', model.unk_token, 'a token of the vocabulary', 'unknown token');
+  if (typeof model.unk_token === 'string' && !Object.hasOwn(vocabulary, model.unk_token))
+    refuse('model.unk_token', model.unk_token, 'a token of the vocabulary', 'unknown token');
   if (model.type === 'BPE') checkBpe(model, vocabulary);
   else {
     if (typeof model.unk_token !== 'string') refuse('model.unk_token', model.unk_token, 'a string', 'type');
@@ -100,14 +131,16 @@ function guessModelType(model: Json): string {
 function checkBpe(model: Json, vocabulary: Json): void {
   for (const name of ['byte_fallback', 'fuse_unk', 'ignore_merges']) optional(model[name], 'boolean', `model.${name}`);
   for (const name of ['end_of_word_suffix', 'continuing_subword_prefix']) optional(model[name], 'string', `model.${name}`);
-  if (model.continuing_subword_prefix) refuse('model.continuing_subword_prefix', model.continuing_subword_prefix, 'none with BPE', 'unsupported');
+  if (model.continuing_subword_prefix)
+    refuse('model.continuing_subword_prefix', model.continuing_subword_prefix, 'none with BPE', 'unsupported');
   const merges = array(model.merges, 'model.merges');
   const pairs: [string, string][] = [];
   for (let i = 0; i < merges.length; i++) {
     const place = `model.merges[${i}]`;
     const merge = merges[i];
     const parts = typeof merge === 'string' ? merge.split(' ') : merge;
-    if (!Array.isArray(parts) || parts.length !== 2 || typeof parts[0] !== 'string' || typeof parts[1] !== 'string') refuse(place, merge, 'two tokens', 'type');
+    if (!Array.isArray(parts) || parts.length !== 2 || typeof parts[0] !== 'string' || typeof parts[1] !== 'string')
+      refuse(place, merge, 'two tokens', 'type');
     const [left, right] = parts as [string, string];
     if (left === '' || right === '') refuse(place, merge, 'two tokens that are not empty', 'empty token');
     for (const token of [left, right, left + right]) {
@@ -121,10 +154,12 @@ function checkBpe(model: Json, vocabulary: Json): void {
 
 function checkUnigram(model: Json): Set<number> {
   const vocabulary = array(model.vocab, 'model.vocab');
-  if (vocabulary.length === 0 || vocabulary.length > maxTokenId) refuse('model.vocab', vocabulary.length, `1 to ${maxTokenId} tokens`, 'size');
+  if (vocabulary.length === 0 || vocabulary.length > maxTokenId)
+    refuse('model.vocab', vocabulary.length, `1 to ${maxTokenId} tokens`, 'size');
   for (let i = 0; i < vocabulary.length; i++) {
     const entry = vocabulary[i];
-    if (!Array.isArray(entry) || entry.length !== 2 || typeof entry[0] !== 'string' || typeof entry[1] !== 'number') refuse(`model.vocab[${i}]`, entry, 'a token and its score', 'type');
+    if (!Array.isArray(entry) || entry.length !== 2 || typeof entry[0] !== 'string' || typeof entry[1] !== 'number')
+      refuse(`model.vocab[${i}]`, entry, 'a token and its score', 'type');
   }
   if (model.unk_id === undefined || model.unk_id === null) refuse('model.unk_id', model.unk_id, 'the id of the unknown token', 'type');
   integer(model.unk_id, 0, vocabulary.length - 1, 'model.unk_id');
@@ -138,7 +173,8 @@ function checkAddedTokens(value: unknown, vocabularyIds: Set<number>): AddedToke
     const place = `added_tokens[${i}]`;
     const token = object(tokens[i], place);
     tokenId(token.id, `${place}.id`);
-    if (typeof token.content !== 'string' || token.content === '') refuse(`${place}.content`, token.content, 'a string that is not empty', 'type');
+    if (typeof token.content !== 'string' || token.content === '')
+      refuse(`${place}.content`, token.content, 'a string that is not empty', 'type');
     for (const name of ['single_word', 'lstrip', 'rstrip', 'normalized', 'special']) optional(token[name], 'boolean', `${place}.${name}`);
     contents.add(token.content as string);
   }
@@ -152,7 +188,10 @@ function checkSteps(value: unknown, place: string, types: string[], nested: stri
   if (depth > maxNesting) refuse(place, value, `at most ${maxNesting} nested sequences`, 'depth');
   const step = object(value, place);
   oneOf(step.type, types, `${place}.type`);
-  if (step.type !== 'Sequence') return check(step, place);
+  if (step.type !== 'Sequence') {
+    check(step, place);
+    return;
+  }
   const steps = array(step[nested], `${place}.${nested}`);
   if (steps.length > maxSteps) refuse(`${place}.${nested}`, steps.length, `at most ${maxSteps} steps`, 'size');
   for (let i = 0; i < steps.length; i++) checkSteps(steps[i], `${place}.${nested}[${i}]`, types, nested, check, depth + 1);
@@ -164,8 +203,10 @@ function checkNormalizer(step: Json, place: string): void {
     shortText(step.content, `${place}.content`);
   }
   if (step.type === 'Prepend') shortText(step.prepend, `${place}.prepend`);
-  if (step.type === 'Precompiled' && step.precompiled_charsmap !== null) optional(step.precompiled_charsmap, 'string', `${place}.precompiled_charsmap`);
-  for (const name of ['clean_text', 'handle_chinese_chars', 'strip_accents', 'lowercase', 'strip_left', 'strip_right']) optional(step[name], 'boolean', `${place}.${name}`);
+  if (step.type === 'Precompiled' && step.precompiled_charsmap !== null)
+    optional(step.precompiled_charsmap, 'string', `${place}.precompiled_charsmap`);
+  for (const name of ['clean_text', 'handle_chinese_chars', 'strip_accents', 'lowercase', 'strip_left', 'strip_right'])
+    optional(step[name], 'boolean', `${place}.${name}`);
 }
 
 function checkPreTokenizer(step: Json, place: string): void {
@@ -181,7 +222,8 @@ function checkPreTokenizer(step: Json, place: string): void {
   }
   if (step.type === 'FixedLength') integer(step.length, 1, 1 << 20, `${place}.length`);
   if (step.type === 'Metaspace') {
-    for (const name of ['replacement', 'str_rep']) if (step[name] !== undefined && step[name] !== null) shortText(step[name], `${place}.${name}`);
+    for (const name of ['replacement', 'str_rep'])
+      if (step[name] !== undefined && step[name] !== null) shortText(step[name], `${place}.${name}`);
     optional(step.prepend_scheme, 'string', `${place}.prepend_scheme`);
     // Files of older versions say add_prefix_space instead.
     step.prepend_scheme ??= step.add_prefix_space === false ? 'never' : 'always';
@@ -207,7 +249,8 @@ function checkPostProcessor(step: Json, place: string, known: (id: number) => bo
         continue;
       }
       const special = object(part.SpecialToken, `${where}.SpecialToken`);
-      if (typeof special.id !== 'string' || !Object.hasOwn(specials, special.id)) refuse(`${where}.SpecialToken.id`, special.id, 'a key of special_tokens', 'missing special token');
+      if (typeof special.id !== 'string' || !Object.hasOwn(specials, special.id))
+        refuse(`${where}.SpecialToken.id`, special.id, 'a key of special_tokens', 'missing special token');
       const ids = array(object(specials[special.id], `${place}.special_tokens`).ids, `${place}.special_tokens.ids`);
       for (const id of ids) checkId(id, `${place}.special_tokens[${JSON.stringify(special.id)}].ids`);
     }
@@ -238,11 +281,13 @@ function checkDecoder(step: Json, place: string): void {
 function checkPattern(value: unknown, place: string): void {
   const pattern = object(value, place);
   const text = pattern.Regex ?? pattern.String;
-  if (typeof text !== 'string' || text.length > maxPattern) refuse(place, text, `a Regex or String of at most ${maxPattern} characters`, 'pattern');
+  if (typeof text !== 'string' || text.length > maxPattern)
+    refuse(place, text, `a Regex or String of at most ${maxPattern} characters`, 'pattern');
 }
 
 function shortText(value: unknown, place: string): void {
-  if (typeof value !== 'string' || value.length > maxReplacement) refuse(place, value, `a string of at most ${maxReplacement} characters`, 'replacement');
+  if (typeof value !== 'string' || value.length > maxReplacement)
+    refuse(place, value, `a string of at most ${maxReplacement} characters`, 'replacement');
 }
 
 function object(value: unknown, place: string): Json {
@@ -264,7 +309,8 @@ function oneOf(value: unknown, allowed: string[], place: string): void {
 }
 
 function integer(value: unknown, from: number, to: number, place: string): void {
-  if (!Number.isInteger(value) || (value as number) < from || (value as number) > to) refuse(place, value, from === to ? `${from}` : `an integer from ${from} to ${to}`, 'range');
+  if (!Number.isInteger(value) || (value as number) < from || (value as number) > to)
+    refuse(place, value, from === to ? `${from}` : `an integer from ${from} to ${to}`, 'range');
 }
 
 function tokenId(value: unknown, place: string): void {

@@ -89,7 +89,10 @@ serve<TokenizerSetup, Library, TokenizerJob>(
 
 function encode(library: Library, text: string): Moved {
   const ids = Int32Array.from(library.encode(text, { add_special_tokens: false }).ids, (id, i) => {
-    if (id === undefined) throw new TokenizerError(`the text holds characters that the vocabulary lacks, and there is no unknown token (after ${i} tokens)`, { rule: 'unknown token' });
+    if (id === undefined)
+      throw new TokenizerError(`the text holds characters that the vocabulary lacks, and there is no unknown token (after ${i} tokens)`, {
+        rule: 'unknown token',
+      });
     return id;
   });
   return { value: ids, transfer: [ids.buffer as ArrayBuffer] };
@@ -135,9 +138,14 @@ function addMissingTokens(file: TokenizerFile, config: TokenizerSettings, ids: R
 }
 
 /** The ids that the post-processor puts around a text; as in transformers, add_bos_token and add_eos_token replace it. */
-function surroundings(file: TokenizerFile, config: TokenizerSettings, named: Record<string, number>): { before: number[]; after: number[] } {
+function surroundings(
+  file: TokenizerFile,
+  config: TokenizerSettings,
+  named: Record<string, number>,
+): { before: number[]; after: number[] } {
   if (config.addBos !== undefined || config.addEos !== undefined || file.post_processor === null) {
-    const one = (wanted: boolean | undefined, role: string): number[] => (wanted === true && named[role] !== undefined ? [named[role]] : []);
+    const one = (wanted: boolean | undefined, role: string): number[] =>
+      wanted === true && named[role] !== undefined ? [named[role]] : [];
     return { before: one(config.addBos, 'bos_token'), after: one(config.addEos, 'eos_token') };
   }
   const around = { before: [] as number[], after: [] as number[] };
@@ -150,7 +158,9 @@ function surround(step: Record<string, unknown>, around: { before: number[]; aft
     for (const inner of step.processors as Record<string, unknown>[]) surround(inner, around);
   } else if (step.type === 'TemplateProcessing') {
     const specials = step.special_tokens as Record<string, { ids: number[] }>;
-    const parts = (step.single as { SpecialToken?: { id: string } }[]).map((part) => (part.SpecialToken === undefined ? undefined : specials[part.SpecialToken.id]?.ids));
+    const parts = (step.single as { SpecialToken?: { id: string } }[]).map((part) =>
+      part.SpecialToken === undefined ? undefined : specials[part.SpecialToken.id]?.ids,
+    );
     const middle = parts.indexOf(undefined);
     around.before.unshift(...parts.slice(0, middle).flatMap((ids) => ids ?? []));
     around.after.push(...parts.slice(middle + 1).flatMap((ids) => ids ?? []));
@@ -168,7 +178,8 @@ function boundNormalizer(library: Library): void {
     const limit = text.length * maxGrowth + 1024;
     return steps.reduce((result, step) => {
       const next = step(result);
-      if (next.length > limit) throw new TokenizerError(`the normalizer made ${text.length} characters longer than ${limit}`, { rule: 'growth' });
+      if (next.length > limit)
+        throw new TokenizerError(`the normalizer made ${text.length} characters longer than ${limit}`, { rule: 'growth' });
       return next;
     }, text);
   };
