@@ -1,0 +1,196 @@
+// The thread that reads a tokenizer and encodes with it.
+import * as huggingFace from '@huggingface/tokenizers';
+import { TokenizerError } from '../errors.js';
+import type { TokenTable } from './stream_decoder.js';
+import { type Moved, serve } from './thread_entry.js';
+import { buildTokenTable } from './token_table.js';
+import { type AddedToken, checkTokenizerFile, type TokenizerFile } from './tokenizer_rules.js';
+
+/** What the thread reads. */
+export interface TokenizerSetup {
+  /** Bytes of tokenizer.json. */
+  json: Uint8Array;
+  config: TokenizerSettings;
+}
+
+/** The parts of tokenizer_config.json that matter. */
+export interface TokenizerSettings {
+  /** Tokens by role: `bos_token`, `eos_token`, … */
+  named: Record<string, string>;
+  additional: string[];
+  /** `added_tokens_decoder`: tokens that tokenizer.json may lack. */
+  added: AddedToken[];
+  addBos: boolean | undefined;
+  addEos: boolean | undefined;
+}
+
+/** What the thread made of it. */
+export interface TokenizerReady {
+  table: TokenTable;
+  /** Ids of the named tokens. */
+  named: Record<string, number>;
+  /** Ids put before and after a text. */
+  before: number[];
+  after: number[];
+}
+
+/** What the thread is asked. */
+export type TokenizerJob = { text: string } | { token: string };
+
+interface Library {
+  normalizer: NormalizerStep | null;
+  encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | undefined)[] };
+  token_to_id(token: string): number | undefined;
+}
+
+interface NormalizerStep {
+  normalize(text: string): string;
+  normalizers?: NormalizerStep[];
+}
+
+// The package's type declarations do not resolve under Node's module rules.
+const { Tokenizer, ReplaceDecoder, StripDecoder } = huggingFace as unknown as {
+  Tokenizer: new (file: object, config: object) => Library;
+  ReplaceDecoder: DecoderClass;
+  StripDecoder: DecoderClass;
+};
+type DecoderClass = new (step: object) => { decode_chain(tokens: string[]): string[] };
+
+// A normalizer may make text longer (one ligature becomes 18 characters at most), but not without end.
+const maxGrowth = 20;
+
+serve<TokenizerSetup, Library, TokenizerJob>(
+  ({ json, config }) => {
+    const file = checkTokenizerFile(parse(json));
+    const ids = idsOfTokens(file);
+    addMissingTokens(file, config, ids);
+    const library = guarded(() => new Tokenizer({ ...file, post_processor: null }, { clean_up_tokenization_spaces: false }));
+    boundNormalizer(library);
+    const texts: (string | undefined)[] = [];
+    const added = new Map<number, AddedToken>();
+    for (const [token, id] of ids) texts[id] = token;
+    for (const token of file.added_tokens) {
+      texts[token.id] = token.content;
+      added.set(token.id, token);
+    }
+    for (let id = 0; id < texts.length; id++) texts[id] ??= undefined;
+    const table = guarded(() => buildTokenTable(file, texts, added, decodeOne));
+    const named: Record<string, number> = {};
+    for (const [role, token] of Object.entries(config.named)) {
+      const id = library.token_to_id(token);
+      if (id !== undefined) named[role] = id;
+    }
+    const ready: TokenizerReady = { table, named, ...surroundings(file, config, named) };
+    const transfer = [table.bytes.buffer, table.offsets.buffer, table.special.buffer] as ArrayBuffer[];
+    return { state: library, ready: { value: ready, transfer } };
+  },
+  (library, job) => ('text' in job ? encode(library, job.text) : { value: library.token_to_id(job.token), transfer: [] }),
+);
+
+function encode(library: Library, text: string): Moved {
+  const ids = Int32Array.from(library.encode(text, { add_special_tokens: false }).ids, (id, i) => {
+    if (id === undefined)
+      throw new TokenizerError(`the text holds characters that the vocabulary lacks, and there is no unknown token (after ${i} tokens)`, {
+        rule: 'unknown token',
+      });
+    return id;
+  });
+  return { value: ids, transfer: [ids.buffer as ArrayBuffer] };
+}
+
+function parse(json: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(new Uint8Array(json)));
+  } catch (error) {
+    throw new TokenizerError(`tokenizer.json is not valid JSON: ${(error as Error).message}`, { rule: 'json' });
+  }
+}
+
+function guarded<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof TokenizerError) throw error;
+    throw new TokenizerError((error as Error).message, { rule: error instanceof SyntaxError ? 'pattern' : 'library' }, { cause: error });
+  }
+}
+
+function idsOfTokens(file: TokenizerFile): Map<string, number> {
+  const { vocab } = file.model;
+  if (Array.isArray(vocab)) return new Map(vocab.map(([token], id) => [token as string, id]));
+  return new Map(Object.entries(vocab as Record<string, number>));
+}
+
+/** As transformers does: tokens named in the config are special even where tokenizer.json does not list them. */
+function addMissingTokens(file: TokenizerFile, config: TokenizerSettings, ids: ReadonlyMap<string, number>): void {
+  const listed = new Map(file.added_tokens.map((token) => [token.content, token]));
+  const add = (token: AddedToken): void => {
+    file.added_tokens.push(token);
+    listed.set(token.content, token);
+  };
+  for (const token of config.added) if (!listed.has(token.content)) add(token);
+  for (const content of [...Object.values(config.named), ...config.additional]) {
+    const known = listed.get(content);
+    const id = ids.get(content);
+    if (known !== undefined) known.special = true;
+    else if (id !== undefined) add({ id, content, special: true, normalized: false });
+  }
+}
+
+/** The ids that the post-processor puts around a text; as in transformers, add_bos_token and add_eos_token replace it. */
+function surroundings(
+  file: TokenizerFile,
+  config: TokenizerSettings,
+  named: Record<string, number>,
+): { before: number[]; after: number[] } {
+  if (config.addBos !== undefined || config.addEos !== undefined || file.post_processor === null) {
+    const one = (wanted: boolean | undefined, role: string): number[] =>
+      wanted === true && named[role] !== undefined ? [named[role]] : [];
+    return { before: one(config.addBos, 'bos_token'), after: one(config.addEos, 'eos_token') };
+  }
+  const around = { before: [] as number[], after: [] as number[] };
+  surround(file.post_processor, around);
+  return around;
+}
+
+function surround(step: Record<string, unknown>, around: { before: number[]; after: number[] }): void {
+  if (step.type === 'Sequence') {
+    for (const inner of step.processors as Record<string, unknown>[]) surround(inner, around);
+  } else if (step.type === 'TemplateProcessing') {
+    const specials = step.special_tokens as Record<string, { ids: number[] }>;
+    const parts = (step.single as { SpecialToken?: { id: string } }[]).map((part) =>
+      part.SpecialToken === undefined ? undefined : specials[part.SpecialToken.id]?.ids,
+    );
+    const middle = parts.indexOf(undefined);
+    around.before.unshift(...parts.slice(0, middle).flatMap((ids) => ids ?? []));
+    around.after.push(...parts.slice(middle + 1).flatMap((ids) => ids ?? []));
+  } else if (step.type !== 'ByteLevel') {
+    around.before.unshift((step.cls as [string, number])[1]);
+    around.after.push((step.sep as [string, number])[1]);
+  }
+}
+
+function boundNormalizer(library: Library): void {
+  const { normalizer } = library;
+  if (normalizer === null) return;
+  const steps = flatten(normalizer);
+  normalizer.normalize = (text) => {
+    const limit = text.length * maxGrowth + 1024;
+    return steps.reduce((result, step) => {
+      const next = step(result);
+      if (next.length > limit)
+        throw new TokenizerError(`the normalizer made ${text.length} characters longer than ${limit}`, { rule: 'growth' });
+      return next;
+    }, text);
+  };
+}
+
+function flatten(step: NormalizerStep): ((text: string) => string)[] {
+  if (step.normalizers !== undefined) return step.normalizers.flatMap(flatten);
+  return [step.normalize.bind(step)];
+}
+
+function decodeOne(step: Record<string, unknown>, token: string): string {
+  const Decoder = step.type === 'Strip' ? StripDecoder : ReplaceDecoder;
+  return new Decoder(step).decode_chain([token])[0] ?? '';
+}
