@@ -49,7 +49,7 @@ export function rotaryTable(b: ModelBuilder, settings: RopeSettings, headWidth: 
   const rotary = Math.floor(headWidth * settings.partialRotaryFactor);
   const { base } = settings;
   const plain = plainFrequencies(base, rotary);
-  const table = (values: readonly number[], name = settings.type): Tensor =>
+  const table = (values: readonly number[], name: string = settings.type): Tensor =>
     b.table(`rope ${name} ${JSON.stringify(settings)} ${rotary}`, () => Float32Array.from(values));
   const { positions, lengths } = b.step;
   switch (settings.type) {
@@ -69,7 +69,7 @@ export function rotaryTable(b: ModelBuilder, settings: RopeSettings, headWidth: 
     case 'longrope': {
       const divided = (by: readonly number[]): number[] => plain.map((f, i) => f / (by[i] as number));
       return ropeTable(
-        { positions, lengths, frequencies: table(divided(settings.shortFactor)), longFrequencies: table(divided(settings.longFactor), 'longrope long' as never) },
+        { positions, lengths, frequencies: table(divided(settings.shortFactor)), longFrequencies: table(divided(settings.longFactor), 'longrope long') },
         { scale: settings.attentionFactor, longScale: settings.attentionFactor, originalLength: settings.originalMaxPositions },
       );
     }
