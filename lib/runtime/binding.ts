@@ -58,7 +58,7 @@ export interface Binding {
   packRows(
     source: NativeSafetensorsFile | TensorData,
     begin: number,
-    layout: { dtype: number; rows: number; inputs: number; transposed: boolean; sourceOutputs: number },
+    layout: { dtype: number; rows: number; inputs: number; transposed: boolean },
     target: NativeBuffer,
     firstOutput: number,
   ): Promise<void>;

@@ -35,6 +35,6 @@ export async function packedWeight(data: Float32Array, outputs: number, inputs: 
     throw new ShapeError(`a weight [${outputs}, ${inputs}] has ${outputs * inputs} elements, got ${data.length}`, { expected: outputs * inputs, actual: data.length });
   const native = binding();
   const buffer = new native.Buffer(native.packedBytes(0, outputs, inputs));
-  await native.packRows(data, 0, { dtype: 0, rows: outputs, inputs, transposed: false, sourceOutputs: outputs }, buffer, 0);
+  await native.packRows(data, 0, { dtype: 0, rows: outputs, inputs, transposed: false }, buffer, 0);
   return { dtype: 'f32', dims: [Math.ceil(outputs / 16), inputs + (inputs % 2), 16], buffer, offset: 0 };
 }

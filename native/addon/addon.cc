@@ -4,7 +4,9 @@
 #include "addon/arguments.h"
 #include "addon/buffer_object.h"
 #include "addon/environment.h"
+#include "addon/packing.h"
 #include "addon/program_object.h"
+#include "addon/safetensors_object.h"
 #include "core/memory.h"
 #include "cpu/targets.h"
 #include "executor/engine.h"
@@ -61,6 +63,8 @@ Napi::Object install(Napi::Env env, Napi::Object exports) {
   BufferObject::install(env, exports);
   RunControlObject::install(env, exports);
   ProgramObject::install(env, exports);
+  install_packing(env, exports);
+  register_safetensors(env, exports);
   exports.Set("opTableHash", Napi::String::New(env, op_table_hash()));
   exports.Set("memory", Napi::Function::New(env, memory));
   exports.Set("cpu", Napi::Function::New(env, cpu));

@@ -1,0 +1,53 @@
+import { AbortError } from '../errors.js';
+import type { WeightRequest, WeightStore } from '../models/weight_store.js';
+import { binding, type NativeSafetensorsFile } from '../runtime/binding.js';
+import { dtypeBytes, dtypeCode } from '../runtime/dtype.js';
+
+/** Where a tensor's bytes are. */
+export interface TensorLocation {
+  readonly file: NativeSafetensorsFile;
+  readonly begin: number;
+  readonly dtype: string;
+}
+
+/** Told while weights are read. */
+export interface LoadProgress {
+  readonly bytes: number;
+  readonly totalBytes: number;
+}
+
+const codes: Record<string, number> = { F32: dtypeCode.f32, F16: dtypeCode.f16, BF16: dtypeCode.bf16 };
+
+/** Fills every weight that the graphs asked for, off the event loop. */
+export async function loadWeights(
+  store: WeightStore,
+  locate: (name: string) => TensorLocation,
+  options: { signal?: AbortSignal | undefined; onProgress?: ((progress: LoadProgress) => void) | undefined } = {},
+): Promise<void> {
+  const requests = [...store.requests.values()];
+  const totalBytes = requests.reduce((sum, r) => sum + r.tensor.buffer.byteLength, 0);
+  let bytes = 0;
+  for (const request of requests) {
+    if (options.signal?.aborted) throw new AbortError(undefined, {}, { cause: options.signal.reason });
+    await fill(request, locate);
+    bytes += request.tensor.buffer.byteLength;
+    options.onProgress?.({ bytes, totalBytes });
+  }
+}
+
+async function fill(request: WeightRequest, locate: (name: string) => TensorLocation): Promise<void> {
+  const native = binding();
+  const { tensor, transposed } = request;
+  await Promise.all(
+    request.parts.map((part) => {
+      const { file, begin, dtype } = locate(part.tensor);
+      const from = codes[dtype] as number;
+      const count = part.shape.reduce((n, size) => n * size, 1);
+      if (request.kind === 'panels') {
+        const [rows, inputs] = (transposed ? [part.shape[1], part.shape[0]] : part.shape) as [number, number];
+        return native.packRows(file, begin, { dtype: from, rows, inputs, transposed }, tensor.buffer, part.first);
+      }
+      return native.copyElements(file, begin, count, from, dtypeCode[tensor.dtype], tensor.buffer, part.first * dtypeBytes[tensor.dtype]);
+    }),
+  );
+}
