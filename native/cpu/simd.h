@@ -29,6 +29,11 @@ HEDDLE_INLINE Vector load_bf16(const uint16_t* p) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16))};
 }
 HEDDLE_INLINE Vector load_f16(const uint16_t* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
+// kLanes bf16 pairs, the first or the second of each.
+HEDDLE_INLINE Vector load_bf16_even(const uint16_t* p) { return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16))}; }
+HEDDLE_INLINE Vector load_bf16_odd(const uint16_t* p) {
+  return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(static_cast<int>(0xffff0000u))))};
+}
 HEDDLE_INLINE void store(float* p, Vector a) { _mm512_storeu_ps(p, a.v); }
 // The first `count` (0..kLanes) elements only; missing lanes read as zero.
 HEDDLE_INLINE Vector load_partial(const float* p, int count) { return {_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1u), p)}; }
@@ -71,6 +76,13 @@ HEDDLE_INLINE Vector load_bf16(const uint16_t* p) {
   return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16))};
 }
 HEDDLE_INLINE Vector load_f16(const uint16_t* p) { return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
+HEDDLE_INLINE Vector load_bf16_even(const uint16_t* p) {
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), 16))};
+}
+HEDDLE_INLINE Vector load_bf16_odd(const uint16_t* p) {
+  const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return {_mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000u))))};
+}
 HEDDLE_INLINE void store(float* p, Vector a) { _mm256_storeu_ps(p, a.v); }
 HEDDLE_INLINE Vector load_partial(const float* p, int count) { return {_mm256_maskload_ps(p, partial_mask(count))}; }
 HEDDLE_INLINE void store_partial(float* p, Vector a, int count) { _mm256_maskstore_ps(p, partial_mask(count), a.v); }
@@ -111,6 +123,10 @@ struct Vector {
 HEDDLE_INLINE Vector load(const float* p) { return {vld1q_f32(p)}; }
 HEDDLE_INLINE Vector load_bf16(const uint16_t* p) { return {vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16))}; }
 HEDDLE_INLINE Vector load_f16(const uint16_t* p) { return {vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)))}; }
+HEDDLE_INLINE Vector load_bf16_even(const uint16_t* p) { return {vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_u16(vld1q_u16(p)), 16))}; }
+HEDDLE_INLINE Vector load_bf16_odd(const uint16_t* p) {
+  return {vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_u16(vld1q_u16(p)), vdupq_n_u32(0xffff0000u)))};
+}
 HEDDLE_INLINE void store(float* p, Vector a) { vst1q_f32(p, a.v); }
 HEDDLE_INLINE Vector load_partial(const float* p, int count) {
   float lanes[4] = {0, 0, 0, 0};
@@ -160,6 +176,8 @@ struct Vector {
 HEDDLE_INLINE Vector load(const float* p) { HEDDLE_LANES(p[i]); }
 HEDDLE_INLINE Vector load_bf16(const uint16_t* p) { HEDDLE_LANES(bf16_to_f32(p[i])); }
 HEDDLE_INLINE Vector load_f16(const uint16_t* p) { HEDDLE_LANES(f16_to_f32(p[i])); }
+HEDDLE_INLINE Vector load_bf16_even(const uint16_t* p) { HEDDLE_LANES(bf16_to_f32(p[2 * i])); }
+HEDDLE_INLINE Vector load_bf16_odd(const uint16_t* p) { HEDDLE_LANES(bf16_to_f32(p[2 * i + 1])); }
 HEDDLE_INLINE void store(float* p, Vector a) {
   for (int i = 0; i < 4; i++) p[i] = a.v[i];
 }

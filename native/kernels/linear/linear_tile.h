@@ -1,0 +1,215 @@
+// Register tiles of linear: a few rows of x times a few panels of the weight. No include guard: one copy per target.
+//
+// Every output is one chain of multiply-adds over k in rising order, whatever the tile that computes it: that is what
+// makes a row's bits independent of how many rows there are.
+#if defined(HEDDLE_TARGET)
+namespace heddle::HEDDLE_TARGET {
+
+#if defined(HEDDLE_TARGET_AVX512)
+inline constexpr int kTileRows = 12;  // x 2 panels: 24 of 32 registers accumulate
+#elif defined(__aarch64__)
+inline constexpr int kTileRows = 6;
+#elif defined(HEDDLE_TARGET_AVX2)
+inline constexpr int kTileRows = 6;
+#else
+inline constexpr int kTileRows = 2;
+#endif
+
+// What differs between weights. A step covers two k and kHalves passes; `half` picks the k (or the part of x).
+struct F32Weight {
+  using Element = float;
+  using Input = float;
+  using Operand = Vector;
+  static constexpr int kHalves = 2;
+  static constexpr int kParts = 1;
+  static HEDDLE_INLINE Operand weight(const Element* panel, int half, int v) { return load(panel + half * kPanel + v * kLanes); }
+  static HEDDLE_INLINE Operand input(const Input* x, int half) { return broadcast(x[half]); }
+  static HEDDLE_INLINE Vector accumulate(Operand w, Operand x, Vector sum) { return fma(w, x, sum); }
+  static HEDDLE_INLINE void pack_group(const float* x, Input* to) { std::memcpy(to, x, kLinearGroup * sizeof(float)); }
+};
+
+struct F16Weight : F32Weight {
+  using Element = uint16_t;
+  static HEDDLE_INLINE Operand weight(const Element* panel, int half, int v) { return load_f16(panel + half * kPanel + v * kLanes); }
+};
+
+#if !defined(HEDDLE_TARGET_BF16_DOT)
+
+struct Bf16Weight : F32Weight {
+  using Element = uint16_t;
+  static HEDDLE_INLINE Operand weight(const Element* panel, int half, int v) {
+    return half == 0 ? load_bf16_even(panel + 2 * v * kLanes) : load_bf16_odd(panel + 2 * v * kLanes);
+  }
+};
+using Bf16WeightPrecise = Bf16Weight;
+
+#else
+
+// x is rounded to bf16, and one instruction takes two k of 16 outputs.
+struct Bf16Weight {
+  using Element = uint16_t;
+  using Input = uint16_t;
+  using Operand = __m512i;
+  static constexpr int kHalves = 1;
+  static constexpr int kParts = 1;
+  static HEDDLE_INLINE Operand weight(const Element* panel, int, int) { return _mm512_loadu_si512(panel); }
+  static HEDDLE_INLINE Operand input(const Input* x, int half) {
+    int32_t pair;
+    std::memcpy(&pair, x + half * kLinearGroup, sizeof pair);
+    return _mm512_set1_epi32(pair);
+  }
+  static HEDDLE_INLINE Vector accumulate(Operand w, Operand x, Vector sum) { return {_mm512_dpbf16_ps(sum.v, (__m512bh)w, (__m512bh)x)}; }
+  static HEDDLE_INLINE void pack_group(const float* x, Input* to) {
+    const __m512bh rounded = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + 16), _mm512_loadu_ps(x));
+    _mm512_storeu_si512(to, (__m512i)rounded);
+  }
+};
+
+// x as the sum of two bf16: 16 bits of precision for twice the work.
+struct Bf16WeightPrecise : Bf16Weight {
+  static constexpr int kHalves = 2;
+  static constexpr int kParts = 2;
+  static HEDDLE_INLINE void pack_group(const float* x, Input* to) {
+    const __m512 low = _mm512_loadu_ps(x), high = _mm512_loadu_ps(x + 16);
+    const __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+    _mm512_storeu_si512(to, rounded);
+    _mm512_storeu_si512(to + kLinearGroup, (__m512i)_mm512_cvtne2ps_pbh(rest(high, _mm512_extracti64x4_epi64(rounded, 1)),
+                                                                       rest(low, _mm512_castsi512_si256(rounded))));
+  }
+  // What rounding took away; nothing where the rounded value is infinite or NaN.
+  static HEDDLE_INLINE __m512 rest(__m512 x, __m256i rounded) {
+    const __m512 part = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded), 16));
+    const __m512 difference = _mm512_sub_ps(x, part);
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(_mm512_sub_ps(part, part), _mm512_setzero_ps(), _CMP_EQ_OQ), difference);
+  }
+};
+
+#endif
+
+// How many panels a tile of `rows` takes: enough chains to hide the latency of a multiply-add, few enough for the registers.
+constexpr int tile_panels(int rows) {
+#if defined(HEDDLE_TARGET_AVX512)
+  return rows <= 6 ? 4 : rows <= 8 ? 3 : 2;
+#elif defined(__aarch64__)
+  return rows <= 1 ? 4 : rows <= 3 ? 2 : 1;
+#elif defined(HEDDLE_TARGET_AVX2)
+  return rows <= 1 ? 3 : rows <= 2 ? 2 : 1;
+#else
+  return rows <= 1 ? 2 : 1;
+#endif
+}
+
+// y[row, first .. first + columns) of kRows rows, over `pairs` pairs of k. `resume` continues the chains that an earlier
+// block of k left in y; `bias` (only with the last block) is added at the end. x: groups of [kRows, kParts, kLinearGroup].
+template <class Weight, int kRows, int kPanels>
+__attribute__((noinline)) void linear_tile(const typename Weight::Element* weight, int64_t panel_elements, const typename Weight::Input* x,
+                                           int64_t pairs, float* y, int64_t y_stride, int64_t columns, bool resume, const float* bias) {
+  constexpr int kRow = Weight::kParts * static_cast<int>(kLinearGroup);
+  constexpr int kColumns = kPanels * kPanel;
+  // A last panel that sticks out over y goes through a copy, so that everything else moves whole vectors.
+  float edge[kRows * kColumns], edge_bias[kColumns];
+  float* const y_edge = y;
+  const int64_t y_edge_stride = y_stride;
+  const bool inside = columns >= kColumns;
+  if (!inside) {
+    const size_t bytes = static_cast<size_t>(columns) * sizeof(float);
+    if (resume)
+      for (int r = 0; r < kRows; r++) std::memcpy(edge + r * kColumns, y + r * y_stride, bytes);
+    if (bias != nullptr) {
+      std::memcpy(edge_bias, bias, bytes);
+      bias = edge_bias;
+    }
+    y = edge;
+    y_stride = kColumns;
+  }
+
+  Vector sum[kRows][kPanels][kPanelVectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; r++)
+#pragma GCC unroll 8
+    for (int p = 0; p < kPanels; p++)
+#pragma GCC unroll 4
+      for (int v = 0; v < kPanelVectors; v++) sum[r][p][v] = resume ? load(y + r * y_stride + p * kPanel + v * kLanes) : zero();
+
+  while (pairs > 0) {
+    const int64_t steps = pairs < kLinearGroup / 2 ? pairs : kLinearGroup / 2;
+    for (int64_t step = 0; step < steps; step++, x += 2, weight += 2 * kPanel) {
+#pragma GCC unroll 2
+      for (int half = 0; half < Weight::kHalves; half++) {
+        typename Weight::Operand w[kPanels][kPanelVectors];
+#pragma GCC unroll 8
+        for (int p = 0; p < kPanels; p++)
+#pragma GCC unroll 4
+          for (int v = 0; v < kPanelVectors; v++) w[p][v] = Weight::weight(weight + p * panel_elements, half, v);
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; r++) {
+          const typename Weight::Operand value = Weight::input(x + r * kRow, half);
+#pragma GCC unroll 8
+          for (int p = 0; p < kPanels; p++)
+#pragma GCC unroll 4
+            for (int v = 0; v < kPanelVectors; v++) sum[r][p][v] = Weight::accumulate(w[p][v], value, sum[r][p][v]);
+        }
+      }
+    }
+    x += kRows * kRow - 2 * steps;
+    pairs -= steps;
+  }
+
+  if (bias != nullptr) {
+#pragma GCC unroll 8
+    for (int p = 0; p < kPanels; p++)
+#pragma GCC unroll 4
+      for (int v = 0; v < kPanelVectors; v++) {
+        const Vector offset = load(bias + p * kPanel + v * kLanes);
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; r++) sum[r][p][v] = add(sum[r][p][v], offset);
+      }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; r++)
+#pragma GCC unroll 8
+    for (int p = 0; p < kPanels; p++)
+#pragma GCC unroll 4
+      for (int v = 0; v < kPanelVectors; v++) store(y + r * y_stride + p * kPanel + v * kLanes, sum[r][p][v]);
+  if (!inside)
+    for (int r = 0; r < kRows; r++) std::memcpy(y_edge + r * y_edge_stride, edge + r * kColumns, static_cast<size_t>(columns) * sizeof(float));
+}
+
+template <class Weight>
+using LinearTile = void (*)(const typename Weight::Element*, int64_t, const typename Weight::Input*, int64_t, float*, int64_t, int64_t, bool,
+                            const float*);
+
+// The tiles of one weight type: by height, and as wide as tile_panels allows, of two panels, or of one.
+template <class Weight>
+struct LinearTileTable {
+  LinearTile<Weight> wide[kTileRows], two[kTileRows], one[kTileRows];
+
+  template <int... kIndexes>
+  static constexpr LinearTileTable make(std::integer_sequence<int, kIndexes...>) {
+    return {{&linear_tile<Weight, kIndexes + 1, tile_panels(kIndexes + 1)>...},
+            {&linear_tile<Weight, kIndexes + 1, (tile_panels(kIndexes + 1) > 2 ? 2 : tile_panels(kIndexes + 1))>...},
+            {&linear_tile<Weight, kIndexes + 1, 1>...}};
+  }
+};
+
+// x[row, 0 .. k) of `rows` rows into groups of [rows, kParts, kLinearGroup], k filled up with zeros: groups [first, last).
+template <class Weight>
+void pack_input(const float* x, int64_t x_stride, int64_t rows, int64_t k, int64_t first, int64_t last, typename Weight::Input* packed) {
+  typename Weight::Input* to = packed + first * rows * Weight::kParts * kLinearGroup;
+  for (int64_t group = first; group < last; group++) {
+    const int64_t begin = group * kLinearGroup;
+    const int64_t count = k - begin < kLinearGroup ? k - begin : kLinearGroup;
+    for (int64_t row = 0; row < rows; row++, to += Weight::kParts * kLinearGroup) {
+      const float* from = x + row * x_stride + begin;
+      float filled[kLinearGroup];
+      if (count < kLinearGroup) {
+        for (int64_t i = 0; i < kLinearGroup; i++) filled[i] = i < count ? from[i] : 0.0f;
+        from = filled;
+      }
+      Weight::pack_group(from, to);
+    }
+  }
+}
+
+}  // namespace heddle::HEDDLE_TARGET
+#endif  // HEDDLE_TARGET
