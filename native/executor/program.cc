@@ -39,6 +39,7 @@ Status Program::create(ProgramSpec spec, std::vector<std::shared_ptr<MemoryBlock
   program->views_.resize(program->spec_.tensors.size());
   program->operands_.resize(program->spec_.operands.size());
   program->times_.resize(static_cast<size_t>(Op::kCount));
+  program->extents_ = {-1};  // no extents: nothing is resolved yet
   HEDDLE_TRY(MemoryBlock::allocate(program->spec_.arena_bytes, &program->arena_));
   HEDDLE_TRY(program->size_workspace(threads));
   *out = std::move(program);
