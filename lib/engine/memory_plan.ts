@@ -1,0 +1,40 @@
+import { totalmem } from 'node:os';
+import type { ModelConfig } from '../checkpoint/model_config.js';
+import { OptionError } from '../errors.js';
+import type { CacheLayout, Site } from '../models/model_builder.js';
+import { blockTokens } from '../ops/index.js';
+import { dtypeBytes } from '../runtime/dtype.js';
+
+const rowUnit = 64;
+const adapterReserve = 64 * 2 ** 20;
+const align = (bytes: number): number => Math.ceil(bytes / rowUnit) * rowUnit;
+
+/** Where each layer's keys and values lie in a page; native/kernels/attention/attention_layout.h has the inside of a layer. */
+export function cacheLayout(config: ModelConfig, dtype: 'f32' | 'f16' | 'bf16', widestRow: number): CacheLayout {
+  const layerBytes = align(2 * config.keyHeads * config.headWidth * blockTokens * dtypeBytes[dtype]);
+  const layerOffsets = Array.from({ length: config.layers }, (_, layer) => layer * layerBytes);
+  // A page also holds rows of adapters, which never cross its end.
+  const pageBytes = Math.max(layerBytes * config.layers, align(widestRow));
+  return { dtype, pageBytes, layerOffsets, keyHeads: config.keyHeads, width: config.headWidth };
+}
+
+/** The widest row that an adapter of this model can have, in bytes. Embedding factors are cut into pieces of their own. */
+export function widestAdapterRow(config: ModelConfig): number {
+  const widest = Math.max(config.hiddenSize, 2 * config.intermediateSize, (config.heads + 2 * config.keyHeads) * config.headWidth, config.vocabularySize, 4096);
+  return widest * 4;
+}
+
+/** Pages of the pool: what was asked for, or room for every request at a modest length beside some adapters. */
+export function poolPages(options: { poolBytes?: number | undefined; maxRequests: number }, layout: CacheLayout, contextBlocks: number): number {
+  const { pageBytes } = layout;
+  if (options.poolBytes !== undefined) {
+    const pages = Math.floor(options.poolBytes / pageBytes);
+    if (pages < 1) throw new OptionError(`poolBytes is ${options.poolBytes}: expected at least one page of ${pageBytes} bytes`, { actual: options.poolBytes, expected: pageBytes });
+    return pages;
+  }
+  const wanted = options.maxRequests * Math.min(contextBlocks, Math.ceil(512 / blockTokens)) + Math.ceil(adapterReserve / pageBytes);
+  const most = Math.max(contextBlocks + 1, Math.floor(totalmem() / 4 / pageBytes));
+  return Math.max(contextBlocks + 1, Math.min(wanted, most));
+}
+
+export type { Site };

@@ -1,0 +1,36 @@
+import { z } from 'zod';
+import type { LoadProgress } from './load_weights.js';
+
+const count = z.number().int().min(1);
+
+/** Options of `loadModel`. */
+export const loadSchema = z.strictObject({
+  /** Adapters to load with the model: name → folder (PEFT). */
+  adapters: z.record(z.string().min(1), z.string()).default({}),
+  /** 'auto' takes the best device there is; 'cpu' the processor. */
+  device: z.enum(['auto', 'cpu']).default('auto'),
+  /** bf16 weights where the processor multiplies bf16: 'fast' rounds activations to bf16, as PyTorch does; 'precise' keeps them. */
+  precision: z.enum(['fast', 'precise']).default('fast'),
+  /** How keys and values are kept. Default: f32 for f32 weights, else bf16. */
+  cacheDtype: z.enum(['f32', 'f16', 'bf16']).optional(),
+  /** Bytes for keys, values and adapters together. Memory is used as it is needed. */
+  poolBytes: count.optional(),
+  /** Tokens of a request at most, prompt and answer. Default: what the model was made for. */
+  contextLength: count.optional(),
+  /** Requests that run at the same time; more wait. */
+  maxRequests: count.max(4096).default(128),
+  /** Tokens of one step: prompts are cut into pieces of this size. */
+  maxStepTokens: count.max(65_536).default(512),
+  /** Adapters in memory at the same time. */
+  maxAdapters: count.max(65_536).default(256),
+  /** Adapters that one request can combine. */
+  maxAdaptersPerRequest: count.max(16).default(4),
+  /** Keep the keys and values of finished prompts while their memory is not needed. */
+  prefixCache: z.boolean().default(true),
+  /** Told while weights are read. */
+  onProgress: z.custom<(progress: LoadProgress) => void>((f) => typeof f === 'function', 'expected a function').optional(),
+  signal: z.instanceof(AbortSignal).optional(),
+});
+
+/** Options of `loadModel`. */
+export type LoadOptions = z.input<typeof loadSchema>;
