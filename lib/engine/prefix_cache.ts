@@ -11,7 +11,10 @@ export class PrefixCache {
   private readonly pageOf = new Map<string, number>();
   private readonly keyOf = new Map<number, string>();
 
-  constructor(private readonly pool: PagePool) {}
+  constructor(
+    private readonly pool: PagePool,
+    private readonly enabled = true,
+  ) {}
 
   /** Pages held that carry the longest known prefix of full blocks of `tokens`, each retained for the caller. */
   take(tokens: readonly number[], adapters: string): { pages: number[]; keys: string[] } {
@@ -34,7 +37,7 @@ export class PrefixCache {
   /** Notes that `page` holds block number `keys.length` of `tokens`, complete, and returns its key. */
   note(page: number, tokens: readonly number[], adapters: string, keys: readonly string[]): string {
     const key = nextKey(keys.at(-1) ?? adapters, tokens, keys.length);
-    if (!this.pageOf.has(key) && !this.keyOf.has(page)) {
+    if (this.enabled && !this.pageOf.has(key) && !this.keyOf.has(page)) {
       this.pageOf.set(key, page);
       this.keyOf.set(page, key);
     }

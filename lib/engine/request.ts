@@ -60,6 +60,7 @@ export interface ScoreRequest extends SequenceState {
   readonly logprobs: Float64Array;
   aborted: boolean;
   finish(): void;
+  abort(): void;
 }
 
 /** Anything the scheduler runs. */

@@ -89,7 +89,10 @@ export class Scheduler {
 
   /** Ends every request with `error`. */
   failAll(error: unknown): void {
-    for (const sequence of [...this.waiting.splice(0)]) sequence.fail(error);
+    for (const sequence of this.waiting.splice(0)) {
+      this.machinery.adapters.release(sequence.adapters);
+      sequence.fail(error);
+    }
     for (const sequence of [...this.running]) this.end(sequence, () => sequence.fail(error));
   }
 
@@ -113,6 +116,7 @@ export class Scheduler {
       const sequence = this.waiting[i] as Sequence;
       if (!sequence.aborted) continue;
       this.waiting.splice(i, 1);
+      this.machinery.adapters.release(sequence.adapters);
       this.conclude(sequence);
     }
     for (const sequence of [...this.running]) if (sequence.aborted) this.end(sequence, () => this.conclude(sequence));
@@ -120,6 +124,7 @@ export class Scheduler {
 
   private conclude(sequence: Sequence): void {
     if (sequence.kind === 'generate') finishGeneration(sequence, 'abort');
+    else sequence.abort();
   }
 
   // First come, first served: a request enters when there are pages for its whole text so far and a little beyond.

@@ -1,0 +1,348 @@
+import type { ModelFolder } from '../checkpoint/hugging_face_folder.js';
+import type { ModelConfig } from '../checkpoint/model_config.js';
+import { AbortError, DisposedError, MissingAdapterError, OptionError, PromptTooLongError } from '../errors.js';
+import type { Site } from '../models/model_builder.js';
+import type { WeightStore } from '../models/weight_store.js';
+import { blockTokens } from '../ops/index.js';
+import { binding } from '../runtime/binding.js';
+import type { Program } from '../runtime/program.js';
+import { ChatTemplate } from '../text/chat_template.js';
+import { StopStrings } from '../text/stop_strings.js';
+import type { Tokenizer } from '../text/tokenizer.js';
+import { type AdapterLoader, type AdapterSummary, ModelAdapters } from './adapters.js';
+import { type AdapterRegistry, type AdapterUse, adapterKey } from './adapter_registry.js';
+import { adapterList, type GenerateRequest, generateSchema, type ScoreRequestOptions, scoreSchema } from './generate_options.js';
+import type { ModelGraphs, ModelState, StepLimits } from './model_programs.js';
+import { parseOptions } from './parse_options.js';
+import type { PagePool } from './page_pool.js';
+import { PrefixCache } from './prefix_cache.js';
+import type { DrawnToken, FinishReason, GenerationRequest, RequestPiece, ScoreRequest } from './request.js';
+import { randomSeed } from './sampling.js';
+import { Scheduler, type SchedulerStats } from './scheduler.js';
+import { Stream } from './stream.js';
+
+/** A part of an answer as it is made. The last one has a finish reason. */
+export type GeneratedPiece = RequestPiece;
+
+/** A finished answer. */
+export interface Completion {
+  readonly text: string;
+  readonly tokens: readonly number[];
+  readonly logprobs: readonly DrawnToken[];
+  readonly finishReason: FinishReason;
+  readonly promptTokens: number;
+}
+
+/** Log-probabilities of a text. */
+export interface Score {
+  readonly tokens: readonly number[];
+  /** Natural logarithm of each token's probability given those before it; the first is null. */
+  readonly logprobs: readonly (number | null)[];
+  /** Tokens that were predicted: all but the first. */
+  readonly count: number;
+  /** Sum of the negative log-probabilities. */
+  readonly nll: number;
+  /** e to the mean negative log-probability. */
+  readonly perplexity: number;
+}
+
+/** Memory of a model, in bytes. */
+export interface ModelMemory {
+  readonly weights: number;
+  readonly pool: { readonly bytes: number; readonly pages: number; readonly heldPages: number; readonly pageBytes: number };
+  readonly programs: number;
+}
+
+/** What `loadModel` puts together. */
+export interface ModelParts {
+  readonly folder: ModelFolder;
+  readonly config: ModelConfig;
+  readonly tokenizer: Tokenizer | undefined;
+  readonly chatTemplate: ChatTemplate | undefined;
+  readonly weights: WeightStore;
+  readonly sites: readonly Site[];
+  readonly graphs: ModelGraphs;
+  readonly pool: PagePool;
+  readonly state: ModelState;
+  readonly limits: StepLimits;
+  readonly registry: AdapterRegistry;
+  readonly loader: AdapterLoader;
+  readonly contextLength: number;
+  readonly prefixCache: boolean;
+}
+
+/** A loaded model: one base, any number of adapters, requests of all of them in shared steps. Made by `loadModel`. */
+export class Model {
+  /** Adapters by name: load, replace, list, unload, while requests run. */
+  readonly adapters: ModelAdapters;
+  private readonly scheduler: Scheduler;
+  private readonly programs: { generation?: Program; scoring?: Program } = {};
+  private ended = false;
+
+  /** @internal */
+  constructor(private readonly parts: ModelParts) {
+    this.adapters = new ModelAdapters(parts.registry, parts.loader, () => this.assertUsable());
+    this.scheduler = new Scheduler({
+      limits: parts.limits,
+      state: parts.state,
+      pool: parts.pool,
+      prefixes: new PrefixCache(parts.pool, parts.prefixCache),
+      adapters: parts.registry,
+      generation: () => (this.programs.generation ??= parts.graphs.generation(parts.state)),
+      scoring: () => (this.programs.scoring ??= parts.graphs.scoring(parts.state)),
+    });
+  }
+
+  get config(): ModelConfig {
+    return this.parts.config;
+  }
+
+  /** The folder's name, for messages and lists. */
+  get name(): string {
+    return this.parts.folder.name;
+  }
+
+  /** Undefined when the folder has no tokenizer: requests then give token ids. */
+  get tokenizer(): Tokenizer | undefined {
+    return this.parts.tokenizer;
+  }
+
+  /** Tokens of a request at most. */
+  get contextLength(): number {
+    return this.parts.contextLength;
+  }
+
+  /** Continues a text, piece by piece. Leaving the loop ends the request. Throws AbortError when `signal` is aborted. */
+  async *generate(request: GenerateRequest, options: { signal?: AbortSignal | undefined } = {}): AsyncGenerator<GeneratedPiece, void, undefined> {
+    const { signal } = options;
+    const stream = new Stream<GeneratedPiece>();
+    const sequence = await this.prepare(request, stream, signal);
+    const stop = (): void => {
+      sequence.aborted = true;
+      this.scheduler.poke();
+    };
+    signal?.addEventListener('abort', stop, { once: true });
+    try {
+      this.scheduler.submit(sequence);
+    } catch (error) {
+      this.parts.registry.release(sequence.adapters);
+      throw error;
+    }
+    try {
+      for await (const piece of stream.read(stop)) {
+        if (piece.finishReason === 'abort' && signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+        yield piece;
+      }
+    } finally {
+      signal?.removeEventListener('abort', stop);
+    }
+  }
+
+  /** Continues a text and gives the whole answer. */
+  async complete(request: GenerateRequest, options: { signal?: AbortSignal | undefined } = {}): Promise<Completion> {
+    let text = '';
+    let finishReason: FinishReason = 'abort';
+    const logprobs: DrawnToken[] = [];
+    const promptTokens = (await this.promptTokens(request)).length;
+    for await (const piece of this.generate(request, options)) {
+      text += piece.text;
+      logprobs.push(...piece.tokens);
+      finishReason = piece.finishReason ?? finishReason;
+    }
+    return { text, tokens: logprobs.map((t) => t.token), logprobs, finishReason, promptTokens };
+  }
+
+  /** Answers many requests in shared steps, in the order given. One that fails rejects them all. */
+  async generateBatch(requests: readonly GenerateRequest[], options: { signal?: AbortSignal | undefined } = {}): Promise<Completion[]> {
+    return Promise.all(requests.map((request) => this.complete(request, options)));
+  }
+
+  /** The log-probability of every token of a text. */
+  async score(request: ScoreRequestOptions, options: { signal?: AbortSignal | undefined } = {}): Promise<Score> {
+    this.assertUsable();
+    const { signal } = options;
+    if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+    const parsed = parseOptions(scoreSchema, request, 'score');
+    if ((parsed.text === undefined) === (parsed.tokens === undefined)) throw new OptionError('score: expected one of text and tokens');
+    const tokens = this.checkTokens(parsed.tokens ?? (await this.encode(parsed.text as string)));
+    if (tokens.length > this.parts.contextLength) throw this.tooLong(tokens.length, this.parts.contextLength);
+    const adapters = this.acquire(adapterList(parsed.adapter));
+    const logprobs = new Float64Array(tokens.length);
+    await new Promise<void>((resolve, reject) => {
+      const sequence: ScoreRequest = {
+        kind: 'score',
+        tokens,
+        promptLength: tokens.length,
+        adapters,
+        adapterKey: adapterKey(adapters),
+        computed: 0,
+        pages: [],
+        aborted: false,
+        logprobs,
+        finish: resolve,
+        fail: reject,
+        abort: () => reject(new AbortError(undefined, {}, { cause: signal?.reason })),
+      };
+      signal?.addEventListener(
+        'abort',
+        () => {
+          sequence.aborted = true;
+          this.scheduler.poke();
+        },
+        { once: true },
+      );
+      try {
+        this.scheduler.submit(sequence);
+      } catch (error) {
+        this.parts.registry.release(adapters);
+        reject(error);
+      }
+    });
+    let nll = 0;
+    for (let i = 1; i < logprobs.length; i++) nll -= logprobs[i] as number;
+    const count = Math.max(0, tokens.length - 1);
+    return { tokens, logprobs: Array.from(logprobs, (value, i) => (i === 0 ? null : value)), count, nll, perplexity: Math.exp(nll / count) };
+  }
+
+  /** Token ids of a request's prompt, as it would be run. */
+  async promptTokens(request: GenerateRequest): Promise<number[]> {
+    const { prompt, messages, tokens } = request;
+    const given = [prompt, messages, tokens].filter((v) => v !== undefined);
+    if (given.length !== 1) throw new OptionError(`a request gives one of prompt, messages and tokens: got ${given.length}`);
+    if (tokens !== undefined) return this.checkTokens([...tokens]);
+    if (prompt !== undefined) return this.encode(prompt);
+    const { chatTemplate } = this.parts;
+    if (chatTemplate === undefined) throw new OptionError(`${this.name} has no chat template: give prompt or tokens instead of messages`);
+    // A template writes the special tokens itself.
+    return this.encode(await chatTemplate.render(messages as { role: string }[]), false);
+  }
+
+  /** Counters since the model was loaded. */
+  stats(): Readonly<SchedulerStats> & { runningRequests: number; waitingRequests: number } {
+    return { ...this.scheduler.stats, runningRequests: this.scheduler.runningRequests, waitingRequests: this.scheduler.waitingRequests };
+  }
+
+  /** Time by op, from when `setProfiling(true)` was called. */
+  profile(): { op: string; calls: number; nanoseconds: number }[] {
+    return Object.values(this.programs).flatMap((program) => program.profile());
+  }
+
+  /** Collects time by op in the generation program. */
+  setProfiling(on: boolean): void {
+    this.programs.generation ??= this.parts.graphs.generation(this.parts.state);
+    this.programs.generation.setProfiling(on);
+  }
+
+  memory(): ModelMemory {
+    const { pool, weights } = this.parts;
+    const programs = Object.values(this.programs).reduce((sum, p) => sum + p.memory.arenaBytes + p.memory.workspaceBytes, 0);
+    return {
+      weights: [...weights.requests.values()].reduce((sum, r) => sum + r.tensor.buffer.byteLength, 0),
+      pool: { bytes: pool.pages * pool.pageBytes, pages: pool.pages, heldPages: pool.held, pageBytes: pool.pageBytes },
+      programs,
+    };
+  }
+
+  get disposed(): boolean {
+    return this.ended;
+  }
+
+  /** Ends all requests with DisposedError and frees the memory. A step under way finishes first. */
+  dispose(): void {
+    if (this.ended) return;
+    this.ended = true;
+    const { parts } = this;
+    this.scheduler.failAll(new DisposedError(`${this.name} was disposed while a request ran`));
+    for (const program of Object.values(this.programs)) program.dispose();
+    for (const tensor of Object.values(parts.state) as { buffer: { dispose(): void } }[]) tensor.buffer.dispose();
+    parts.weights.dispose();
+    parts.graphs.dispose();
+    parts.tokenizer?.dispose();
+    parts.folder.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  private async prepare(request: GenerateRequest, stream: Stream<GeneratedPiece>, signal?: AbortSignal): Promise<GenerationRequest> {
+    this.assertUsable();
+    if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+    const parsed = parseOptions(generateSchema, request, 'generate');
+    const tokens = await this.promptTokens(request);
+    this.assertUsable();
+    if (tokens.length === 0) throw new OptionError('the prompt is empty: expected at least one token');
+    const { contextLength, tokenizer, config } = this.parts;
+    if (tokens.length >= contextLength) throw this.tooLong(tokens.length, contextLength - 1);
+    for (const token of Object.keys(parsed.logitBias)) this.checkToken(Number(token), 'logitBias');
+    const stop = typeof parsed.stop === 'string' ? [parsed.stop] : parsed.stop;
+    if (stop.length > 0 && tokenizer === undefined) throw new OptionError(`${this.name} has no tokenizer: stop strings cannot be seen, give stopTokens`);
+    const adapters = this.acquire(adapterList(parsed.adapter));
+    return {
+      kind: 'generate',
+      tokens,
+      promptLength: tokens.length,
+      adapters,
+      adapterKey: adapterKey(adapters),
+      computed: 0,
+      pages: [],
+      sampling: { ...parsed, seed: parsed.seed ?? randomSeed() },
+      stopTokens: [...new Set([...(parsed.ignoreEos ? [] : config.eosTokenIds), ...parsed.stopTokens])],
+      maxLength: Math.min(contextLength, tokens.length + (parsed.maxTokens ?? contextLength)),
+      decoder: tokenizer?.streamDecoder({ after: tokens }),
+      stopStrings: stop.length > 0 ? new StopStrings(stop) : undefined,
+      slot: -1,
+      pageKeys: [],
+      aborted: false,
+      finished: false,
+      deliver: (piece) => {
+        stream.push(piece);
+        if (piece.finishReason !== undefined) stream.end();
+      },
+      fail: (error) => stream.fail(error),
+    };
+  }
+
+  private acquire(wanted: readonly { name: string; scale: number }[]): AdapterUse[] {
+    return this.parts.registry.acquire(wanted, this.parts.limits.maxAdaptersPerRequest);
+  }
+
+  private async encode(text: string, addSpecialTokens = true): Promise<number[]> {
+    const { tokenizer } = this.parts;
+    if (tokenizer === undefined) throw new OptionError(`${this.name} has no tokenizer: give tokens instead of text`);
+    return this.checkTokens(await tokenizer.encodeAsync(text, { addSpecialTokens }));
+  }
+
+  private checkTokens(tokens: number[]): number[] {
+    for (const token of tokens) this.checkToken(token, 'tokens');
+    return tokens;
+  }
+
+  private checkToken(token: number, what: string): void {
+    const { vocabularySize } = this.parts.config;
+    if (!Number.isInteger(token) || token < 0 || token >= vocabularySize)
+      throw new OptionError(`${what}: ${token} is no token of ${this.name}: expected 0 to ${vocabularySize - 1}`, { actual: token, expected: vocabularySize - 1 });
+  }
+
+  private tooLong(actual: number, expected: number): PromptTooLongError {
+    return new PromptTooLongError(`the text has ${actual} tokens: ${this.name} takes at most ${expected} in a context of ${this.parts.contextLength}`, { actual, expected });
+  }
+
+  private assertUsable(): void {
+    if (this.ended) throw new DisposedError(`${this.name} was used after dispose()`);
+  }
+}
+
+/** Cores, instruction set and native memory of this process. */
+export function deviceInfo(): { target: string; targets: string[]; threads: number; memory: { bytes: number; peakBytes: number; blocks: number } } {
+  return { ...binding().cpu(), memory: binding().memory() };
+}
+
+/** Sets the number of threads that kernels use, the engine's own included. Default: the cores of this process. */
+export function setThreads(threads: number): void {
+  if (!Number.isInteger(threads) || threads < 1 || threads > 1024) throw new OptionError(`setThreads: ${threads}: expected a whole number from 1 to 1024`, { actual: threads });
+  binding().setThreads(threads);
+}
+
+export type { AdapterSummary };
+export { blockTokens, MissingAdapterError };
