@@ -13,7 +13,7 @@ import { type AdapterLoader, type AdapterSummary, ModelAdapters } from './adapte
 import { type AdapterRegistry, type AdapterUse, adapterKey } from './adapter_registry.js';
 import { adapterList, type GenerateRequest, generateSchema, type ScoreRequestOptions, scoreSchema } from './generate_options.js';
 import type { ModelGraphs, ModelState, StepLimits } from './model_programs.js';
-import { parseOptions } from './parse_options.js';
+import { parseOptions } from '../runtime/parse_options.js';
 import type { PagePool } from './page_pool.js';
 import { PrefixCache } from './prefix_cache.js';
 import type { DrawnToken, FinishReason, GenerationRequest, RequestPiece, ScoreRequest } from './request.js';

@@ -1,0 +1,63 @@
+import type { AdapterParts } from '../adapters/method.js';
+import { OptionError } from '../errors.js';
+import type { AdapterRegistry } from './adapter_registry.js';
+
+/** Reads an adapter folder for this model; throws AdapterError when it does not fit. */
+export type AdapterLoader = (folder: string) => Promise<AdapterParts>;
+
+/** What a loaded adapter is. */
+export interface AdapterSummary {
+  readonly name: string;
+  /** sha-256 over everything that changes results: what caches are keyed by. */
+  readonly contentHash: string;
+  readonly kind: string;
+  readonly ranks: readonly number[];
+  readonly targets: readonly string[];
+  readonly parameters: number;
+  readonly bytes: number;
+  /** Requests that use it now. */
+  readonly uses: number;
+}
+
+/** A model's adapters. */
+export class ModelAdapters {
+  /** @internal */
+  constructor(
+    private readonly registry: AdapterRegistry,
+    private readonly loader: AdapterLoader,
+    private readonly assertUsable: () => void,
+  ) {}
+
+  /**
+   * Loads a PEFT folder under a name. A loaded adapter of that name is replaced: requests that use it end with it, later
+   * ones get the new one. Throws AdapterError, FileFormatError or PoolExhaustedError; then nothing has changed.
+   */
+  async load(name: string, folder: string): Promise<AdapterSummary> {
+    this.assertUsable();
+    if (name === '') throw new OptionError('an adapter needs a name');
+    const parts = await this.loader(folder);
+    this.assertUsable();
+    await this.registry.add(name, parts);
+    return this.get(name);
+  }
+
+  /** Takes an adapter away. Requests that use it finish first; its memory is free then. Throws MissingAdapterError. */
+  unload(name: string): void {
+    this.registry.remove(name);
+  }
+
+  has(name: string): boolean {
+    return this.registry.find(name) !== undefined;
+  }
+
+  /** Throws MissingAdapterError. */
+  get(name: string): AdapterSummary {
+    const { parts, uses } = this.registry.get(name);
+    const { kind, ranks, targets, parameters, bytes } = parts.summary;
+    return { name, contentHash: parts.contentHash, kind, ranks, targets, parameters, bytes, uses };
+  }
+
+  list(): AdapterSummary[] {
+    return this.registry.names().map((name) => this.get(name));
+  }
+}

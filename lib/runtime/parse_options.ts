@@ -1,0 +1,33 @@
+import { z } from 'zod';
+import { OptionError } from '../errors.js';
+import { suggest } from './suggest.js';
+
+/** Checks what a user passed against a schema. Throws OptionError naming the option, its value and what was expected. */
+export function parseOptions<S extends z.ZodType>(schema: S, value: unknown, what: string): z.output<S> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issue = deepest(parsed.error.issues[0] as z.core.$ZodIssue);
+  const at = [what, ...issue.path].join('.');
+  if (issue.code === 'unrecognized_keys') {
+    const [name] = issue.keys as [string];
+    const known = schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+    const near = suggest(name, known);
+    throw new OptionError(`${at} has no option '${name}'${near === undefined ? `: expected one of ${known.join(', ')}` : `: did you mean '${near}'?`}`, { option: name, suggestion: near, known });
+  }
+  const actual = issue.path.reduce<unknown>((v, key) => (v as Record<PropertyKey, unknown> | undefined)?.[key], value);
+  throw new OptionError(`${at} is ${show(actual)}: ${issue.message}`, { option: issue.path.join('.'), actual });
+}
+
+// Of the alternatives of a union, the one that got furthest tells most.
+function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
+  if (issue.code !== 'invalid_union') return issue;
+  const inner = issue.errors.flat().filter((i) => i.path.length > 0);
+  const [first] = inner;
+  return first === undefined ? issue : { ...deepest(first), path: [...issue.path, ...first.path] };
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'function') return 'a function';
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}
