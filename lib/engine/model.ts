@@ -1,15 +1,13 @@
 import type { ModelFolder } from '../checkpoint/hugging_face_folder.js';
 import type { ModelConfig } from '../checkpoint/model_config.js';
-import { AbortError, DisposedError, MissingAdapterError, OptionError, PromptTooLongError } from '../errors.js';
+import { AbortError, DisposedError, OptionError, PromptTooLongError } from '../errors.js';
 import type { Site } from '../models/model_builder.js';
 import type { WeightStore } from '../models/weight_store.js';
-import { blockTokens } from '../ops/index.js';
-import { binding } from '../runtime/binding.js';
 import type { Program } from '../runtime/program.js';
-import { ChatTemplate } from '../text/chat_template.js';
+import type { ChatTemplate } from '../text/chat_template.js';
 import { StopStrings } from '../text/stop_strings.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { type AdapterLoader, type AdapterSummary, ModelAdapters } from './adapters.js';
+import { type AdapterLoader, ModelAdapters } from './adapters.js';
 import { type AdapterRegistry, type AdapterUse, adapterKey } from './adapter_registry.js';
 import { adapterList, type GenerateRequest, generateSchema, type ScoreRequestOptions, scoreSchema } from './generate_options.js';
 import type { ModelGraphs, ModelState, StepLimits } from './model_programs.js';
@@ -332,17 +330,3 @@ export class Model {
     if (this.ended) throw new DisposedError(`${this.name} was used after dispose()`);
   }
 }
-
-/** Cores, instruction set and native memory of this process. */
-export function deviceInfo(): { target: string; targets: string[]; threads: number; memory: { bytes: number; peakBytes: number; blocks: number } } {
-  return { ...binding().cpu(), memory: binding().memory() };
-}
-
-/** Sets the number of threads that kernels use, the engine's own included. Default: the cores of this process. */
-export function setThreads(threads: number): void {
-  if (!Number.isInteger(threads) || threads < 1 || threads > 1024) throw new OptionError(`setThreads: ${threads}: expected a whole number from 1 to 1024`, { actual: threads });
-  binding().setThreads(threads);
-}
-
-export type { AdapterSummary };
-export { blockTokens, MissingAdapterError };

@@ -7,8 +7,8 @@ import { opTableHash } from '../generated/op_table.js';
 
 type ResolveBinary = ((folder: string) => unknown) & { resolve(folder: string): string };
 
-// Sources run from lib/ in tests and from dist/lib/ in the package: the root is where package.json says so.
-function packageRoot(): string {
+/** The folder of heddle's package.json. Sources run from lib/ in tests and from dist/lib/ in the package: the root is where package.json says so. */
+export function packageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   for (;;) {
     const file = join(folder, 'package.json');

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { didYouMean, editDistance, suggest } from '../../lib/cli/suggest.js';
+import { didYouMean, editDistance, suggest } from '../../lib/runtime/suggest.js';
 
 describe('editDistance', () => {
   it('counts insertions, deletions, replacements and swaps', () => {
