@@ -5,6 +5,7 @@
 #include "addon/buffer_object.h"
 #include "addon/environment.h"
 #include "addon/program_object.h"
+#include "addon/safetensors_object.h"
 #include "core/memory.h"
 #include "cpu/targets.h"
 #include "executor/engine.h"
@@ -61,6 +62,7 @@ Napi::Object install(Napi::Env env, Napi::Object exports) {
   BufferObject::install(env, exports);
   RunControlObject::install(env, exports);
   ProgramObject::install(env, exports);
+  SafetensorsObject::install(env, exports);
   exports.Set("opTableHash", Napi::String::New(env, op_table_hash()));
   exports.Set("memory", Napi::Function::New(env, memory));
   exports.Set("cpu", Napi::Function::New(env, cpu));
