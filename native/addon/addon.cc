@@ -63,8 +63,8 @@ Napi::Object install(Napi::Env env, Napi::Object exports) {
   BufferObject::install(env, exports);
   RunControlObject::install(env, exports);
   ProgramObject::install(env, exports);
+  SafetensorsObject::install(env, exports);
   install_packing(env, exports);
-  register_safetensors(env, exports);
   exports.Set("opTableHash", Napi::String::New(env, op_table_hash()));
   exports.Set("memory", Napi::Function::New(env, memory));
   exports.Set("cpu", Napi::Function::New(env, cpu));

@@ -39,7 +39,7 @@ std::shared_ptr<ElementSource> source_argument(const Napi::CallbackInfo& info, s
   if (bytes.size != UINT64_MAX) {
     source->host.assign(bytes.data, bytes.data + bytes.size);
   } else {
-    source->file = SafetensorsObject::unwrap(info.Env(), info[index]).file();
+    source->file = SafetensorsObject::unwrap(info.Env(), info[index]).file(info.Env());
   }
   source->begin = static_cast<uint64_t>(integer_argument(info, index + 1));
   return source;
