@@ -1,4 +1,4 @@
-import type { ModelFolder } from '../checkpoint/hugging_face_folder.js';
+import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import type { ModelConfig } from '../checkpoint/model_config.js';
 import { AbortError, DisposedError, OptionError, PromptTooLongError } from '../errors.js';
 import type { Site } from '../models/model_builder.js';
@@ -53,7 +53,7 @@ export interface ModelMemory {
 
 /** What `loadModel` puts together. */
 export interface ModelParts {
-  readonly folder: ModelFolder;
+  readonly folder: HuggingFaceFolder;
   readonly config: ModelConfig;
   readonly tokenizer: Tokenizer | undefined;
   readonly chatTemplate: ChatTemplate | undefined;

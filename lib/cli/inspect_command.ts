@@ -1,0 +1,2 @@
+import { Command } from 'commander';
+export const inspectCommand = (): Command => new Command('inspect');

@@ -1,0 +1,120 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type AdapterBase, type SiteShape } from '../adapters/method.js';
+import { loadPeftFolder } from '../adapters/peft_folder.js';
+import { type HuggingFaceFolder, openHuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
+import { resolveModelFolder } from '../checkpoint/hub.js';
+import { AbortError, ModelError, OptionError } from '../errors.js';
+import { architectureOf } from '../models/index.js';
+import { WeightStore } from '../models/weight_store.js';
+import { blockTokens } from '../ops/index.js';
+import { emptyTensor } from '../runtime/device_tensor.js';
+import { parseOptions } from '../runtime/parse_options.js';
+import { ChatTemplate } from '../text/chat_template.js';
+import { Tokenizer } from '../text/tokenizer.js';
+import { AdapterRegistry } from './adapter_registry.js';
+import { baseOf } from './adapter_base.js';
+import { loadWeights } from './load_weights.js';
+import { cacheLayout, poolPages, widestAdapterRow } from './memory_plan.js';
+import { Model } from './model.js';
+import { ModelGraphs, type ModelState, type StepLimits } from './model_programs.js';
+import { type LoadOptions, loadSchema } from './options.js';
+import { PagePool } from './page_pool.js';
+
+// A row of logits is as wide as the vocabulary: scoring wants one per token, so its steps are kept small.
+const scoreLogitBytes = 64 * 2 ** 20;
+const adapterRowTable = 1 << 20;
+
+/**
+ * Loads a model and its adapters from folders as Hugging Face and PEFT write them, or from the Hub by `org/name`.
+ * Reads off the event loop. Throws ModelError, AdapterError, FileFormatError, FileAccessError, OptionError; nothing is left half-loaded.
+ */
+export async function loadModel(pathOrId: string, options: LoadOptions = {}): Promise<Model> {
+  const parsed = parseOptions(loadSchema, options, 'loadModel');
+  const { signal, onProgress } = parsed;
+  if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+  const folder = await openHuggingFaceFolder(await resolveModelFolder(pathOrId, { signal }));
+  const cleanup: (() => void)[] = [() => folder.dispose()];
+  try {
+    const config = { ...folder.config, eosTokenIds: endTokens(folder) };
+    const architecture = architectureOf(config.modelType, folder.name);
+    const contextLength = contextOf(parsed.contextLength, config.maxPositions, folder.name);
+    const contextBlocks = Math.ceil(contextLength / blockTokens);
+    const limits: StepLimits = {
+      maxStepTokens: Math.max(parsed.maxStepTokens, parsed.maxRequests),
+      maxScoreTokens: Math.max(16, Math.min(parsed.maxStepTokens, Math.floor(scoreLogitBytes / (4 * config.vocabularySize)))),
+      maxRequests: parsed.maxRequests,
+      maxAdaptersPerRequest: parsed.maxAdaptersPerRequest,
+      contextBlocks,
+    };
+    const weights = new WeightStore({ model: folder.name, info: (name) => folder.tensors.info(name) }, parsed.precision);
+    cleanup.push(() => weights.dispose());
+    const layout = cacheLayout(config, parsed.cacheDtype ?? defaultCacheDtype(folder), widestAdapterRow(config));
+    const pool = new PagePool(layout.pageBytes, poolPages(parsed, layout, contextBlocks));
+    cleanup.push(() => pool.dispose());
+    const graphs = new ModelGraphs(architecture, config, weights, layout, limits);
+    cleanup.push(() => graphs.dispose());
+    const sites = graphs.sites({ pool: pool.memory });
+    const state: ModelState = {
+      pool: pool.memory,
+      entries: emptyTensor('i32', [parsed.maxAdapters, sites.length, 8]),
+      adapterRows: emptyTensor('i32', [adapterRowTable]),
+      history: emptyTensor('i32', [parsed.maxRequests, contextLength]),
+      historyState: emptyTensor('i32', [parsed.maxRequests, 2]),
+    };
+    cleanup.push(() => {
+      for (const tensor of Object.values(state) as { buffer: { dispose(): void } }[]) tensor.buffer.dispose();
+    });
+    await loadWeights(weights, (name) => locate(folder, name), { signal, onProgress });
+    const tokenizer = existsSync(join(folder.path, 'tokenizer.json')) ? await Tokenizer.load(folder.path) : undefined;
+    cleanup.push(() => tokenizer?.dispose());
+    const chatTemplate = tokenizer === undefined ? undefined : await ChatTemplate.load(folder.path, tokenizer.namedTokens);
+    const base: AdapterBase = baseOf(folder, sites as readonly SiteShape[]);
+    const model = new Model({
+      folder,
+      config,
+      tokenizer,
+      chatTemplate,
+      weights,
+      sites,
+      graphs,
+      pool,
+      state,
+      limits,
+      registry: new AdapterRegistry(pool, state.entries, state.adapterRows),
+      loader: (path) => loadPeftFolder(path, base),
+      contextLength,
+      prefixCache: parsed.prefixCache,
+    });
+    for (const [name, path] of Object.entries(parsed.adapters)) await model.adapters.load(name, path);
+    return model;
+  } catch (error) {
+    for (const undo of cleanup.reverse()) undo();
+    throw error;
+  }
+}
+
+function contextOf(wanted: number | undefined, maxPositions: number, model: string): number {
+  if (wanted === undefined) return maxPositions;
+  if (wanted > maxPositions) throw new OptionError(`loadModel.contextLength is ${wanted}: ${model} was made for at most ${maxPositions}`, { actual: wanted, expected: maxPositions });
+  return wanted;
+}
+
+// generation_config.json knows better than config.json when a chat model ends its turn.
+function endTokens(folder: HuggingFaceFolder): readonly number[] {
+  const value = folder.generationConfig?.eos_token_id ?? folder.config.eosTokenIds;
+  return (Array.isArray(value) ? value : [value]).filter((id): id is number => typeof id === 'number').slice(0, 16);
+}
+
+function defaultCacheDtype(folder: HuggingFaceFolder): 'f32' | 'bf16' {
+  for (const name of folder.tensors.names()) if (folder.tensors.info(name)?.shape.length === 2) return folder.tensors.info(name)?.dtype === 'F32' ? 'f32' : 'bf16';
+  return 'f32';
+}
+
+function locate(folder: HuggingFaceFolder, name: string) {
+  const info = folder.tensors.info(name);
+  const file = folder.tensors.fileOf(name);
+  if (info === undefined || file === undefined) throw new ModelError(`${folder.name}: the checkpoint has no tensor ${name}`, { tensor: name });
+  return { file: file.native, begin: info.begin, dtype: info.dtype };
+}
+

@@ -1,0 +1,24 @@
+/**
+ * heddle: many adapters over one language model in one batch, inside your Node.js process.
+ * @packageDocumentation
+ */
+export { type DeviceInfo, deviceInfo, memory, setThreads } from './engine/device.js';
+export type { GenerateRequest, ScoreRequestOptions } from './engine/generate_options.js';
+export { loadModel } from './engine/load_model.js';
+export type { LoadProgress } from './engine/load_weights.js';
+export { type Completion, type GeneratedPiece, Model, type ModelMemory, type Score } from './engine/model.js';
+export { type AdapterSummary, ModelAdapters } from './engine/adapters.js';
+export type { LoadOptions } from './engine/options.js';
+export type { DrawnToken, FinishReason } from './engine/request.js';
+export type { SamplingOptions } from './engine/sampling.js';
+export type { SchedulerStats } from './engine/scheduler.js';
+export * from './errors.js';
+export { type CompileOptions, compile } from './graph/compile.js';
+export { Graph, graph } from './graph/graph.js';
+export { Tensor } from './graph/tensor.js';
+export * as ops from './ops/index.js';
+export { type DeviceTensor, emptyTensor, packedWeight, tensor } from './runtime/device_tensor.js';
+export type { DType } from './runtime/dtype.js';
+export { type BurstResult, Program, type RunOptions } from './runtime/program.js';
+export type { Dimension, DimensionLike, Shape } from './runtime/shape.js';
+export type { ChatMessage } from './text/chat_template.js';
