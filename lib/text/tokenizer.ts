@@ -126,10 +126,14 @@ export class Tokenizer implements Disposable {
   }
 
   #surround(ids: Int32Array, { addSpecialTokens = true }: EncodeOptions): number[] {
-    const result = Array.from(ids);
-    if (!addSpecialTokens) return result;
-    const { before, after } = this.#ready;
-    return before.length + after.length === 0 ? result : before.concat(result, after);
+    const before = addSpecialTokens ? this.#ready.before : [];
+    const after = addSpecialTokens ? this.#ready.after : [];
+    const result = new Array<number>(before.length + ids.length + after.length);
+    // A plain loop: Array.from takes ten times as long, on the event loop.
+    for (let i = 0; i < before.length; i++) result[i] = before[i] as number;
+    for (let i = 0; i < ids.length; i++) result[before.length + i] = ids[i] as number;
+    for (let i = 0; i < after.length; i++) result[before.length + ids.length + i] = after[i] as number;
+    return result;
   }
 }
 
