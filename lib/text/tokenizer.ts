@@ -1,8 +1,9 @@
 // A model's tokenizer: text to token ids and back.
+import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readJsonFile } from '../checkpoint/json.js';
-import { FileAccessError, TokenizerError } from '../errors.js';
+import { FileAccessError, HeddleError, TokenizerError } from '../errors.js';
 import { type DecodeOptions, decodeTokens, StreamDecoder, type StreamDecoderOptions, type TokenTable } from './stream_decoder.js';
 import { ThreadHost } from './thread_host.js';
 import type { AddedToken } from './tokenizer_rules.js';
@@ -154,8 +155,10 @@ function budget(text: string): number {
 async function readShared(path: string): Promise<Uint8Array> {
   let file: FileHandle | undefined;
   try {
-    file = await open(path, 'r');
-    const { size } = await file.stat();
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK); // a pipe without a writer must not block
+    const facts = await file.stat();
+    if (!facts.isFile()) throw new FileAccessError(`cannot read ${path}: expected a regular file`, { file: path });
+    const { size } = facts;
     if (size > maxFileBytes)
       throw new TokenizerError(`${path} has ${size} bytes: at most ${maxFileBytes} are read`, { file: path, rule: 'size' });
     const bytes = new Uint8Array(new SharedArrayBuffer(size));
@@ -167,7 +170,7 @@ async function readShared(path: string): Promise<Uint8Array> {
     }
     return bytes;
   } catch (error) {
-    if (error instanceof TokenizerError) throw error;
+    if (error instanceof HeddleError) throw error;
     throw new FileAccessError(`cannot read ${path}: ${(error as Error).message}`, { file: path }, { cause: error });
   } finally {
     await file?.close();
@@ -179,7 +182,7 @@ async function readOptional(path: string): Promise<Record<string, unknown>> {
     const value = await readJsonFile(path, { maxBytes: maxConfigBytes, maxDepth: maxConfigDepth });
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   } catch (error) {
-    if (error instanceof FileAccessError) return {};
+    if (error instanceof FileAccessError && error.details.reason === 'ENOENT') return {};
     throw error;
   }
   throw new TokenizerError(`${path} does not hold an object`, { file: path, rule: 'type' });
