@@ -1,7 +1,7 @@
 // Chat templates: Jinja text from a model folder that turns messages into a prompt. It is data from strangers and is rendered in a thread.
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readJsonFile } from '../checkpoint/json.js';
+import { readJsonFile, readTextFile } from '../checkpoint/json.js';
 import { FileAccessError, OptionError, TokenizerError } from '../errors.js';
 import type { TemplateJob } from './chat_template_thread.js';
 import { ThreadHost } from './thread_host.js';
@@ -121,14 +121,19 @@ export class ChatTemplate {
 }
 
 async function readConfig(folder: string): Promise<unknown> {
+  const config = await unlessMissing(readJsonFile(join(folder, 'tokenizer_config.json'), { maxBytes: maxConfigBytes, maxDepth: 32 }));
+  return (config as { chat_template?: unknown } | null | undefined)?.chat_template;
+}
+
+function readTemplate(path: string): Promise<string | undefined> {
+  return unlessMissing(readTextFile(path, maxTemplateLength * 4));
+}
+
+async function unlessMissing<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
-    return (
-      (await readJsonFile(join(folder, 'tokenizer_config.json'), { maxBytes: maxConfigBytes, maxDepth: 32 })) as {
-        chat_template?: unknown;
-      } | null
-    )?.chat_template;
+    return await reading;
   } catch (error) {
-    if (error instanceof FileAccessError) return undefined;
+    if (error instanceof FileAccessError && error.details.reason === 'ENOENT') return undefined;
     throw error;
   }
 }
@@ -145,17 +150,4 @@ function templatesOfConfig(value: unknown): [string, string][] {
       });
     return [name, template];
   });
-}
-
-async function readTemplate(path: string): Promise<string | undefined> {
-  try {
-    const { size } = await stat(path);
-    if (size > maxTemplateLength * 4)
-      throw new TokenizerError(`${path} has ${size} bytes: expected at most ${maxTemplateLength * 4}`, { file: path, rule: 'size' });
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (error instanceof TokenizerError) throw error;
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new FileAccessError(`cannot read ${path}: ${(error as Error).message}`, { file: path }, { cause: error });
-  }
 }

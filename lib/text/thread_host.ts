@@ -41,6 +41,8 @@ export class ThreadHost {
   #timer: NodeJS.Timeout | undefined;
   #nextId = 1;
   #disposed = false;
+  /** The calling thread waits for a job: nothing else is started. */
+  #waiting = false;
   #onReady: { resolve: (value: unknown) => void; reject: (error: Error) => void } | undefined;
   #setupError: TokenizerError | undefined;
 
@@ -74,26 +76,34 @@ export class ThreadHost {
   runSync(job: unknown, milliseconds: number): unknown {
     if (this.#disposed) throw this.#disposedError();
     const thread = this.#thread ?? this.#spawn();
-    if (this.#setupError !== undefined) throw this.#setupError;
-    let limit = milliseconds + (thread.ready ? 0 : this.#options.setupMilliseconds) + (this.#current?.milliseconds ?? 0);
+    const limit = milliseconds + (thread.ready ? 0 : this.#options.setupMilliseconds) + (this.#current?.milliseconds ?? 0);
     const id = this.#nextId++;
     thread.port.postMessage({ id, job });
-    const end = performance.now() + limit;
+    this.#waiting = true;
+    try {
+      return this.#wait(thread, id, performance.now() + limit, milliseconds);
+    } finally {
+      this.#waiting = false;
+      this.#advance();
+    }
+  }
+
+  #wait(thread: Running, id: number, end: number, milliseconds: number): unknown {
     for (;;) {
       const seen = Atomics.load(thread.answered, 0);
       for (let message = receiveMessageOnPort(thread.port); message !== undefined; message = receiveMessageOnPort(thread.port)) {
         const answer = message.message as Answer;
         if (answer.id === id) return this.#valueOf(answer);
         this.#receive(answer);
-        if (this.#setupError !== undefined) throw this.#setupError;
+        if (this.#thread !== thread) throw this.#setupError ?? this.#tooLong(milliseconds);
       }
-      limit = end - performance.now();
-      if (limit <= 0) {
+      const left = end - performance.now();
+      if (left <= 0) {
         const error = this.#tooLong(milliseconds);
         this.#stop(error);
         throw error;
       }
-      Atomics.wait(thread.answered, 0, seen, limit);
+      Atomics.wait(thread.answered, 0, seen, left);
     }
   }
 
@@ -118,7 +128,6 @@ export class ThreadHost {
     });
     const thread: Running = { worker, port: port1, answered, ready: false };
     this.#thread = thread;
-    this.#setupError = undefined;
     port1.on('message', (answer: Answer) => this.#receive(answer));
     const died = (error?: Error): void => {
       if (this.#thread !== thread) return;
@@ -140,7 +149,7 @@ export class ThreadHost {
   }
 
   #advance(): void {
-    if (this.#current !== undefined || this.#onReady !== undefined) return;
+    if (this.#current !== undefined || this.#onReady !== undefined || this.#waiting) return;
     const next = this.#queue.shift();
     if (next === undefined) return;
     const thread = this.#thread ?? this.#spawn();
@@ -174,9 +183,10 @@ export class ThreadHost {
       const waiting = this.#onReady;
       this.#onReady = undefined;
       if (answer.error !== undefined) {
-        this.#stop(this.#errorOf(answer.error));
         this.#setupError = this.#errorOf(answer.error);
+        this.#stop(this.#setupError);
         waiting?.reject(this.#setupError);
+        this.#advance();
         return;
       }
       if (waiting !== undefined) {

@@ -1,8 +1,9 @@
 // A model's tokenizer: text to token ids and back.
+import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readJsonFile } from '../checkpoint/json.js';
-import { FileAccessError, TokenizerError } from '../errors.js';
+import { FileAccessError, HeddleError, TokenizerError } from '../errors.js';
 import { type DecodeOptions, decodeTokens, StreamDecoder, type StreamDecoderOptions, type TokenTable } from './stream_decoder.js';
 import { ThreadHost } from './thread_host.js';
 import type { AddedToken } from './tokenizer_rules.js';
@@ -126,10 +127,14 @@ export class Tokenizer implements Disposable {
   }
 
   #surround(ids: Int32Array, { addSpecialTokens = true }: EncodeOptions): number[] {
-    const result = Array.from(ids);
-    if (!addSpecialTokens) return result;
-    const { before, after } = this.#ready;
-    return before.length + after.length === 0 ? result : before.concat(result, after);
+    const before = addSpecialTokens ? this.#ready.before : [];
+    const after = addSpecialTokens ? this.#ready.after : [];
+    const result = new Array<number>(before.length + ids.length + after.length);
+    // A plain loop: Array.from takes ten times as long, on the event loop.
+    for (let i = 0; i < before.length; i++) result[i] = before[i] as number;
+    for (let i = 0; i < ids.length; i++) result[before.length + i] = ids[i] as number;
+    for (let i = 0; i < after.length; i++) result[before.length + ids.length + i] = after[i] as number;
+    return result;
   }
 }
 
@@ -150,8 +155,10 @@ function budget(text: string): number {
 async function readShared(path: string): Promise<Uint8Array> {
   let file: FileHandle | undefined;
   try {
-    file = await open(path, 'r');
-    const { size } = await file.stat();
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK); // a pipe without a writer must not block
+    const facts = await file.stat();
+    if (!facts.isFile()) throw new FileAccessError(`cannot read ${path}: expected a regular file`, { file: path });
+    const { size } = facts;
     if (size > maxFileBytes)
       throw new TokenizerError(`${path} has ${size} bytes: at most ${maxFileBytes} are read`, { file: path, rule: 'size' });
     const bytes = new Uint8Array(new SharedArrayBuffer(size));
@@ -163,7 +170,7 @@ async function readShared(path: string): Promise<Uint8Array> {
     }
     return bytes;
   } catch (error) {
-    if (error instanceof TokenizerError) throw error;
+    if (error instanceof HeddleError) throw error;
     throw new FileAccessError(`cannot read ${path}: ${(error as Error).message}`, { file: path }, { cause: error });
   } finally {
     await file?.close();
@@ -175,7 +182,7 @@ async function readOptional(path: string): Promise<Record<string, unknown>> {
     const value = await readJsonFile(path, { maxBytes: maxConfigBytes, maxDepth: maxConfigDepth });
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   } catch (error) {
-    if (error instanceof FileAccessError) return {};
+    if (error instanceof FileAccessError && error.details.reason === 'ENOENT') return {};
     throw error;
   }
   throw new TokenizerError(`${path} does not hold an object`, { file: path, rule: 'type' });

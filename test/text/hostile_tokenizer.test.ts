@@ -159,7 +159,9 @@ describe('hostile tokenizer.json', () => {
     const after = tokenizer.encodeAsync('hello');
     await expect(waiting).rejects.toThrow(/stopped after \d+ ms/);
     expect(await after).toEqual(before);
+    const queued = [tokenizer.encodeAsync('hello'), tokenizer.encodeAsync('hello')];
     expect(() => tokenizer.encode(bomb)).toThrow(/stopped after \d+ ms/);
+    expect(await Promise.all(queued)).toEqual([before, before]);
     expect(tokenizer.encode('hello')).toEqual(before);
   });
 

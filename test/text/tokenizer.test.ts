@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -260,6 +260,8 @@ describe('Tokenizer settings', () => {
     using tokenizer = await Tokenizer.load(folder);
     expect(tokenizer.eosId).toBe(702);
     await expect(Tokenizer.load(join(folder, 'nowhere'))).rejects.toThrow(FileAccessError);
+    mkdirSync(join(folder, 'odd', 'tokenizer.json'), { recursive: true });
+    await expect(Tokenizer.load(join(folder, 'odd'))).rejects.toThrow(FileAccessError);
   });
 
   it('decodes after dispose, and encodes no more', async () => {
