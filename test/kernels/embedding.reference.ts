@@ -1,7 +1,12 @@
 import type { Operand, Reference } from './check_op.ts';
 
 /** Weight [vocabulary, width] as `linear` packs it: panels of 16 rows, in bf16 with pairs of columns side by side. */
-export function packed(dtype: 'f32' | 'f16' | 'bf16', vocabulary: number, width: number, values: ArrayLike<number>): { dims: number[]; values: Float64Array } {
+export function packed(
+  dtype: 'f32' | 'f16' | 'bf16',
+  vocabulary: number,
+  width: number,
+  values: ArrayLike<number>,
+): { dims: number[]; values: Float64Array } {
   const pair = dtype === 'bf16' ? 2 : 1;
   const inner = width + (width % 2);
   const panels = Math.ceil(vocabulary / 16);

@@ -2,8 +2,17 @@ import { checkOp, f32, i32, type OpCase, type Operand } from './check_op.ts';
 import { randomNormal } from './numbers.ts';
 import { logSoftmax, softmax, tokenLogprob } from './softmax.reference.ts';
 
-const out = (dims: readonly number[], stride?: number) => ({ y: { dtype: 'f32' as const, dims, ...(stride === undefined ? {} : { stride }) } });
-const spread = (dims: readonly number[], scale: number): Operand => f32(dims, randomNormal(dims.reduce((n, d) => n * d, 1), 5).map((v) => v * scale));
+const out = (dims: readonly number[], stride?: number) => ({
+  y: { dtype: 'f32' as const, dims, ...(stride === undefined ? {} : { stride }) },
+});
+const spread = (dims: readonly number[], scale: number): Operand =>
+  f32(
+    dims,
+    randomNormal(
+      dims.reduce((n, d) => n * d, 1),
+      5,
+    ).map((v) => v * scale),
+  );
 const I = Infinity;
 
 const cases: OpCase[] = [
@@ -14,9 +23,24 @@ const cases: OpCase[] = [
     reduction: dims.at(-1) as number,
   })),
   { name: 'wide spread', inputs: { x: spread([4, 300], 40) }, outputs: out([4, 300]), reduction: 300 },
-  { name: 'far from zero', inputs: { x: f32([2, 4], [1e30, 1e30, -1e30, 1e29, -1e30, -1e30, -1e30, -1e30]) }, outputs: out([2, 4]), reduction: 4 },
-  { name: 'masked, and fully masked', inputs: { x: f32([3, 4], [-I, 1, 2, -I, -I, -I, -I, -I, -I, 5, -I, -I]) }, outputs: out([3, 4]), reduction: 4 },
-  { name: 'NaN and infinity fill their rows', inputs: { x: f32([3, 4], [1, NaN, 2, 3, 1, 2, 3, 4, 1, I, 2, 3]) }, outputs: out([3, 4]), reduction: 4 },
+  {
+    name: 'far from zero',
+    inputs: { x: f32([2, 4], [1e30, 1e30, -1e30, 1e29, -1e30, -1e30, -1e30, -1e30]) },
+    outputs: out([2, 4]),
+    reduction: 4,
+  },
+  {
+    name: 'masked, and fully masked',
+    inputs: { x: f32([3, 4], [-I, 1, 2, -I, -I, -I, -I, -I, -I, 5, -I, -I]) },
+    outputs: out([3, 4]),
+    reduction: 4,
+  },
+  {
+    name: 'NaN and infinity fill their rows',
+    inputs: { x: f32([3, 4], [1, NaN, 2, 3, 1, 2, 3, 4, 1, I, 2, 3]) },
+    outputs: out([3, 4]),
+    reduction: 4,
+  },
   { name: 'columns of a wider tensor', inputs: { x: f32.strided([5, 19], 30) }, outputs: out([5, 19], 20), reduction: 19 },
   { name: 'unequal shapes', inputs: { x: f32([5, 19]) }, outputs: out([5, 18]), error: /x is f32 \[5, 19\] but y is f32 \[5, 18\]/ },
 ];
