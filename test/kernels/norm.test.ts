@@ -6,13 +6,19 @@ const out = (dims: readonly number[], stride?: number) => ({ dtype: 'f32' as con
 const shapes = [[1], [17], [1, 1], [3, 17], [2, 3, 33], [2, 2, 3, 8], [0, 16], [5, 64], [7, 2048], [2, 5633]];
 const shifted = (dims: readonly number[], mean: number): Operand => {
   const count = dims.reduce((n, d) => n * d, 1);
-  return f32(dims, randomNormal(count, 11).map((v) => v + mean));
+  return f32(
+    dims,
+    randomNormal(count, 11).map((v) => v + mean),
+  );
 };
 const huge = f32([2, 9], [1e30, -1e30, 3e38, 0, 1, 2, -3e38, 1e20, 5, ...new Array(9).fill(1e-40)]);
 const notNumbers = f32([3, 4], [1, NaN, 2, 3, 1, 2, 3, 4, 0, 0, 0, 0]);
 
 const plain = { eps: 1e-6, weightOffset: 0 };
-const rmsCases = (inputs: (x: Operand) => OpCase['inputs'], outputs: (dims: readonly number[], stride?: number) => OpCase['outputs']): OpCase[] => {
+const rmsCases = (
+  inputs: (x: Operand) => OpCase['inputs'],
+  outputs: (dims: readonly number[], stride?: number) => OpCase['outputs'],
+): OpCase[] => {
   const width = (x: Operand): number => x.dims.at(-1) as number;
   const one = (name: string, x: Operand, more: Partial<OpCase> = {}): OpCase => ({
     name,
@@ -36,7 +42,13 @@ const rmsCases = (inputs: (x: Operand) => OpCase['inputs'], outputs: (dims: read
   ];
 };
 
-checkOp('rms_norm', { cases: rmsCases((x) => ({ x }), (dims, stride) => ({ y: out(dims, stride) })), reference: rmsNorm });
+checkOp('rms_norm', {
+  cases: rmsCases(
+    (x) => ({ x }),
+    (dims, stride) => ({ y: out(dims, stride) }),
+  ),
+  reference: rmsNorm,
+});
 
 checkOp('add_rms_norm', {
   cases: [
@@ -44,14 +56,27 @@ checkOp('add_rms_norm', {
       (x) => ({ a: x, b: f32(x.dims) }),
       (dims, stride) => ({ sum: out(dims), y: out(dims, stride) }),
     ),
-    { name: 'unequal shapes', inputs: { a: f32([2, 8]), b: f32([3, 8]) }, attrs: plain, outputs: { sum: out([2, 8]), y: out([2, 8]) }, error: /b is f32 \[3, 8\]/ },
+    {
+      name: 'unequal shapes',
+      inputs: { a: f32([2, 8]), b: f32([3, 8]) },
+      attrs: plain,
+      outputs: { sum: out([2, 8]), y: out([2, 8]) },
+      error: /b is f32 \[3, 8\]/,
+    },
   ],
   reference: addRmsNorm,
 });
 
 const layer = (name: string, x: Operand, more: Partial<OpCase> = {}): OpCase => {
   const width = x.dims.at(-1) as number;
-  return { name, inputs: { x, weight: f32([width]), bias: f32([width]) }, attrs: { eps: 1e-5 }, outputs: { y: out(x.dims) }, reduction: width, ...more };
+  return {
+    name,
+    inputs: { x, weight: f32([width]), bias: f32([width]) },
+    attrs: { eps: 1e-5 },
+    outputs: { y: out(x.dims) },
+    reduction: width,
+    ...more,
+  };
 };
 checkOp('layer_norm', {
   cases: [
