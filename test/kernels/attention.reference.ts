@@ -52,7 +52,7 @@ function cacheLayer(
 }
 
 export const kvWriteReference: Reference = (inputs, attrs) => {
-  const { k, v, pool, positions, request } = inputs as Record<string, Operand>;
+  const { k, v, pool, positions, request } = inputs as Record<'k' | 'v' | 'pool' | 'positions' | 'request', Operand>;
   const [tokens, heads, width] = k.dims as [number, number, number];
   const layer = cacheLayer(inputs, attrs, heads, width);
   const written = Uint8Array.from(pool.values);
@@ -71,10 +71,10 @@ export const kvWriteReference: Reference = (inputs, attrs) => {
 };
 
 export const attentionReference: Reference = (inputs, attrs) => {
-  const { q, pool, positions, request } = inputs as Record<string, Operand>;
+  const { q, pool, positions, request } = inputs as Record<'q' | 'pool' | 'positions' | 'request', Operand>;
   const [tokens, heads, width] = q.dims as [number, number, number];
   const keyHeads = attrs.keyHeads as number;
-  const { scale, window, softCap } = attrs as Record<string, number>;
+  const { scale, window, softCap } = attrs as Record<'scale' | 'window' | 'softCap', number>;
   const layer = cacheLayer(inputs, attrs, keyHeads, width);
   const bytes = Uint8Array.from(pool.values);
   const cache = fromBits(layer.type, viewAs(layer.type, bytes.buffer));

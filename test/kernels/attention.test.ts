@@ -111,7 +111,12 @@ checkOp('attention', {
     ),
     ...[1, 12, 20, 64, 80, 128, 256].flatMap((width) =>
       (['f32', 'f16', 'bf16'] as const).map((type) =>
-        whole(`width ${width}, ${type} cache`, { lengths: [21, 66], heads: 8, keyHeads: 2, width, type }),
+        whole(
+          `width ${width}, ${type} cache`,
+          { lengths: [21, 66], heads: 8, keyHeads: 2, width, type },
+          // One channel is its own row: values of size 1 that cancel have nothing beside them to be judged by.
+          width === 1 ? { absolute: 1e-6 } : {},
+        ),
       ),
     ),
     whole(

@@ -115,7 +115,10 @@ export async function runOp(op: OpName, test: OpCase): Promise<Record<string, Fl
   const results = info.outputs.map((name) => {
     const over = info.alias[name];
     const index = over === undefined ? -1 : info.inputs.indexOf(over);
-    if (index >= 0) return { name, type: test.inputs[over as string] as Operand, ...(operands[index] as { tensor: DeviceTensor; value: Value }) };
+    if (index >= 0) {
+      const type = test.inputs[over as string] as Operand;
+      return { name, type, tensor: (operands[index] as { tensor: DeviceTensor }).tensor, value: newValue(type.dtype, type.dims) };
+    }
     const type = test.outputs?.[name];
     if (type === undefined) throw new Error(`${op}: case '${test.name}' gives no type for output ${name}`);
     const fill = new Float64Array(elements(type.dims));
