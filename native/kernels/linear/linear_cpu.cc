@@ -44,8 +44,8 @@ void linear_block(const LinearProblem& problem, CpuContext& context) {
   const bool single = tiles.tiles == 1;
   const int widest = single ? tile_panels(static_cast<int>(problem.rows)) : std::min(2, tile_panels(kTileRows));
   const LinearChunks chunks = LinearChunks::of(problem, tiles, widest, sizeof(Element), context.threads());
-  // One tile streams both operands; several of them share a block of the weight that stays in the first level cache.
-  const int64_t block = single ? std::max<int64_t>(inner, 2) : linear_k_block(sizeof(Element));
+  // One tile streams both operands; several of them share a block of the weight.
+  const int64_t block = single ? std::max<int64_t>(inner, 2) : kLinearBlock;
   const Element* weight = static_cast<const Element*>(problem.weight);
   const int64_t panel_elements = inner * kPanel;
 
@@ -54,24 +54,31 @@ void linear_block(const LinearProblem& problem, CpuContext& context) {
     const int64_t last_panel = std::min(chunks.panels, first_panel + chunks.chunk_panels);
     const int64_t first_tile = chunk % chunks.down() * chunks.chunk_tiles;
     const int64_t last_tile = std::min(chunks.tiles, first_tile + chunks.chunk_tiles);
-    for (int64_t begin = 0; begin == 0 || begin < inner; begin += block) {
-      const int64_t pairs = std::min(block, inner - begin) / 2;
-      const float* bias = begin + block >= inner ? problem.bias : nullptr;
-      for (int64_t panel = first_panel; panel < last_panel;) {
-        const int64_t left = last_panel - panel;
-        const int64_t wide = left >= widest ? widest : left >= 2 ? std::min(2, widest) : 1;
-        const int64_t column = panel * kPanel;
+    for (int64_t panel = first_panel; panel < last_panel;) {
+      const int64_t left = last_panel - panel;
+      const int64_t wide = left >= widest ? widest : left >= 2 ? std::min(2, widest) : 1;
+      const LinearTile<Weight>* functions = wide == 1 ? kTable.one : wide == 2 ? kTable.two : kTable.wide;
+      const int64_t column = panel * kPanel;
+      for (int64_t begin = 0; begin == 0 || begin < inner; begin += block) {
+        const int64_t pairs = std::min(block, inner - begin) / 2;
+        const float* bias = problem.bias != nullptr && begin + block >= inner ? problem.bias + column : nullptr;
+        const Element* from = weight + panel * panel_elements + begin * kPanel;
+        // A single tile fetches its own panels some steps ahead. Of several, the first ones fetch what all of them will
+        // read next, a panel each: the next k of these panels, or the next panels.
+        const Element* next = single                  ? from + kLinearAhead * 2 * kPanel
+                              : begin + block < inner ? from + block * kPanel
+                                                      : weight + std::min(panel + wide, chunks.panels - wide) * panel_elements;
         for (int64_t tile = first_tile; tile < last_tile; tile++) {
           const int64_t row = tiles.begin(tile);
           const int64_t height = tiles.height(tile);
-          const LinearTile<Weight>* functions = wide == 1 ? kTable.one : wide == 2 ? kTable.two : kTable.wide;
-          functions[height - 1](weight + panel * panel_elements + begin * kPanel, panel_elements,
-                                packed + row * row_elements + begin * height * Weight::kParts, pairs,
-                                problem.y + row * problem.y_stride + column, problem.y_stride, problem.outputs - column, begin > 0,
-                                bias == nullptr ? nullptr : bias + column);
+          const int64_t turn = tile - first_tile;
+          const Element* ahead = single ? next : turn < wide ? next + turn * panel_elements : from;
+          functions[height - 1](from, panel_elements, packed + row * row_elements + begin * height * Weight::kParts, pairs,
+                                problem.y + row * problem.y_stride + column, problem.y_stride, problem.outputs - column, begin > 0, bias, ahead,
+                                single ? panel_elements : 0);
         }
-        panel += wide;
       }
+      panel += wide;
     }
   });
 }

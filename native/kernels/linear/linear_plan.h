@@ -31,8 +31,12 @@ inline constexpr int64_t kLinearGroup = 32;
 inline constexpr int64_t kLinearPackGroups = 32;
 inline constexpr int64_t kLinearInlineInput = 8192;
 
-// k of two panels that stay in the first level cache beside a tile of x.
-constexpr int64_t linear_k_block(size_t weight_bytes) { return weight_bytes == 2 ? 256 : 128; }
+// k of a panel that are used by all tiles of a chunk before the next ones: two panels lie in the second level cache
+// beside x, and a tile's x in the first.
+inline constexpr int64_t kLinearBlock = 1024;
+
+// Pairs of k between what a tile multiplies and what it fetches from memory.
+inline constexpr int64_t kLinearAhead = 64;
 
 constexpr int64_t linear_padded_k(int64_t k) { return (k + kLinearGroup - 1) / kLinearGroup * kLinearGroup; }
 

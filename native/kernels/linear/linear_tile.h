@@ -101,11 +101,16 @@ constexpr int tile_panels(int rows) {
 
 // y[row, first .. first + columns) of kRows rows, over `pairs` pairs of k. `resume` continues the chains that an earlier
 // block of k left in y; `bias` (only with the last block) is added at the end. x: groups of [kRows, kParts, kLinearGroup].
+// Meanwhile the weight at `ahead` is fetched into the second level cache, a cache line and panel per step, panels ahead_step apart.
 template <class Weight, int kRows, int kPanels>
 __attribute__((noinline)) void linear_tile(const typename Weight::Element* weight, int64_t panel_elements, const typename Weight::Input* x,
-                                           int64_t pairs, float* y, int64_t y_stride, int64_t columns, bool resume, const float* bias) {
+                                           int64_t pairs, float* y, int64_t y_stride, int64_t columns, bool resume, const float* bias,
+                                           const typename Weight::Element* ahead, int64_t ahead_step) {
   constexpr int kRow = Weight::kParts * static_cast<int>(kLinearGroup);
   constexpr int kColumns = kPanels * kPanel;
+  // With few rows the weight streams in as fast as memory gives it and fetching ahead only costs; with more there are
+  // pauses between the loads, which the hardware's prefetcher takes for the end of the stream.
+  constexpr bool kFetches = 2 * kRows >= kTileRows;
   // A last panel that sticks out over y goes through a copy, so that everything else moves whole vectors.
   float edge[kRows * kColumns], edge_bias[kColumns];
   float* const y_edge = y;
@@ -133,7 +138,11 @@ __attribute__((noinline)) void linear_tile(const typename Weight::Element* weigh
 
   while (pairs > 0) {
     const int64_t steps = pairs < kLinearGroup / 2 ? pairs : kLinearGroup / 2;
-    for (int64_t step = 0; step < steps; step++, x += 2, weight += 2 * kPanel) {
+    for (int64_t step = 0; step < steps; step++, x += 2, weight += 2 * kPanel, ahead += 2 * kPanel) {
+      if constexpr (kFetches) {
+#pragma GCC unroll 8
+        for (int p = 0; p < kPanels; p++) __builtin_prefetch(ahead + p * ahead_step, 0, 2);
+      }
 #pragma GCC unroll 2
       for (int half = 0; half < Weight::kHalves; half++) {
         typename Weight::Operand w[kPanels][kPanelVectors];
@@ -177,7 +186,7 @@ __attribute__((noinline)) void linear_tile(const typename Weight::Element* weigh
 
 template <class Weight>
 using LinearTile = void (*)(const typename Weight::Element*, int64_t, const typename Weight::Input*, int64_t, float*, int64_t, int64_t, bool,
-                            const float*);
+                            const float*, const typename Weight::Element*, int64_t);
 
 // The tiles of one weight type: by height, and as wide as tile_panels allows, of two panels, or of one.
 template <class Weight>

@@ -1,0 +1,323 @@
+// Speed of linear against what the machine can do in the same seconds: every round measures the multiply-add peak and
+// the read bandwidth, then every row count once; medians over the rounds are compared.
+//
+//   linear_bench [--json] [--dtype bf16] [--activation fast] [--threads 1,2] [--rows 1,2,4] [--shapes 2048x5632,..] [--rounds 15] [--clock wall]
+//
+// A shape is k x outputs. Weights rotate through more memory than any cache holds. HEDDLE_CPU_TARGET picks the target.
+// On a machine that others use too, --clock cpu counts the processor time of the process, divided by its threads.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <string>
+#include <vector>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include "cpu/cpu_context.h"
+#include "cpu/targets.h"
+#include "generated/op_table.h"
+#include "kernels/linear/linear_pack.h"
+
+#define HEDDLE_TARGET_FILE "../bench/native/linear_bench.cc"
+#include "cpu/foreach_target.h"
+
+#if defined(HEDDLE_TARGET)
+namespace heddle::HEDDLE_TARGET {
+
+#if defined(HEDDLE_TARGET_AVX512)
+inline constexpr int kChains = 24;
+#else
+inline constexpr int kChains = 12;
+#endif
+
+// Operations of `steps` multiply-adds on kChains independent registers.
+double peak_probe(int64_t steps, float* sink, bool dot);
+double peak_probe(int64_t steps, float* sink, [[maybe_unused]] bool dot) {
+  Vector sum[kChains];
+#pragma GCC unroll 24
+  for (int i = 0; i < kChains; i++) sum[i] = broadcast(sink[i]);
+  double operations = 2.0 * kLanes * kChains * static_cast<double>(steps);
+#if defined(HEDDLE_TARGET_BF16_DOT)
+  if (dot) {
+    const __m512i w = _mm512_set1_epi32(0x3f803f80 + static_cast<int>(sink[0])), x = _mm512_set1_epi32(0x33803380);
+    for (int64_t step = 0; step < steps; step++) {
+#pragma GCC unroll 24
+      for (int i = 0; i < kChains; i++) sum[i].v = _mm512_dpbf16_ps(sum[i].v, (__m512bh)w, (__m512bh)x);
+    }
+    operations *= 2;
+  } else
+#endif
+  {
+    const Vector w = broadcast(0.5f + sink[0]), x = broadcast(0.25f);
+    for (int64_t step = 0; step < steps; step++) {
+#pragma GCC unroll 24
+      for (int i = 0; i < kChains; i++) sum[i] = fma(sum[i], w, x);
+    }
+  }
+  Vector total = zero();
+#pragma GCC unroll 24
+  for (int i = 0; i < kChains; i++) total = add(total, sum[i]);
+  sink[kChains] = reduce_add(total);
+  return operations;
+}
+
+void read_probe(const float* from, int64_t count, float* sink);
+void read_probe(const float* from, int64_t count, float* sink) {
+  Vector sum[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i++) sum[i] = zero();
+  for (int64_t at = 0; at + 8 * kLanes <= count; at += 8 * kLanes) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) sum[i] = add(sum[i], load(from + at + i * kLanes));
+  }
+  Vector total = zero();
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i++) total = add(total, sum[i]);
+  *sink = reduce_add(total);
+}
+
+}  // namespace heddle::HEDDLE_TARGET
+#endif
+
+#if defined(HEDDLE_ONCE)
+using namespace heddle;
+
+namespace {
+
+struct Shape {
+  int64_t k, outputs;
+};
+
+struct Options {
+  bool json = false;
+  DType dtype = DType::kBF16;
+  LinearActivation activation = LinearActivation::kFast;
+  std::vector<int64_t> threads = {1, 2}, rows = {1, 2, 4, 8, 16, 32, 128, 512};
+  std::vector<Shape> shapes = {{2048, 2048}, {2048, 5632}, {5632, 2048}, {576, 1536}, {2048, 32000}};
+  int64_t rounds = 15;
+};
+
+bool cpu_clock = false;
+
+double seconds(int threads) {
+  if (cpu_clock) return static_cast<double>(std::clock()) / CLOCKS_PER_SEC / threads;
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
+// Zeroed, aligned, on huge pages where there are any; never given back.
+std::byte* allocate(size_t bytes) {
+#if defined(__linux__)
+  const size_t huge = size_t{2} << 20;
+  std::byte* memory = static_cast<std::byte*>(mmap(nullptr, bytes + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  memory += (huge - reinterpret_cast<uintptr_t>(memory) % huge) % huge;
+  madvise(memory, bytes, MADV_HUGEPAGE);
+  return memory;
+#else
+  return static_cast<std::byte*>(std::calloc(bytes + 63, 1));
+#endif
+}
+
+void fill(DType dtype, std::byte* memory, size_t bytes) {
+  uint32_t state = 12345;
+  for (size_t at = 0; at < bytes; at += 4) {  // numbers between 2^-3 and 2^-2 whatever the dtype: 0x3e80 is one in bf16, 0x3200 in f16
+    state = state * 1664525u + 1013904223u;
+    const uint32_t sign = state & 0x80008000u, fraction = (state >> 9) & 0x007f007fu;
+    const uint32_t word = (dtype == DType::kF16 ? 0x32003200u : 0x3e003e00u) | sign | fraction;
+    std::memcpy(memory + at, &word, 4);
+  }
+}
+
+TensorView view(void* data, DType dtype, std::initializer_list<int64_t> dims) {
+  TensorView tensor;
+  tensor.data = data;
+  tensor.dtype = dtype;
+  for (int64_t dim : dims) tensor.dims[tensor.rank++] = dim;
+  tensor.leading_stride = tensor.inner_elements();
+  return tensor;
+}
+
+struct Machine {
+  ThreadPool pool;
+  std::byte* memory;
+  size_t bytes;
+  size_t at = 0;
+  std::vector<float> sinks;
+
+  double peak(bool dot) {
+    const int64_t chunks = 8 * pool.threads();
+    std::vector<double> operations(static_cast<size_t>(chunks));
+    const auto probe = HEDDLE_DISPATCH(peak_probe);
+    const double start = seconds(pool.threads());
+    pool.parallel(chunks, [&](int64_t chunk, int worker) { operations[static_cast<size_t>(chunk)] = probe(10'000, &sinks[static_cast<size_t>(worker) * 64], dot); });
+    const double took = seconds(pool.threads()) - start;
+    double total = 0;
+    for (double value : operations) total += value;
+    return total / took;
+  }
+
+  double bandwidth() {
+    constexpr int64_t kChunk = 1 << 18, kChunks = 128;
+    const auto probe = HEDDLE_DISPATCH(read_probe);
+    if (at + kChunk * kChunks > bytes) at = 0;
+    const std::byte* from = memory + at;
+    at += kChunk * kChunks;
+    const double start = seconds(pool.threads());
+    pool.parallel(kChunks, [&](int64_t chunk, int worker) {
+      probe(reinterpret_cast<const float*>(from + chunk * kChunk), kChunk / 4, &sinks[static_cast<size_t>(worker) * 64 + 48]);
+    });
+    return static_cast<double>(kChunk * kChunks) / (seconds(pool.threads()) - start);
+  }
+};
+
+struct Row {
+  int64_t rows;
+  std::vector<double> times, of_peak, of_bandwidth, of_roof;
+};
+
+void bench(const Options& options, const Shape& shape, int threads, std::byte* memory, size_t bytes, bool& first) {
+  Machine machine{ThreadPool(threads), memory, bytes, 0, std::vector<float>(static_cast<size_t>(threads) * 64, 0.0f)};
+  const bool dot = options.dtype == DType::kBF16 && cpu_target() == CpuTarget::kAvx512Bf16;
+  const size_t weight_bytes = (linear_packed_bytes(options.dtype, shape.outputs, shape.k) + 63) / 64 * 64;
+  const size_t copies = std::max<size_t>(1, bytes / weight_bytes);
+  const int64_t most = *std::max_element(options.rows.begin(), options.rows.end());
+  const int64_t inner = linear_inner(shape.k);
+  std::byte* x = allocate(static_cast<size_t>(most * shape.k) * 4);
+  std::byte* y = allocate(static_cast<size_t>(most * shape.outputs) * 4);
+  fill(DType::kF32, x, static_cast<size_t>(most * shape.k) * 4);
+  LinearArgs args;
+  args.weight = options.dtype == DType::kBF16 ? view(nullptr, options.dtype, {linear_panels(shape.outputs), inner / 2, 32})
+                                              : view(nullptr, options.dtype, {linear_panels(shape.outputs), inner, 16});
+  args.activation = options.activation;
+  args.x = view(x, DType::kF32, {most, shape.k});
+  args.y = view(y, DType::kF32, {most, shape.outputs});
+  const size_t workspace_bytes = linear_cpu_workspace(args, threads);
+  CpuContext context{machine.pool, allocate(workspace_bytes), workspace_bytes};
+
+  std::vector<Row> table;
+  for (int64_t rows : options.rows) table.push_back({rows, {}, {}, {}, {}});
+  size_t copy = 0;
+  std::vector<double> peaks, bandwidths;
+  for (int64_t round = 0; round <= options.rounds; round++) {
+    for (Row& row : table) {
+      const double peak = machine.peak(dot);
+      const double bandwidth = machine.bandwidth();
+      args.x.dims[0] = args.y.dims[0] = row.rows;
+      const double operations = 2.0 * static_cast<double>(row.rows * shape.k * shape.outputs);
+      const double roof = std::max(operations / peak, static_cast<double>(weight_bytes) / bandwidth);
+      const int repeats = std::max(1, static_cast<int>(0.002 / roof));
+      const double start = seconds(threads);
+      for (int repeat = 0; repeat < repeats; repeat++) {
+        args.weight.data = memory + (copy++ % copies) * weight_bytes;
+        const Status status = linear_cpu(args, context);
+        if (!status.ok()) {
+          std::fprintf(stderr, "%s\n", status.message.c_str());
+          std::exit(1);
+        }
+      }
+      const double took = (seconds(threads) - start) / repeats;
+      if (round == 0) continue;  // warms up
+      peaks.push_back(peak);
+      bandwidths.push_back(bandwidth);
+      row.times.push_back(took);
+      row.of_peak.push_back(operations / took / peak);
+      row.of_bandwidth.push_back(static_cast<double>(weight_bytes) / took / bandwidth);
+      row.of_roof.push_back(roof / took);
+    }
+  }
+  if (!options.json)
+    std::printf("%s, k %lld, outputs %lld, %s, threads %d: peak %.0f GFLOP/s, read %.1f GB/s\n", cpu_target_name(cpu_target()),
+                static_cast<long long>(shape.k), static_cast<long long>(shape.outputs), dtype_name(options.dtype), threads, median(peaks) * 1e-9,
+                median(bandwidths) * 1e-9);
+  for (const Row& row : table) {
+    const double took = median(row.times);
+    const double operations = 2.0 * static_cast<double>(row.rows * shape.k * shape.outputs);
+    const double rate = operations / took * 1e-9, gigabytes = static_cast<double>(weight_bytes) / took * 1e-9;
+    if (options.json)
+      std::printf("%s\n  {\"target\": \"%s\", \"dtype\": \"%s\", \"k\": %lld, \"outputs\": %lld, \"threads\": %d, \"rows\": %lld, \"seconds\": %.4g, "
+                  "\"gflops\": %.1f, \"weight_gb_per_s\": %.2f, \"of_peak\": %.3f, \"of_bandwidth\": %.3f, \"of_roof\": %.3f}",
+                  first ? "[" : ",", cpu_target_name(cpu_target()), dtype_name(options.dtype), static_cast<long long>(shape.k),
+                  static_cast<long long>(shape.outputs), threads, static_cast<long long>(row.rows), took, rate, gigabytes, median(row.of_peak),
+                  median(row.of_bandwidth), median(row.of_roof));
+    else
+      std::printf("  rows %4lld  %9.1f us  %6.1f GFLOP/s  %5.1f GB/s   of peak %5.1f %%  of read %5.1f %%  of the roof %5.1f %%\n",
+                  static_cast<long long>(row.rows), took * 1e6, rate, gigabytes, median(row.of_peak) * 100, median(row.of_bandwidth) * 100,
+                  median(row.of_roof) * 100);
+    first = false;
+  }
+  std::fflush(stdout);
+#if defined(__linux__)
+  munmap(x, static_cast<size_t>(most * shape.k) * 4);
+  munmap(y, static_cast<size_t>(most * shape.outputs) * 4);
+#endif
+}
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(separator, begin), text.size());
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+std::vector<int64_t> numbers(const std::string& text) {
+  std::vector<int64_t> values;
+  for (const std::string& part : split(text, ',')) values.push_back(std::atoll(part.c_str()));
+  return values;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  Options options;
+  for (int i = 1; i < count; i++) {
+    const std::string name = arguments[i];
+    if (name == "--json") {
+      options.json = true;
+      continue;
+    }
+    const std::string value = i + 1 < count ? arguments[++i] : "";
+    if (name == "--dtype") {
+      options.dtype = value == "f32" ? DType::kF32 : value == "f16" ? DType::kF16 : DType::kBF16;
+    } else if (name == "--activation") {
+      options.activation = value == "precise" ? LinearActivation::kPrecise : LinearActivation::kFast;
+    } else if (name == "--threads") {
+      options.threads = numbers(value);
+    } else if (name == "--rows") {
+      options.rows = numbers(value);
+    } else if (name == "--clock") {
+      cpu_clock = value == "cpu";
+    } else if (name == "--rounds") {
+      options.rounds = std::atoll(value.c_str());
+    } else if (name == "--shapes") {
+      options.shapes.clear();
+      for (const std::string& part : split(value, ',')) {
+        const auto sides = split(part, 'x');
+        options.shapes.push_back({std::atoll(sides[0].c_str()), std::atoll(sides.back().c_str())});
+      }
+    } else {
+      std::fprintf(stderr, "linear_bench: unknown option %s\n", name.c_str());
+      return 2;
+    }
+  }
+  const size_t bytes = size_t{320} << 20;
+  std::byte* memory = allocate(bytes);
+  fill(options.dtype, memory, bytes);
+  bool first = true;
+  for (const Shape& shape : options.shapes)
+    for (int64_t threads : options.threads) bench(options, shape, static_cast<int>(threads), memory, bytes, first);
+  if (options.json) std::printf("\n]\n");
+  return 0;
+}
+#endif  // HEDDLE_ONCE
