@@ -6,7 +6,13 @@ export type RopeSettings = { readonly base: number; readonly partialRotaryFactor
   | { readonly type: 'default' }
   | { readonly type: 'linear'; readonly factor: number }
   | { readonly type: 'dynamic'; readonly factor: number; readonly originalMaxPositions: number }
-  | { readonly type: 'llama3'; readonly factor: number; readonly lowFrequencyFactor: number; readonly highFrequencyFactor: number; readonly originalMaxPositions: number }
+  | {
+      readonly type: 'llama3';
+      readonly factor: number;
+      readonly lowFrequencyFactor: number;
+      readonly highFrequencyFactor: number;
+      readonly originalMaxPositions: number;
+    }
   | {
       readonly type: 'yarn';
       readonly factor: number;
@@ -18,7 +24,13 @@ export type RopeSettings = { readonly base: number; readonly partialRotaryFactor
       readonly mscaleAllDim?: number | undefined;
       readonly truncate?: boolean | undefined;
     }
-  | { readonly type: 'longrope'; readonly shortFactor: readonly number[]; readonly longFactor: readonly number[]; readonly originalMaxPositions: number; readonly attentionFactor: number }
+  | {
+      readonly type: 'longrope';
+      readonly shortFactor: readonly number[];
+      readonly longFactor: readonly number[];
+      readonly originalMaxPositions: number;
+      readonly attentionFactor: number;
+    }
 );
 
 /** config.json with one spelling of every setting and transformers' defaults filled in. */
@@ -55,7 +67,11 @@ export interface ModelConfig {
   readonly raw: Readonly<Record<string, unknown>>;
 }
 
-const size = z.number().int().min(1).max(2 ** 31);
+const size = z
+  .number()
+  .int()
+  .min(1)
+  .max(2 ** 31);
 const optionalSize = size.nullish();
 const positive = z.number().positive();
 const tokenIds = z.union([z.number().int(), z.array(z.number().int())]).nullish();
@@ -123,8 +139,19 @@ interface Defaults {
 const defaults: Record<string, Defaults> = {
   llama: { maxPositions: 2048, normEps: 1e-6 },
   mistral: { maxPositions: 131_072, normEps: 1e-6, keyHeads: 8, slidingWindow: 4096, slidingPattern: () => true },
-  qwen2: { maxPositions: 32_768, normEps: 1e-6, keyHeads: 32, slidingPattern: (layer, raw) => raw.use_sliding_window === true && layer >= (raw.max_window_layers ?? 28) },
-  qwen3: { maxPositions: 32_768, normEps: 1e-6, keyHeads: 32, headWidth: 128, slidingPattern: (layer, raw) => raw.use_sliding_window === true && layer >= (raw.max_window_layers ?? 28) },
+  qwen2: {
+    maxPositions: 32_768,
+    normEps: 1e-6,
+    keyHeads: 32,
+    slidingPattern: (layer, raw) => raw.use_sliding_window === true && layer >= (raw.max_window_layers ?? 28),
+  },
+  qwen3: {
+    maxPositions: 32_768,
+    normEps: 1e-6,
+    keyHeads: 32,
+    headWidth: 128,
+    slidingPattern: (layer, raw) => raw.use_sliding_window === true && layer >= (raw.max_window_layers ?? 28),
+  },
   gemma2: {
     maxPositions: 8192,
     normEps: 1e-6,
@@ -168,7 +195,9 @@ export function toModelConfig(json: unknown, model: string): ModelConfig {
   const parsed = schema.safeParse(json);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    throw new ModelError(`${model}: config.json: ${issue?.path.join('.') || 'the file'}: ${issue?.message}`, { issues: parsed.error.issues });
+    throw new ModelError(`${model}: config.json: ${issue?.path.join('.') || 'the file'}: ${issue?.message}`, {
+      issues: parsed.error.issues,
+    });
   }
   const raw = parsed.data;
   const known = defaults[raw.model_type] ?? { maxPositions: 2048, normEps: 1e-6 };
@@ -180,15 +209,25 @@ export function toModelConfig(json: unknown, model: string): ModelConfig {
   const hiddenSize = need('hidden_size', raw.hidden_size, raw.n_embd);
   const heads = need('num_attention_heads', raw.num_attention_heads, raw.n_head);
   const layers = need('num_hidden_layers', raw.num_hidden_layers, raw.n_layer);
-  const keyHeads = raw.num_key_value_heads ?? (raw.num_key_value_heads === undefined && known.keyHeads !== undefined ? known.keyHeads : heads);
-  if (heads % keyHeads !== 0) throw new ModelError(`${model}: config.json: num_attention_heads is ${heads} but num_key_value_heads is ${keyHeads}: expected a divisor`);
+  const keyHeads =
+    raw.num_key_value_heads ?? (raw.num_key_value_heads === undefined && known.keyHeads !== undefined ? known.keyHeads : heads);
+  if (heads % keyHeads !== 0)
+    throw new ModelError(
+      `${model}: config.json: num_attention_heads is ${heads} but num_key_value_heads is ${keyHeads}: expected a divisor`,
+    );
   const headWidth = raw.head_dim ?? (raw.head_dim === undefined && known.headWidth !== undefined ? known.headWidth : hiddenSize / heads);
-  if (!Number.isInteger(headWidth)) throw new ModelError(`${model}: config.json: hidden_size ${hiddenSize} is not a multiple of num_attention_heads ${heads}, and head_dim is not given`);
+  if (!Number.isInteger(headWidth))
+    throw new ModelError(
+      `${model}: config.json: hidden_size ${hiddenSize} is not a multiple of num_attention_heads ${heads}, and head_dim is not given`,
+    );
   if (raw.model_type === 'gpt2' && (raw.scale_attn_weights === false || raw.scale_attn_by_inverse_layer_idx === true))
     throw new ModelError(`${model}: config.json: scale_attn_weights false and scale_attn_by_inverse_layer_idx true are not supported`);
   const activationName = raw.hidden_activation ?? raw.hidden_act ?? raw.activation_function ?? known.activation ?? 'silu';
   const activation = activations[activationName];
-  if (activation === undefined) throw new ModelError(`${model}: config.json: activation '${activationName}' is not supported: expected one of ${Object.keys(activations).join(', ')}`);
+  if (activation === undefined)
+    throw new ModelError(
+      `${model}: config.json: activation '${activationName}' is not supported: expected one of ${Object.keys(activations).join(', ')}`,
+    );
   const maxPositions = raw.max_position_embeddings ?? raw.n_positions ?? known.maxPositions;
   const window = raw.sliding_window === undefined ? (known.slidingWindow ?? null) : raw.sliding_window;
   const slides = (layer: number): boolean => {
@@ -196,8 +235,12 @@ export function toModelConfig(json: unknown, model: string): ModelConfig {
     return raw.layer_types ? raw.layer_types[layer] === 'sliding_attention' : (known.slidingPattern?.(layer, raw) ?? false);
   };
   if (raw.layer_types && raw.layer_types.length !== layers)
-    throw new ModelError(`${model}: config.json: layer_types has ${raw.layer_types.length} entries, expected num_hidden_layers = ${layers}`);
-  const layerTypes = Array.from({ length: layers }, (_, layer) => (slides(layer) ? ('sliding_attention' as const) : ('full_attention' as const)));
+    throw new ModelError(
+      `${model}: config.json: layer_types has ${raw.layer_types.length} entries, expected num_hidden_layers = ${layers}`,
+    );
+  const layerTypes = Array.from({ length: layers }, (_, layer) =>
+    slides(layer) ? ('sliding_attention' as const) : ('full_attention' as const),
+  );
   const eos = raw.eos_token_id ?? [];
   return {
     modelType: raw.model_type,
@@ -226,15 +269,25 @@ export function toModelConfig(json: unknown, model: string): ModelConfig {
   };
 }
 
-function ropeOf(raw: Raw, known: Defaults, model: string, maxPositions: number, headWidth: number): { rope: RopeSettings; slidingRope?: RopeSettings | undefined } {
+function ropeOf(
+  raw: Raw,
+  known: Defaults,
+  model: string,
+  maxPositions: number,
+  headWidth: number,
+): { rope: RopeSettings; slidingRope?: RopeSettings | undefined } {
   const base = raw.rope_theta ?? known.ropeBase ?? 10_000;
   const partial = raw.partial_rotary_factor ?? 1;
-  const read = (settings: Readonly<Record<string, unknown>>, theta: number, field: string): RopeSettings => readRope(settings, { theta, partial, maxPositions, headWidth, raw, model, field });
+  const read = (settings: Readonly<Record<string, unknown>>, theta: number, field: string): RopeSettings =>
+    readRope(settings, { theta, partial, maxPositions, headWidth, raw, model, field });
   const parameters = raw.rope_parameters;
   if (parameters) {
     const { full_attention: full, sliding_attention: sliding } = parameters as Record<string, Record<string, unknown> | undefined>;
     if (full === undefined && sliding === undefined) return { rope: read(parameters, base, 'rope_parameters') };
-    return { rope: read(full ?? {}, base, 'rope_parameters.full_attention'), slidingRope: sliding && read(sliding, 10_000, 'rope_parameters.sliding_attention') };
+    return {
+      rope: read(full ?? {}, base, 'rope_parameters.full_attention'),
+      slidingRope: sliding && read(sliding, 10_000, 'rope_parameters.sliding_attention'),
+    };
   }
   const rope = read(raw.rope_scaling ?? {}, base, 'rope_scaling');
   if (raw.model_type !== 'gemma3_text') return { rope };
@@ -254,13 +307,17 @@ interface RopeContext {
 function readRope(settings: Readonly<Record<string, unknown>>, context: RopeContext): RopeSettings {
   const { model, field, raw } = context;
   const refuse = (name: string, expected: string): never => {
-    throw new ModelError(`${model}: config.json: ${field}.${name} is ${JSON.stringify(settings[name])}: expected ${expected}`, { field: `${field}.${name}`, actual: settings[name] });
+    throw new ModelError(`${model}: config.json: ${field}.${name} is ${JSON.stringify(settings[name])}: expected ${expected}`, {
+      field: `${field}.${name}`,
+      actual: settings[name],
+    });
   };
   const number = (name: string, fallback?: number): number => {
     const value = settings[name] ?? fallback;
     return typeof value === 'number' && Number.isFinite(value) && value > 0 ? value : refuse(name, 'a positive number');
   };
-  const optional = (name: string): number | undefined => (settings[name] === undefined || settings[name] === null ? undefined : number(name));
+  const optional = (name: string): number | undefined =>
+    settings[name] === undefined || settings[name] === null ? undefined : number(name);
   const list = (name: string): number[] => {
     const value = settings[name];
     const pairs = Math.floor(context.headWidth * partialRotaryFactor) / 2;
@@ -278,9 +335,21 @@ function readRope(settings: Readonly<Record<string, unknown>>, context: RopeCont
     case 'linear':
       return { ...common, type, factor: number('factor') };
     case 'dynamic':
-      return { ...common, type, factor: number('factor'), originalMaxPositions: optional('original_max_position_embeddings') ?? context.maxPositions };
+      return {
+        ...common,
+        type,
+        factor: number('factor'),
+        originalMaxPositions: optional('original_max_position_embeddings') ?? context.maxPositions,
+      };
     case 'llama3':
-      return { ...common, type, factor: number('factor'), lowFrequencyFactor: number('low_freq_factor'), highFrequencyFactor: number('high_freq_factor'), originalMaxPositions: original };
+      return {
+        ...common,
+        type,
+        factor: number('factor'),
+        lowFrequencyFactor: number('low_freq_factor'),
+        highFrequencyFactor: number('high_freq_factor'),
+        originalMaxPositions: original,
+      };
     case 'yarn':
       return {
         ...common,
@@ -298,7 +367,14 @@ function readRope(settings: Readonly<Record<string, unknown>>, context: RopeCont
     case 'su': {
       const factor = optional('factor') ?? context.maxPositions / original;
       const attentionFactor = optional('attention_factor') ?? (factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original)));
-      return { ...common, type: 'longrope', shortFactor: list('short_factor'), longFactor: list('long_factor'), originalMaxPositions: original, attentionFactor };
+      return {
+        ...common,
+        type: 'longrope',
+        shortFactor: list('short_factor'),
+        longFactor: list('long_factor'),
+        originalMaxPositions: original,
+        attentionFactor,
+      };
     }
     default:
       return refuse('rope_type', 'default, linear, dynamic, yarn, llama3 or longrope');
