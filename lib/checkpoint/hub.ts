@@ -109,6 +109,15 @@ export async function downloadModel(id: string, options: HubOptions = {}): Promi
   }
 }
 
+/** The folder that a path or an `org/name` stands for. A folder of that name on this machine comes first. */
+export async function resolveModelFolder(pathOrId: string, options: HubOptions = {}): Promise<string> {
+  const facts = await stat(pathOrId).catch(() => undefined);
+  if (facts?.isDirectory()) return pathOrId;
+  if (facts !== undefined) throw new OptionError(`${pathOrId} is a file: expected a model folder or org/name`, { path: pathOrId });
+  if (isHubId(pathOrId)) return downloadModel(pathOrId, options);
+  throw new FileAccessError(`there is no folder ${pathOrId}, and it is not an id (org/name) on the Hugging Face Hub`, { path: pathOrId });
+}
+
 async function loadHub(): Promise<Hub> {
   try {
     return await import('@huggingface/hub');
