@@ -1,0 +1,133 @@
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, open, rename, stat, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { AbortError, OptionError } from '../errors.js';
+import { toAccessError } from './json.js';
+
+/** A tensor to be written. */
+export interface TensorToWrite {
+  readonly name: string;
+  /** As safetensors spells it: F32, F16, BF16, I64, … */
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  /** Its elements, little endian. */
+  readonly data: ArrayBuffer | ArrayBufferView;
+}
+
+const bits: Record<string, number> = {
+  ...{ BOOL: 8, F4: 4, F6_E2M3: 6, F6_E3M2: 6, U8: 8, I8: 8, F8_E5M2: 8, F8_E4M3: 8, F8_E8M0: 8, F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8 },
+  ...{ I16: 16, U16: 16, F16: 16, BF16: 16, I32: 32, U32: 32, F32: 32, C64: 64, F64: 64, I64: 64, U64: 64 },
+};
+
+const longestName = 1024;
+const largestHeader = 100_000_000;
+const step = 32 * 1024 * 1024;
+
+/**
+ * Writes a safetensors file whole or not at all: under a temporary name in the same folder, flushed to the disk, then renamed. Readers of an
+ * older file of that name keep what they have.
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: Iterable<TensorToWrite>,
+  metadata: Readonly<Record<string, string>> = {},
+  options: { signal?: AbortSignal } = {},
+): Promise<void> {
+  const { header, parts } = layOut(tensors, metadata);
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`);
+  let file: FileHandle | undefined;
+  try {
+    const mode = await modeOf(path);
+    file = await open(temporary, 'wx', mode);
+    await file.chmod(mode); // the bits of the file that is replaced, whatever the umask
+    await writeAll(file, header, options.signal);
+    for (const part of parts) await writeAll(file, part, options.signal);
+    await file.sync();
+    await file.close();
+    file = undefined;
+    await rename(temporary, path);
+  } catch (error) {
+    await file?.close().catch(() => {});
+    await unlink(temporary).catch(() => {});
+    throw toAccessError(error, 'write', path);
+  }
+  await syncFolder(dirname(path));
+}
+
+async function modeOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).mode & 0o777;
+  } catch {
+    return 0o666 & ~process.umask();
+  }
+}
+
+/** A rename is only durable once its folder is. Not every file system lets a folder be flushed. */
+export async function syncFolder(path: string): Promise<void> {
+  try {
+    const folder = await open(path, 'r');
+    await folder.sync().finally(() => folder.close());
+  } catch {
+    // nothing is lost but the guarantee
+  }
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    if (signal?.aborted) throw new AbortError(undefined, undefined, { cause: signal.reason });
+    at += (await file.write(bytes, at, Math.min(step, bytes.length - at))).bytesWritten;
+  }
+}
+
+function layOut(tensors: Iterable<TensorToWrite>, metadata: Readonly<Record<string, string>>): { header: Uint8Array; parts: Uint8Array[] } {
+  const all = [...tensors].map((tensor) => ({ tensor, width: widthOf(tensor), bytes: bytesOf(tensor.data) }));
+  // Wide elements first, so that every tensor is aligned to its own; then by name, so that equal tensors give equal files.
+  all.sort((a, b) => b.width - a.width || (a.tensor.name < b.tensor.name ? -1 : 1));
+  const entries: [string, unknown][] = [];
+  const seen = new Set<string>();
+  let at = 0;
+  for (const { tensor, width, bytes } of all) {
+    const { name, dtype, shape } = tensor;
+    const refuse = (message: string): OptionError => new OptionError(`tensor "${name}": ${message}`, { tensor: name });
+    if (name === '__metadata__' || Buffer.byteLength(name) > longestName)
+      throw refuse(`expected a name of at most ${longestName} bytes other than __metadata__`);
+    if (seen.has(name)) throw refuse('appears twice');
+    if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0))
+      throw refuse(`the shape is [${shape.join(', ')}]: expected integers from 0`);
+    const expected = (shape.reduce((product, size) => product * size, 1) * width) / 8;
+    if (bytes.length !== expected) throw refuse(`the data has ${bytes.length} bytes, but ${dtype} [${shape.join(', ')}] needs ${expected}`);
+    seen.add(name);
+    entries.push([name, { dtype, shape, data_offsets: [at, at + bytes.length] }]);
+    at += bytes.length;
+  }
+  for (const [key, value] of Object.entries(metadata))
+    if (typeof value !== 'string') throw new OptionError(`metadata "${key}" is ${typeof value}: expected a string`, { key });
+  if (Object.keys(metadata).length > 0) entries.unshift(['__metadata__', metadata]);
+  return { header: headerOf(entries), parts: all.map(({ bytes }) => bytes) };
+}
+
+function headerOf(entries: readonly (readonly [string, unknown])[]): Uint8Array {
+  // Written pair by pair: an object would lose a tensor named __proto__ and reorder names that look like numbers.
+  const json = Buffer.from(`{${entries.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join(',')}}`);
+  const length = Math.ceil(json.length / 8) * 8; // padded, so that the data is aligned too
+  if (length > largestHeader)
+    throw new OptionError(`the header would have ${length} bytes, expected at most ${largestHeader}: fewer tensors or less metadata`);
+  const header = Buffer.alloc(8 + length, ' ');
+  header.writeBigUInt64LE(BigInt(length));
+  json.copy(header, 8);
+  return header;
+}
+
+function widthOf({ name, dtype }: TensorToWrite): number {
+  const width = Object.hasOwn(bits, dtype) ? bits[dtype] : undefined;
+  if (width === undefined)
+    throw new OptionError(`tensor "${name}": unknown dtype "${dtype}", expected one of ${Object.keys(bits).join(', ')}`, {
+      tensor: name,
+      dtype,
+    });
+  return width;
+}
+
+function bytesOf(data: ArrayBuffer | ArrayBufferView): Uint8Array {
+  return ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
+}
