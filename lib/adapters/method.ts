@@ -1,0 +1,144 @@
+import type { DType } from '../runtime/dtype.js';
+
+/** Element types that adapter tensors may have. */
+export type FloatDType = Extract<DType, 'f32' | 'f16' | 'bf16'>;
+
+/** Named tensors of one or more files, read one at a time. */
+export interface TensorSource {
+  names(): string[];
+  /** dtype as written in safetensors (F32, F16, BF16, …), or undefined when there is no such tensor. */
+  info(name: string): { dtype: string; shape: readonly number[] } | undefined;
+  read(name: string): Promise<Uint8Array>;
+}
+
+/** What an adapter needs to know of a place where it can act. */
+export interface SiteShape {
+  /** Module path in Hugging Face checkpoints, such as model.layers.0.self_attn.q_proj. */
+  readonly path: string;
+  readonly kind: 'linear' | 'embedding' | 'norm';
+  /** linear: width of x; embedding: vocabulary; norm: width. */
+  readonly inputs: number;
+  readonly outputs: number;
+  /** Row of the entries table. */
+  readonly number: number;
+  /** Name of the base weight; modules with tied weights share it. */
+  readonly weight: string;
+  /** Stored as [inputs, outputs]. */
+  readonly transposed: boolean;
+  readonly bias: boolean;
+}
+
+/** The model that an adapter is for. Weights are only read where a method needs them. */
+export interface AdapterBase {
+  readonly name: string;
+  readonly sites: readonly SiteShape[];
+  /** Rows `first`.. of the base weight as f32: outputs of a linear layer (inputs wide), ids of an embedding (outputs wide), the one row of a norm. */
+  readRows(site: SiteShape, first: number, count: number): Promise<Float32Array>;
+  /** The bias of a site that has one. */
+  readBias(site: SiteShape): Promise<Float32Array>;
+}
+
+/** Rows of equal width side by side; 16-bit floats as their bits. */
+export interface RowBlock {
+  readonly dtype: FloatDType;
+  readonly count: number;
+  readonly width: number;
+  readonly data: Float32Array | Uint16Array;
+}
+
+/**
+ * What an adapter does at one site, ready to be placed; native/kernels/grouped_lora/grouped_lora_layout.h says what it means.
+ * lowRank: `rank` rows of A and of B transposed. dense: `a` holds the rows of a whole weight (a norm: one f32 row).
+ */
+export interface SiteParts {
+  readonly path: string;
+  readonly number: number;
+  readonly site: SiteShape['kind'];
+  readonly kind: 'lowRank' | 'dense';
+  readonly dtype: FloatDType;
+  readonly rank: number;
+  readonly scale: number;
+  readonly a: RowBlock;
+  readonly bT?: RowBlock | undefined;
+  /** One factor per output. */
+  readonly gain?: Float32Array | undefined;
+  /** One summand per output. */
+  readonly shift?: Float32Array | undefined;
+}
+
+/** What an adapter is, known without reading its tensors. */
+export interface AdapterSummary {
+  /** Such as LoRA, rsLoRA, DoRA. */
+  readonly kind: string;
+  /** Distinct ranks, ascending. */
+  readonly ranks: readonly number[];
+  /** Distinct scales, ascending. */
+  readonly scales: readonly number[];
+  /** Last components of the module paths that it changes. */
+  readonly targets: readonly string[];
+  /** Modules that it changes. */
+  readonly modules: number;
+  /** Modules that it brings whole weights for. */
+  readonly savedModules: readonly string[];
+  readonly parameters: number;
+  readonly bytes: number;
+  /** What adapter_config.json calls the base. */
+  readonly base: string | undefined;
+}
+
+/** An adapter in host memory. */
+export interface AdapterParts {
+  /** SHA-256 over everything that changes results: equal hashes, equal outputs. */
+  readonly contentHash: string;
+  readonly summary: AdapterSummary;
+  readonly sites: ReadonlyMap<string, SiteParts>;
+}
+
+/** A tensor of an adapter file that was read. */
+export interface AdapterTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: FloatDType;
+  readonly data: Float32Array | Uint16Array;
+}
+
+/** Factors of one linear or embedding site. */
+export interface LowRank {
+  readonly scale: number;
+  /** `rank` rows, inputs wide. */
+  readonly a: RowBlock;
+  /** `rank` rows, outputs wide. */
+  readonly bT: RowBlock;
+  /** Added to the product B (A x), before the scale. */
+  readonly bias?: Float32Array | undefined;
+  /** Length of each output's row of base weight plus product (DoRA). */
+  readonly magnitude?: Float32Array | undefined;
+  /** What loading does to the base weight first, unless the file brings that weight. */
+  readonly baseChange?: 'pissa' | 'olora' | undefined;
+}
+
+/** One site of one base, for one adapter. */
+export interface SiteRequest {
+  readonly adapter: string;
+  readonly base: string;
+  readonly site: SiteShape;
+  /** The site's path as the adapter spells it. */
+  readonly module: string;
+}
+
+/** One adapter method. Naming, placing, hashing and saved modules are the same for all. */
+export interface AdapterMethod<Config = unknown> {
+  /** `peft_type` of adapter_config.json. */
+  readonly peftType: string;
+  /** Checks the options. Throws AdapterError that names the first one that would change results and is not supported. */
+  readConfig(raw: Readonly<Record<string, unknown>>, adapter: string): Config;
+  /** Options that change results: part of the content hash. */
+  identity(config: Config): unknown;
+  /** Splits a tensor's name (without base_model.model.) into module and part; undefined when it is none of the method's. */
+  split(name: string): { module: string; part: string; adapterName?: string | undefined } | undefined;
+  /** Name of the variant, and rank and scale of a module, from shapes alone. */
+  describe(config: Config): string;
+  measure(config: Config, module: string, parts: ReadonlyMap<string, readonly number[]>): { rank: number; scale: number } | undefined;
+  /** Factors of one site; checks that all parts are there and fit. */
+  read(config: Config, request: SiteRequest, parts: ReadonlyMap<string, AdapterTensor>): LowRank;
+}

@@ -1,0 +1,41 @@
+import { stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { readJsonFile } from '../checkpoint/json.js';
+import { openSafetensors } from '../checkpoint/safetensors.js';
+import { AdapterError } from '../errors.js';
+import type { AdapterBase, AdapterParts, AdapterSummary, TensorSource } from './method.js';
+import { inspectPeftAdapter, loadPeftAdapter, type PeftConfig, readPeftConfig } from './peft_adapter.js';
+
+const configName = 'adapter_config.json';
+const tensorsName = 'adapter_model.safetensors';
+const configLimits = { maxBytes: 4 << 20, maxDepth: 16 };
+
+/** Reads a PEFT folder and fits it to a base. Throws AdapterError that names the first tensor or option that does not fit. */
+export async function loadPeftFolder(folder: string, base: AdapterBase): Promise<AdapterParts> {
+  return withFolder(folder, (config, source) => loadPeftAdapter(config, source, base));
+}
+
+/** What a PEFT folder holds, from its configuration and the names and shapes of its tensors. */
+export async function inspectPeftFolder(folder: string): Promise<AdapterSummary> {
+  return withFolder(folder, async (config, source) => inspectPeftAdapter(config, source));
+}
+
+async function withFolder<T>(folder: string, use: (config: PeftConfig, source: TensorSource) => Promise<T>): Promise<T> {
+  const adapter = basename(folder);
+  const config = readPeftConfig(await readJsonFile(join(folder, configName), configLimits), adapter);
+  await findTensors(folder, adapter);
+  const file = await openSafetensors(join(folder, tensorsName));
+  try {
+    return await use(config, file);
+  } finally {
+    file.close();
+  }
+}
+
+async function findTensors(folder: string, adapter: string): Promise<void> {
+  const exists = (name: string): Promise<boolean> => stat(join(folder, name)).then(() => true, () => false);
+  if (await exists(tensorsName)) return;
+  if (await exists('adapter_model.bin'))
+    throw new AdapterError(`${adapter} holds its tensors as adapter_model.bin, which can run code when it is read: convert it to ${tensorsName}, for example by saving it again with PEFT`, { folder });
+  throw new AdapterError(`${adapter} has no ${tensorsName}`, { folder, missing: tensorsName });
+}

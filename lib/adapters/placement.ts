@@ -1,0 +1,145 @@
+import { AdapterError, PoolExhaustedError } from '../errors.js';
+import { dtypeCode } from '../runtime/dtype.js';
+import type { AdapterParts, RowBlock, SiteParts } from './method.js';
+
+// As in native/kernels/grouped_lora/grouped_lora_layout.h.
+const rowUnit = 64;
+const embeddingPiece = 4096;
+const entryColumns = 8;
+const entryKinds = { lowRank: 1, dense: 2 } as const;
+
+/** Where pages come from: the engine's page pool. */
+export interface PageAllocator {
+  readonly pageBytes: number;
+  allocate(): number | undefined;
+  release(page: number): void;
+}
+
+/** Where an adapter's table entries go. */
+export interface TablePlace {
+  readonly slot: number;
+  /** Sites of the model. */
+  readonly sites: number;
+  /** Takes this many consecutive rows of the row table and gives the first. */
+  takeRows(count: number): number;
+}
+
+/** Bytes for the page pool. */
+export interface PageWrite {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Where an adapter lies, and what must be written to have it there. */
+export interface PagePlacement {
+  readonly pages: readonly number[];
+  readonly firstRow: number;
+  /** For the row table, from firstRow: addresses in the pool in units of 64 bytes. */
+  readonly rows: Int32Array;
+  /** The slot's line of the entries table, sites × 8. */
+  readonly entries: Int32Array;
+  /** For the pool: one write per page, whose bytes are put together when they are asked for. */
+  readonly writes: readonly PageWrite[];
+}
+
+/** Lays an adapter's rows into pages, none across a border. Throws with everything given back when pages or table rows run out. */
+export function placeAdapter(parts: AdapterParts, pool: PageAllocator, table: TablePlace): PagePlacement {
+  const packer = new RowPacker(pool);
+  try {
+    const entries = new Int32Array(table.sites * entryColumns);
+    const indexes: { at: number; index: number }[] = [];
+    for (const site of parts.sites.values()) {
+      if (!(site.number >= 0 && site.number < table.sites)) throw new AdapterError(`${site.path} has site number ${site.number}, expected 0 to ${table.sites - 1}`, { module: site.path });
+      placeSite(site, packer, entries, indexes);
+    }
+    const firstRow = table.takeRows(packer.addresses.length);
+    // Entries name rows of the table, which was not known to have room before.
+    for (const { at, index } of indexes) entries[at] = firstRow + index;
+    return { pages: packer.pages.map(({ page }) => page), firstRow, rows: Int32Array.from(packer.addresses), entries, writes: packer.pages };
+  } catch (error) {
+    packer.giveBack();
+    throw error;
+  }
+}
+
+function placeSite(site: SiteParts, packer: RowPacker, entries: Int32Array, indexes: { at: number; index: number }[]): void {
+  const at = site.number * entryColumns;
+  const place = (column: number, block: RowBlock | undefined, piece = 0): void => {
+    if (block === undefined) entries[at + column] = -1;
+    else indexes.push({ at: at + column, index: packer.add(block, site.path, piece) });
+  };
+  const vector = (data: Float32Array | undefined): RowBlock | undefined => data && { dtype: 'f32', count: 1, width: data.length, data };
+  entries.set([entryKinds[site.kind], dtypeCode[site.dtype], site.rank], at);
+  place(3, site.a, site.site === 'embedding' && site.kind === 'lowRank' ? embeddingPiece : 0);
+  if (site.bT !== undefined) place(4, site.bT);
+  place(5, vector(site.gain));
+  place(6, vector(site.shift));
+  entries[at + 7] = new Int32Array(Float32Array.of(site.scale).buffer)[0] as number;
+}
+
+type Row = Float32Array | Uint16Array;
+
+/** One page that is being filled. */
+class OpenPage implements PageWrite {
+  private readonly rows: { row: Row; at: number }[] = [];
+  used = 0;
+
+  constructor(
+    readonly page: number,
+    readonly offset: number,
+  ) {}
+
+  take(row: Row, needed: number): number {
+    const at = this.used;
+    this.rows.push({ row, at });
+    this.used += needed;
+    return this.offset + at;
+  }
+
+  get bytes(): Uint8Array {
+    const bytes = new Uint8Array(this.used);
+    for (const { row, at } of this.rows) bytes.set(new Uint8Array(row.buffer, row.byteOffset, row.byteLength), at);
+    return bytes;
+  }
+}
+
+/** Fills pages with rows, first fit. */
+class RowPacker {
+  readonly addresses: number[] = [];
+  readonly pages: OpenPage[] = [];
+
+  constructor(private readonly pool: PageAllocator) {}
+
+  /** Adds rows, cut into pieces of `piece` elements (0: whole): first piece of every row, then the second, … Gives the index of the first. */
+  add({ count, width, data }: RowBlock, path: string, piece: number): number {
+    const first = this.addresses.length;
+    const step = piece === 0 ? Math.max(width, 1) : piece;
+    for (let from = 0; from < width; from += step)
+      for (let row = 0; row < count; row++) this.addRow(data.subarray(row * width + from, row * width + Math.min(width, from + step)), path);
+    return first;
+  }
+
+  giveBack(): void {
+    for (const { page } of this.pages) this.pool.release(page);
+  }
+
+  private addRow(row: Row, path: string): void {
+    const { pageBytes } = this.pool;
+    const needed = Math.ceil(row.byteLength / rowUnit) * rowUnit;
+    if (needed > pageBytes)
+      throw new AdapterError(`a row of ${path} has ${row.byteLength} bytes, more than a page of ${pageBytes}`, { module: path, actual: row.byteLength, expected: pageBytes });
+    // Few sizes of rows exist: what is left in all but the newest pages is seldom worth a search.
+    const page = this.pages.slice(-4).find(({ used }) => used + needed <= pageBytes) ?? this.openPage();
+    this.addresses.push(page.take(row, needed) / rowUnit);
+  }
+
+  private openPage(): OpenPage {
+    const { pageBytes } = this.pool;
+    const number = this.pool.allocate();
+    if (number === undefined)
+      throw new PoolExhaustedError(`the page pool is full: an adapter took ${this.pages.length} pages of ${pageBytes} bytes and needs more`, { pages: this.pages.length, pageBytes });
+    const page = new OpenPage(number, number * pageBytes);
+    this.pages.push(page);
+    return page;
+  }
+}
