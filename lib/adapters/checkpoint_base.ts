@@ -37,9 +37,7 @@ export class CheckpointBase implements AdapterBase {
     const info = this.source.info(name);
     const dtype = info && dtypes[info.dtype];
     if (info === undefined || dtype === undefined) throw new ModelError(`${this.name}: ${name} is ${info?.dtype ?? 'missing'}: expected F32, F16 or BF16`, { tensor: name });
-    const bytes = await this.source.read(name);
-    const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
-    const data = viewAs(dtype, aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength) as Float32Array | Uint16Array;
+    const data = viewAs(dtype, await this.source.read(name)) as Float32Array | Uint16Array;
     const width = info.shape.at(-1) ?? 1;
     return { dtype, count: width === 0 ? 0 : data.length / width, width, data };
   }

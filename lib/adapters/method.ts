@@ -1,15 +1,9 @@
 import type { DType } from '../runtime/dtype.js';
 
+export type { TensorSource } from '../checkpoint/safetensors.js';
+
 /** Element types that adapter tensors may have. */
 export type FloatDType = Extract<DType, 'f32' | 'f16' | 'bf16'>;
-
-/** Named tensors of one or more files, read one at a time. */
-export interface TensorSource {
-  names(): string[];
-  /** dtype as written in safetensors (F32, F16, BF16, …), or undefined when there is no such tensor. */
-  info(name: string): { dtype: string; shape: readonly number[] } | undefined;
-  read(name: string): Promise<Uint8Array>;
-}
 
 /** What an adapter needs to know of a place where it can act. */
 export interface SiteShape {

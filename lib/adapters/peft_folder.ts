@@ -28,7 +28,7 @@ async function withFolder<T>(folder: string, use: (config: PeftConfig, source: T
   try {
     return await use(config, file);
   } finally {
-    file.close();
+    file.dispose();
   }
 }
 

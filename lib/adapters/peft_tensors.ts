@@ -30,7 +30,7 @@ export function sortTensors(source: TensorSource, { adapter, method, modulesToSa
       throw new AdapterError(`${adapter}: ${name} belongs to '${found}', but the tensors before it to '${adapterName}': one adapter per folder`, { tensor: name });
     adapterName ??= found;
   };
-  for (const name of source.names().sort()) {
+  for (const name of [...source.names()].sort()) {
     const bare = name.startsWith(prefix) ? name.slice(prefix.length) : name;
     const factor = method.split(bare);
     if (factor !== undefined) {
@@ -115,7 +115,5 @@ export async function readTensor(source: TensorSource, name: string, adapter: st
   const width = dtype === 'f32' ? 4 : 2;
   if (bytes.byteLength !== elements * width)
     throw new AdapterError(`${adapter}: ${name} has ${bytes.byteLength} bytes, expected ${elements * width}`, { tensor: name, actual: bytes.byteLength, expected: elements * width });
-  const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
-  const data = viewAs(dtype, aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength) as Float32Array | Uint16Array;
-  return { name, shape: info.shape, dtype, data };
+  return { name, shape: info.shape, dtype, data: viewAs(dtype, bytes) as Float32Array | Uint16Array };
 }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type AdapterBase, type SiteShape } from '../adapters/method.js';
+import { CheckpointBase } from '../adapters/checkpoint_base.js';
 import { loadPeftFolder } from '../adapters/peft_folder.js';
 import { type HuggingFaceFolder, openHuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import { resolveModelFolder } from '../checkpoint/hub.js';
@@ -13,7 +13,6 @@ import { parseOptions } from '../runtime/parse_options.js';
 import { ChatTemplate } from '../text/chat_template.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { AdapterRegistry } from './adapter_registry.js';
-import { baseOf } from './adapter_base.js';
 import { loadWeights } from './load_weights.js';
 import { cacheLayout, poolPages, widestAdapterRow } from './memory_plan.js';
 import { Model } from './model.js';
@@ -69,7 +68,7 @@ export async function loadModel(pathOrId: string, options: LoadOptions = {}): Pr
     const tokenizer = existsSync(join(folder.path, 'tokenizer.json')) ? await Tokenizer.load(folder.path) : undefined;
     cleanup.push(() => tokenizer?.dispose());
     const chatTemplate = tokenizer === undefined ? undefined : await ChatTemplate.load(folder.path, tokenizer.namedTokens);
-    const base: AdapterBase = baseOf(folder, sites as readonly SiteShape[]);
+    const base = new CheckpointBase(folder.name, sites, folder.tensors);
     const model = new Model({
       folder,
       config,
@@ -82,7 +81,13 @@ export async function loadModel(pathOrId: string, options: LoadOptions = {}): Pr
       state,
       limits,
       registry: new AdapterRegistry(pool, state.entries, state.adapterRows),
-      loader: (path) => loadPeftFolder(path, base),
+      loader: async (path) => {
+        try {
+          return await loadPeftFolder(path, base);
+        } finally {
+          base.forget();
+        }
+      },
       contextLength,
       prefixCache: parsed.prefixCache,
     });
