@@ -57,28 +57,31 @@ void linear_block(const LinearProblem& problem, CpuContext& context) {
     for (int64_t panel = first_panel; panel < last_panel;) {
       const int64_t left = last_panel - panel;
       const int64_t wide = left >= widest ? widest : left >= 2 ? std::min(2, widest) : 1;
+      // A single tile takes panels that are `apart` from each other, so that each of these streams of weight goes on
+      // without a gap when the next panels come, and fetches its streams some steps ahead.
+      const int64_t apart = single ? left / wide : 1;
       const LinearTile<Weight>* functions = wide == 1 ? kTable.one : wide == 2 ? kTable.two : kTable.wide;
-      const int64_t column = panel * kPanel;
-      for (int64_t begin = 0; begin == 0 || begin < inner; begin += block) {
-        const int64_t pairs = std::min(block, inner - begin) / 2;
-        const float* bias = problem.bias != nullptr && begin + block >= inner ? problem.bias + column : nullptr;
-        const Element* from = weight + panel * panel_elements + begin * kPanel;
-        // A single tile fetches its own panels some steps ahead. Of several, the first ones fetch what all of them will
-        // read next, a panel each: the next k of these panels, or the next panels.
-        const Element* next = single                  ? from + kLinearAhead * 2 * kPanel
-                              : begin + block < inner ? from + block * kPanel
-                                                      : weight + std::min(panel + wide, chunks.panels - wide) * panel_elements;
-        for (int64_t tile = first_tile; tile < last_tile; tile++) {
-          const int64_t row = tiles.begin(tile);
-          const int64_t height = tiles.height(tile);
-          const int64_t turn = tile - first_tile;
-          const Element* ahead = single ? next : turn < wide ? next + turn * panel_elements : from;
-          functions[height - 1](from, panel_elements, packed + row * row_elements + begin * height * Weight::kParts, pairs,
-                                problem.y + row * problem.y_stride + column, problem.y_stride, problem.outputs - column, begin > 0, bias, ahead,
-                                single ? panel_elements : 0);
+      for (const int64_t stop = panel + apart; panel < stop; panel++) {
+        const int64_t column = panel * kPanel;
+        const int64_t last_columns = std::min<int64_t>(kPanel, problem.outputs - column - (wide - 1) * apart * kPanel);
+        for (int64_t begin = 0; begin == 0 || begin < inner; begin += block) {
+          const int64_t pairs = std::min(block, inner - begin) / 2;
+          const float* bias = problem.bias != nullptr && begin + block >= inner ? problem.bias + column : nullptr;
+          const Element* from = weight + panel * panel_elements + begin * kPanel;
+          // Of several tiles the first ones fetch what all of them read next, a panel each.
+          const Element* next = begin + block < inner ? from + block * kPanel : weight + (panel + wide) * panel_elements;
+          for (int64_t tile = first_tile; tile < last_tile; tile++) {
+            const int64_t row = tiles.begin(tile);
+            const int64_t height = tiles.height(tile);
+            const int64_t turn = tile - first_tile;
+            const Element* ahead = single ? from + kLinearAhead * 2 * kPanel : turn < wide ? next + turn * panel_elements : from;
+            functions[height - 1](from, apart * panel_elements, packed + row * row_elements + begin * height * Weight::kParts, pairs,
+                                  problem.y + row * problem.y_stride + column, problem.y_stride, apart * kPanel, last_columns, begin > 0, bias,
+                                  ahead, single ? apart * panel_elements : 0);
+          }
         }
       }
-      panel += wide;
+      panel += (wide - 1) * apart;
     }
   });
 }

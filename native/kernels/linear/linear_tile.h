@@ -99,34 +99,34 @@ constexpr int tile_panels(int rows) {
 #endif
 }
 
-// y[row, first .. first + columns) of kRows rows, over `pairs` pairs of k. `resume` continues the chains that an earlier
-// block of k left in y; `bias` (only with the last block) is added at the end. x: groups of [kRows, kParts, kLinearGroup].
-// Meanwhile the weight at `ahead` is fetched into the second level cache, a cache line and panel per step, panels ahead_step apart.
+// kRows rows of y times kPanels panels, over `pairs` pairs of k. The panels lie panel_step elements of the weight and
+// column_step columns of y and bias apart; the last one has last_columns columns. `resume` continues the chains that an
+// earlier block of k left in y; `bias` (only with the last block) is added at the end. x: groups of [kRows, kParts,
+// kLinearGroup]. Meanwhile the weight at `ahead` is fetched into the second level cache, a cache line per step and panel,
+// the panels ahead_step apart.
 template <class Weight, int kRows, int kPanels>
-__attribute__((noinline)) void linear_tile(const typename Weight::Element* weight, int64_t panel_elements, const typename Weight::Input* x,
-                                           int64_t pairs, float* y, int64_t y_stride, int64_t columns, bool resume, const float* bias,
-                                           const typename Weight::Element* ahead, int64_t ahead_step) {
+__attribute__((noinline)) void linear_tile(const typename Weight::Element* weight, int64_t panel_step, const typename Weight::Input* x,
+                                           int64_t pairs, float* y, int64_t y_stride, int64_t column_step, int64_t last_columns, bool resume,
+                                           const float* bias, const typename Weight::Element* ahead, int64_t ahead_step) {
   constexpr int kRow = Weight::kParts * static_cast<int>(kLinearGroup);
-  constexpr int kColumns = kPanels * kPanel;
   // With few rows the weight streams in as fast as memory gives it and fetching ahead only costs; with more there are
   // pauses between the loads, which the hardware's prefetcher takes for the end of the stream.
   constexpr bool kFetches = 2 * kRows >= kTileRows;
   // A last panel that sticks out over y goes through a copy, so that everything else moves whole vectors.
-  float edge[kRows * kColumns], edge_bias[kColumns];
-  float* const y_edge = y;
-  const int64_t y_edge_stride = y_stride;
-  const bool inside = columns >= kColumns;
-  if (!inside) {
-    const size_t bytes = static_cast<size_t>(columns) * sizeof(float);
+  float edge[kRows * kPanel], edge_bias[kPanel];
+  const size_t edge_bytes = static_cast<size_t>(last_columns) * sizeof(float);
+  float* const y_last = y + (kPanels - 1) * column_step;
+  float* last = y_last;
+  int64_t last_stride = y_stride;
+  const float* last_bias = bias == nullptr ? nullptr : bias + (kPanels - 1) * column_step;
+  if (last_columns < kPanel) {
     if (resume)
-      for (int r = 0; r < kRows; r++) std::memcpy(edge + r * kColumns, y + r * y_stride, bytes);
-    if (bias != nullptr) {
-      std::memcpy(edge_bias, bias, bytes);
-      bias = edge_bias;
-    }
-    y = edge;
-    y_stride = kColumns;
+      for (int r = 0; r < kRows; r++) std::memcpy(edge + r * kPanel, y_last + r * y_stride, edge_bytes);
+    if (bias != nullptr) last_bias = static_cast<const float*>(std::memcpy(edge_bias, last_bias, edge_bytes));
+    last = edge;
+    last_stride = kPanel;
   }
+  const auto place = [&](int r, int p) { return p + 1 < kPanels ? y + r * y_stride + p * column_step : last + r * last_stride; };
 
   Vector sum[kRows][kPanels][kPanelVectors];
 #pragma GCC unroll 16
@@ -134,7 +134,7 @@ __attribute__((noinline)) void linear_tile(const typename Weight::Element* weigh
 #pragma GCC unroll 8
     for (int p = 0; p < kPanels; p++)
 #pragma GCC unroll 4
-      for (int v = 0; v < kPanelVectors; v++) sum[r][p][v] = resume ? load(y + r * y_stride + p * kPanel + v * kLanes) : zero();
+      for (int v = 0; v < kPanelVectors; v++) sum[r][p][v] = resume ? load(place(r, p) + v * kLanes) : zero();
 
   while (pairs > 0) {
     const int64_t steps = pairs < kLinearGroup / 2 ? pairs : kLinearGroup / 2;
@@ -149,7 +149,7 @@ __attribute__((noinline)) void linear_tile(const typename Weight::Element* weigh
 #pragma GCC unroll 8
         for (int p = 0; p < kPanels; p++)
 #pragma GCC unroll 4
-          for (int v = 0; v < kPanelVectors; v++) w[p][v] = Weight::weight(weight + p * panel_elements, half, v);
+          for (int v = 0; v < kPanelVectors; v++) w[p][v] = Weight::weight(weight + p * panel_step, half, v);
 #pragma GCC unroll 16
         for (int r = 0; r < kRows; r++) {
           const typename Weight::Operand value = Weight::input(x + r * kRow, half);
@@ -169,7 +169,7 @@ __attribute__((noinline)) void linear_tile(const typename Weight::Element* weigh
     for (int p = 0; p < kPanels; p++)
 #pragma GCC unroll 4
       for (int v = 0; v < kPanelVectors; v++) {
-        const Vector offset = load(bias + p * kPanel + v * kLanes);
+        const Vector offset = load((p + 1 < kPanels ? bias + p * column_step : last_bias) + v * kLanes);
 #pragma GCC unroll 16
         for (int r = 0; r < kRows; r++) sum[r][p][v] = add(sum[r][p][v], offset);
       }
@@ -179,14 +179,14 @@ __attribute__((noinline)) void linear_tile(const typename Weight::Element* weigh
 #pragma GCC unroll 8
     for (int p = 0; p < kPanels; p++)
 #pragma GCC unroll 4
-      for (int v = 0; v < kPanelVectors; v++) store(y + r * y_stride + p * kPanel + v * kLanes, sum[r][p][v]);
-  if (!inside)
-    for (int r = 0; r < kRows; r++) std::memcpy(y_edge + r * y_edge_stride, edge + r * kColumns, static_cast<size_t>(columns) * sizeof(float));
+      for (int v = 0; v < kPanelVectors; v++) store(place(r, p) + v * kLanes, sum[r][p][v]);
+  if (last_columns < kPanel)
+    for (int r = 0; r < kRows; r++) std::memcpy(y_last + r * y_stride, edge + r * kPanel, edge_bytes);
 }
 
 template <class Weight>
-using LinearTile = void (*)(const typename Weight::Element*, int64_t, const typename Weight::Input*, int64_t, float*, int64_t, int64_t, bool,
-                            const float*, const typename Weight::Element*, int64_t);
+using LinearTile = void (*)(const typename Weight::Element*, int64_t, const typename Weight::Input*, int64_t, float*, int64_t, int64_t,
+                            int64_t, bool, const float*, const typename Weight::Element*, int64_t);
 
 // The tiles of one weight type: by height, and as wide as tile_panels allows, of two panels, or of one.
 template <class Weight>
