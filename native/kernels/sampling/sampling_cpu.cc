@@ -14,7 +14,7 @@
 #include "kernels/sampling/sample_job.h"
 #include "kernels/sampling/sampling_layout.h"
 
-#define HEDDLE_TARGET_FILE "kernels/sampling/sample_cpu.cc"
+#define HEDDLE_TARGET_FILE "kernels/sampling/sampling_cpu.cc"
 #include "cpu/foreach_target.h"
 
 #if defined(HEDDLE_TARGET)
