@@ -25,12 +25,18 @@ class Writer {
     return at;
   }
 
-  u8 = (value: number): void => this.view.setUint8(this.room(1), value);
-  u16 = (value: number): void => this.view.setUint16(this.room(2), value, true);
-  u32 = (value: number): void => this.view.setUint32(this.room(4), value, true);
-  i32 = (value: number): void => this.view.setInt32(this.room(4), value, true);
-  i64 = (value: number): void => this.view.setBigInt64(this.room(8), BigInt(value), true);
-  f64 = (value: number): void => this.view.setFloat64(this.room(8), value, true);
+  // Room first: growing replaces the view.
+  private put(bytes: number, write: (view: DataView, at: number) => void): void {
+    const at = this.room(bytes);
+    write(this.view, at);
+  }
+
+  u8 = (value: number): void => this.put(1, (view, at) => view.setUint8(at, value));
+  u16 = (value: number): void => this.put(2, (view, at) => view.setUint16(at, value, true));
+  u32 = (value: number): void => this.put(4, (view, at) => view.setUint32(at, value, true));
+  i32 = (value: number): void => this.put(4, (view, at) => view.setInt32(at, value, true));
+  i64 = (value: number): void => this.put(8, (view, at) => view.setBigInt64(at, BigInt(value), true));
+  f64 = (value: number): void => this.put(8, (view, at) => view.setFloat64(at, value, true));
 
   finish(): Uint8Array {
     return new Uint8Array(this.bytes, 0, this.length);
