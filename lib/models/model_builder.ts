@@ -71,6 +71,7 @@ export interface Projection {
 export class ModelBuilder {
   readonly sites: Site[] = [];
   private readonly bound = new Map<DeviceTensor, Tensor>();
+  private readonly shared = new Map<string, Tensor>();
   private pool: Tensor;
   private routing: AdapterRouting;
   private constants = 0;
@@ -178,6 +179,16 @@ export class ModelBuilder {
     const { index, weight, ...rest } = this.routing;
     this.routing = { ...rest, index: gatherRows(index, rows), weight: gatherRows(weight, rows) };
     return gatherRows(x, rows);
+  }
+
+  /** A tensor that all layers share, built when the first one asks. */
+  once(key: string, build: () => Tensor): Tensor {
+    let made = this.shared.get(key);
+    if (made === undefined) {
+      made = build();
+      this.shared.set(key, made);
+    }
+    return made;
   }
 
   /** A small table computed in TypeScript, such as rotary frequencies. */

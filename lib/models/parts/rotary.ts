@@ -46,6 +46,10 @@ function yarnScale(s: Extract<RopeSettings, { type: 'yarn' }>): number {
 
 /** The step's cosines and sines for one kind of rotary embedding, built once for all layers that share it. */
 export function rotaryTable(b: ModelBuilder, settings: RopeSettings, headWidth: number): Tensor {
+  return b.once(`rope ${JSON.stringify(settings)} ${headWidth}`, () => buildTable(b, settings, headWidth));
+}
+
+function buildTable(b: ModelBuilder, settings: RopeSettings, headWidth: number): Tensor {
   const rotary = Math.floor(headWidth * settings.partialRotaryFactor);
   const { base } = settings;
   const plain = plainFrequencies(base, rotary);
