@@ -69,12 +69,37 @@ export interface ModelParts {
   readonly prefixCache: boolean;
 }
 
+// Programs are compiled when they are first wanted, once each.
+class ProgramCache {
+  readonly compiled: Program[] = [];
+  private closed = false;
+  private readonly wanted = new Map<string, Promise<Program>>();
+
+  get(name: string, compile: () => Promise<Program>): Promise<Program> {
+    let program = this.wanted.get(name);
+    if (program === undefined) {
+      program = compile().then((done) => {
+        if (this.closed) done.dispose();
+        else this.compiled.push(done);
+        return done;
+      });
+      this.wanted.set(name, program);
+    }
+    return program;
+  }
+
+  dispose(): void {
+    this.closed = true;
+    for (const program of this.compiled.splice(0)) program.dispose();
+  }
+}
+
 /** A loaded model: one base, any number of adapters, requests of all of them in shared steps. Made by `loadModel`. */
 export class Model {
   /** Adapters by name: load, replace, list, unload, while requests run. */
   readonly adapters: ModelAdapters;
   private readonly scheduler: Scheduler;
-  private readonly programs: { generation?: Program; scoring?: Program } = {};
+  private readonly programs = new ProgramCache();
   private ended = false;
 
   /** @internal */
@@ -86,8 +111,8 @@ export class Model {
       pool: parts.pool,
       prefixes: new PrefixCache(parts.pool, parts.prefixCache),
       adapters: parts.registry,
-      generation: () => (this.programs.generation ??= parts.graphs.generation(parts.state)),
-      scoring: () => (this.programs.scoring ??= parts.graphs.scoring(parts.state)),
+      generation: () => this.programs.get('generation', () => parts.graphs.generation(parts.state)),
+      scoring: () => this.programs.get('scoring', () => parts.graphs.scoring(parts.state)),
     });
   }
 
@@ -222,18 +247,18 @@ export class Model {
 
   /** Time by op, from when `setProfiling(true)` was called. */
   profile(): { op: string; calls: number; nanoseconds: number }[] {
-    return Object.values(this.programs).flatMap((program) => program.profile());
+    return this.programs.compiled.flatMap((program) => program.profile());
   }
 
   /** Collects time by op in the generation program. */
-  setProfiling(on: boolean): void {
-    this.programs.generation ??= this.parts.graphs.generation(this.parts.state);
-    this.programs.generation.setProfiling(on);
+  async setProfiling(on: boolean): Promise<void> {
+    const program = await this.programs.get('generation', () => this.parts.graphs.generation(this.parts.state));
+    program.setProfiling(on);
   }
 
   memory(): ModelMemory {
     const { pool, weights } = this.parts;
-    const programs = Object.values(this.programs).reduce((sum, p) => sum + p.memory.arenaBytes + p.memory.workspaceBytes, 0);
+    const programs = this.programs.compiled.reduce((sum, p) => sum + p.memory.arenaBytes + p.memory.workspaceBytes, 0);
     return {
       weights: [...weights.requests.values()].reduce((sum, r) => sum + r.tensor.buffer.byteLength, 0),
       pool: { bytes: pool.pages * pool.pageBytes, pages: pool.pages, heldPages: pool.held, pageBytes: pool.pageBytes },
@@ -251,7 +276,7 @@ export class Model {
     this.ended = true;
     const { parts } = this;
     this.scheduler.failAll(new DisposedError(`${this.name} was disposed while a request ran`));
-    for (const program of Object.values(this.programs)) program.dispose();
+    this.programs.dispose();
     for (const tensor of Object.values(parts.state) as { buffer: { dispose(): void } }[]) tensor.buffer.dispose();
     parts.weights.dispose();
     parts.graphs.dispose();

@@ -1,5 +1,6 @@
 import type { ModelConfig } from '../checkpoint/model_config.js';
-import { compile } from '../graph/compile.js';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { compileInTurns } from '../graph/compile.js';
 import { Graph } from '../graph/graph.js';
 import type { Tensor } from '../graph/tensor.js';
 import type { Architecture } from '../models/architecture.js';
@@ -54,8 +55,9 @@ export class ModelGraphs {
   }
 
   /** Takes a step of any mix of prompts and single tokens, draws a token for every row of logits, and feeds itself. */
-  generation(state: ModelState): Program {
+  async generation(state: ModelState): Promise<Program> {
     const { graph, step, logits } = this.build(state);
+    await nextTurn();
     const history = graph.state('history', state.history);
     const historyState = graph.state('historyState', state.historyState);
     const integers = graph.input('integers', 'i32', ['rows', integerColumns]);
@@ -74,7 +76,7 @@ export class ModelGraphs {
       { tops: { extent: 'tops', coefficient: 1 } },
     );
     const next = advance({ token: drawn.token, positions, integers, history, historyState, stopTokens: graph.input('stopTokens', 'i32', ['rows', 'stops']) });
-    return compile(graph, {
+    return compileInTurns(graph, {
       outputs: { ...drawn, ...next },
       extents: {
         ...this.extents(this.limits.maxStepTokens, this.limits.maxRequests),
@@ -91,11 +93,12 @@ export class ModelGraphs {
   }
 
   /** Takes a step and gives the log-probability of one target per row of logits. */
-  scoring(state: ModelState): Program {
+  async scoring(state: ModelState): Promise<Program> {
     const { graph, logits } = this.build(state);
+    await nextTurn();
     const logprob = tokenLogprob(logits, graph.input('target', 'i32', ['rows']));
     const { maxScoreTokens } = this.limits;
-    return compile(graph, { outputs: { logprob }, extents: this.extents(maxScoreTokens, maxScoreTokens) });
+    return compileInTurns(graph, { outputs: { logprob }, extents: this.extents(maxScoreTokens, maxScoreTokens) });
   }
 
   dispose(): void {

@@ -19,8 +19,8 @@ export interface Machinery {
   readonly prefixes: PrefixCache;
   readonly adapters: AdapterRegistry;
   /** Compiled on first use. */
-  generation(): Program;
-  scoring(): Program;
+  generation(): Promise<Program>;
+  scoring(): Promise<Program>;
 }
 
 /** Counters since the model was loaded. */
@@ -167,7 +167,7 @@ export class Scheduler {
     const steps = decoding ? this.reserveAhead(shares.map((s) => s.sequence)) : 1;
     const batch = buildStep(shares, Number.POSITIVE_INFINITY);
     addSampling(batch);
-    const result = await this.run(this.machinery.generation(), batch, steps);
+    const result = await this.run(await this.machinery.generation(), batch, steps);
     for (const share of shares) share.sequence.computed += share.count;
     collectDrawn(batch, result);
     for (const { sequence } of shares) {
@@ -181,7 +181,7 @@ export class Scheduler {
     if (shares.length === 0) return;
     const batch = buildStep(shares, Number.POSITIVE_INFINITY);
     addTargets(batch);
-    const result = await this.run(this.machinery.scoring(), batch, 1);
+    const result = await this.run(await this.machinery.scoring(), batch, 1);
     const logprobs = result.outputs[0]?.logprob as Float32Array;
     batch.rows.forEach(({ share, position }, row) => {
       (share.sequence as ScoreRequest).logprobs[position + 1] = logprobs[row] as number;

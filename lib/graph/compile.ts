@@ -1,7 +1,8 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { OptionError, ShapeError } from '../errors.js';
 import { opTable } from '../generated/op_table.js';
 import { type LogicalProgram, newValue, type PlanNode, type Value } from '../plan/ir.js';
-import { compilePlan } from '../plan/plan.js';
+import { compilePlan, compilePlanInTurns } from '../plan/plan.js';
 import type { Program } from '../runtime/program.js';
 import type { Graph } from './graph.js';
 import type { OpCall, Tensor } from './tensor.js';
@@ -21,6 +22,13 @@ export interface CompileOptions {
 /** Plans and verifies the part of `graph` that the outputs need. */
 export function compile(graph: Graph, options: CompileOptions): Program {
   return compilePlan(lower(graph, options));
+}
+
+/** The same without holding the event loop for long, for large graphs. */
+export async function compileInTurns(graph: Graph, options: CompileOptions): Promise<Program> {
+  const program = lower(graph, options);
+  await nextTurn();
+  return compilePlanInTurns(program);
 }
 
 /** The graph as plain nodes in order of creation, dead ones left out. */
@@ -49,7 +57,8 @@ export function lower(graph: Graph, options: CompileOptions): LogicalProgram {
   const inputs = [...tensors]
     .flatMap((tensor) => (tensor.source.kind === 'input' ? [{ name: tensor.source.name, value: values.get(tensor) as Value, id: tensor.id }] : []))
     .sort((a, b) => a.id - b.id);
-  const outputs = names.map(([name, tensor]) => ({ name, value: ownedOutput(values.get(tensor) as Value, nodes) }));
+  const producers = new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
+  const outputs = names.map(([name, tensor]) => ({ name, value: ownedOutput(values.get(tensor) as Value, producers, nodes) }));
   return { nodes, inputs, outputs, extents: boundExtents(tensors, options), feeds: options.feeds ?? [], while: options.while };
 }
 
@@ -77,10 +86,9 @@ function toNode(call: OpCall, values: ReadonlyMap<Tensor, Value>): PlanNode {
 }
 
 // An output needs memory of its own: a view, an input or a weight is copied into it.
-function ownedOutput(value: Value, nodes: PlanNode[]): Value {
-  const produced = nodes.some((node) => node.outputs.includes(value));
-  const inPlace = nodes.some((node) => node.outputs.includes(value) && Object.keys(opTable[node.op].alias).length > 0);
-  if (produced && !inPlace && !value.pinned) {
+function ownedOutput(value: Value, producers: ReadonlyMap<Value, PlanNode>, nodes: PlanNode[]): Value {
+  const producer = producers.get(value);
+  if (producer !== undefined && Object.keys(opTable[producer.op].alias).length === 0 && !value.pinned) {
     value.pinned = true;
     return value;
   }

@@ -7,11 +7,7 @@ import { type LogicalProgram, newValue, overlap, type PlanNode, place, type Valu
  * (a later reader, the program's caller, a frozen weight) the op works on a copy instead.
  */
 export function placeInPlace(program: LogicalProgram): void {
-  const lastRead = new Map<Value, number>();
-  program.nodes.forEach((node, i) => {
-    for (const input of node.inputs) if (input !== undefined) lastRead.set(input, i);
-  });
-  const read = [...lastRead];
+  const reads = new Reads(program);
   const nodes: PlanNode[] = [];
   program.nodes.forEach((node, i) => {
     const { inputs, outputs, alias } = opTable[node.op] as { inputs: readonly string[]; outputs: readonly string[]; alias: Readonly<Record<string, string>> };
@@ -21,18 +17,52 @@ export function placeInPlace(program: LogicalProgram): void {
       const result = node.outputs[outputs.indexOf(outputName)];
       if (operand === undefined || result === undefined) throw new InternalError(`[${node.op}] in-place operand ${inputName} is missing`);
       const { owner } = place(operand);
-      const state = owner.bound !== undefined;
-      const needed = !state && (owner.pinned || read.some(([value, last]) => last > i && value !== operand && overlap(value, operand)) || (lastRead.get(operand) as number) > i);
-      if (needed) {
-        const copied = newValue(operand.dtype, operand.shape);
-        nodes.push({ op: 'copy', inputs: [operand], outputs: [copied], attrs: {} });
-        node.inputs[index] = copied;
-        result.viewOf = copied;
-      } else {
-        result.viewOf = operand;
+      let under = operand;
+      if (owner.bound === undefined && (owner.pinned || reads.after(i, operand, owner))) {
+        under = newValue(operand.dtype, operand.shape);
+        nodes.push({ op: 'copy', inputs: [operand], outputs: [under], attrs: {} });
+        node.inputs[index] = under;
       }
+      result.viewOf = under;
+      reads.merge(result, place(under).owner);
     }
     nodes.push(node);
   });
   program.nodes = nodes;
+}
+
+/** When each value is read for the last time, by the owner of its memory. */
+class Reads {
+  private readonly last = new Map<Value, number>();
+  private readonly byOwner = new Map<Value, Value[]>();
+
+  constructor(program: LogicalProgram) {
+    program.nodes.forEach((node, i) => {
+      for (const input of node.inputs) if (input !== undefined) this.last.set(input, i);
+    });
+    for (const value of this.last.keys()) this.of(place(value).owner).push(value);
+  }
+
+  /** Whether a node after number `i` reads what `operand` holds now. */
+  after(i: number, operand: Value, owner: Value): boolean {
+    return this.of(owner).some((value) => (this.last.get(value) as number) > i && (value === operand || overlap(value, operand)));
+  }
+
+  /** `result` and its views now lie in the memory of `owner`. */
+  merge(result: Value, owner: Value): void {
+    const moved = this.byOwner.get(result);
+    // Frozen weights and state are never copied, so nobody asks who reads them.
+    if (moved === undefined || owner.bound !== undefined) return;
+    this.byOwner.delete(result);
+    this.of(owner).push(...moved);
+  }
+
+  private of(owner: Value): Value[] {
+    let list = this.byOwner.get(owner);
+    if (list === undefined) {
+      list = [];
+      this.byOwner.set(owner, list);
+    }
+    return list;
+  }
 }
