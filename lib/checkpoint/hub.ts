@@ -122,7 +122,8 @@ async function loadHub(): Promise<Hub> {
   try {
     return await import('@huggingface/hub');
   } catch (cause) {
-    if (!/@huggingface\/hub/.test((cause as Error).message)) throw cause;
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code !== 'ERR_MODULE_NOT_FOUND' || !message.includes('@huggingface/hub')) throw cause;
     throw new OptionError(
       'downloading from the Hugging Face Hub needs the package @huggingface/hub: npm install @huggingface/hub',
       { package: '@huggingface/hub' },

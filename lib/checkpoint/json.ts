@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { FileAccessError, FileFormatError, HeddleError } from '../errors.js';
+import { findSyntaxFault } from './json_syntax.js';
 
 /** How much of a JSON file is read before it is refused. */
 export interface JsonLimits {
@@ -81,7 +82,8 @@ export function parseJson(text: string, file: string, maxDepth = defaultMaxDepth
   try {
     value = JSON.parse(plain);
   } catch (error) {
-    throw syntaxError(error as Error, text, file);
+    const { at, message } = findSyntaxFault(plain) ?? { at: 0, message: (error as Error).message };
+    throw formatError(file, text, at, `not valid JSON: ${message}`, 'json', error);
   }
   const spelled = text.includes('"__float__"');
   if (!spelled && !bare.some(({ word }) => word === 'NaN')) return value;
@@ -129,8 +131,9 @@ function scan(text: string, file: string, maxDepth: number): Word[] {
         // N
         const word = text.startsWith('Infinity', i) ? 'Infinity' : text.startsWith('NaN', i) ? 'NaN' : '';
         if (word === '' || /[\w.]/.test(text[i + word.length] ?? '')) break;
-        const negative = word === 'Infinity' && text[i - 1] === '-';
-        words.push(negative ? { at: i - 1, word: '-Infinity' } : { at: i, word });
+        const minus = text[i - 1] === '-';
+        if (minus && word === 'NaN') break;
+        words.push(minus ? { at: i - 1, word: '-Infinity' } : { at: i, word });
         i += word.length - 1;
         break;
       }
@@ -148,14 +151,6 @@ function replaced(text: string, words: readonly Word[], by: (word: string) => st
     at = word.at + word.word.length;
   }
   return result + text.slice(at);
-}
-
-function syntaxError(error: Error, text: string, file: string): FileFormatError {
-  const position = /position (\d+)/.exec(error.message)?.[1];
-  const at = position === undefined ? (/end of JSON/.test(error.message) ? text.length : undefined) : Number(position);
-  const what = error.message.replace(/ (in JSON )?at position.*$/s, '').replace(/, (\.\.\.)?".*is not valid JSON$/s, '');
-  if (at === undefined) return new FileFormatError(`${file}: not valid JSON: ${what}`, { file, rule: 'json' }, { cause: error });
-  return formatError(file, text, at, `not valid JSON: ${what}`, 'json', error);
 }
 
 function formatError(file: string, text: string, at: number, message: string, rule: string, cause?: unknown): FileFormatError {

@@ -1,37 +1,8 @@
 import { z } from 'zod';
 import { ModelError } from '../errors.js';
+import { type RopeSettings, readRope } from './rope_settings.js';
 
-/** Rotary position settings with one spelling. `partialRotaryFactor` is the share of each head's channels that turn. */
-export type RopeSettings = { readonly base: number; readonly partialRotaryFactor: number } & (
-  | { readonly type: 'default' }
-  | { readonly type: 'linear'; readonly factor: number }
-  | { readonly type: 'dynamic'; readonly factor: number; readonly originalMaxPositions: number }
-  | {
-      readonly type: 'llama3';
-      readonly factor: number;
-      readonly lowFrequencyFactor: number;
-      readonly highFrequencyFactor: number;
-      readonly originalMaxPositions: number;
-    }
-  | {
-      readonly type: 'yarn';
-      readonly factor: number;
-      readonly originalMaxPositions: number;
-      readonly betaFast: number;
-      readonly betaSlow: number;
-      readonly attentionFactor?: number | undefined;
-      readonly mscale?: number | undefined;
-      readonly mscaleAllDim?: number | undefined;
-      readonly truncate?: boolean | undefined;
-    }
-  | {
-      readonly type: 'longrope';
-      readonly shortFactor: readonly number[];
-      readonly longFactor: readonly number[];
-      readonly originalMaxPositions: number;
-      readonly attentionFactor: number;
-    }
-);
+export type { RopeSettings } from './rope_settings.js';
 
 /** config.json with one spelling of every setting and transformers' defaults filled in. */
 export interface ModelConfig {
@@ -84,7 +55,7 @@ const schema = z.looseObject({
   num_attention_heads: optionalSize,
   num_key_value_heads: optionalSize,
   head_dim: optionalSize,
-  vocab_size: size,
+  vocab_size: optionalSize,
   max_position_embeddings: optionalSize,
   rms_norm_eps: positive.nullish(),
   layer_norm_epsilon: positive.nullish(),
@@ -121,63 +92,103 @@ const schema = z.looseObject({
 });
 type Raw = z.output<typeof schema>;
 
-// What transformers assumes where a config is silent.
+// What the configuration classes of transformers assume where a config is silent.
 interface Defaults {
-  headWidth?: number;
+  hiddenSize: number;
+  intermediateSize: number;
+  layers: number;
+  heads: number;
+  /** Absent: as many as heads. */
   keyHeads?: number;
-  tied?: boolean;
+  /** Absent: hiddenSize / heads. */
+  headWidth?: number;
+  vocabularySize: number;
   maxPositions: number;
+  /** Before stretching, where that is a field of its own. */
+  originalMaxPositions?: number;
   normEps: number;
+  activation: string;
+  activationField: 'hidden_act' | 'hidden_activation' | 'activation_function';
+  tied: boolean;
   ropeBase?: number;
-  activation?: string;
+  slidingRopeApart?: boolean;
   slidingWindow?: number;
+  slides?: (layer: number, raw: Raw) => boolean;
   softCaps?: { attention: number; final: number };
   queryScalar?: number;
-  slidingPattern?: (layer: number, raw: Raw) => boolean;
+  bosTokenId?: number;
+  eosTokenId?: number;
 }
 
+const silu = { normEps: 1e-6, activation: 'silu', activationField: 'hidden_act', tied: false } as const;
+const qwenWindow = {
+  slidingWindow: 4096,
+  slides: (layer: number, raw: Raw) => raw.use_sliding_window === true && layer >= (raw.max_window_layers ?? 28),
+};
+const gemma = {
+  hiddenSize: 2304,
+  intermediateSize: 9216,
+  layers: 26,
+  heads: 8,
+  keyHeads: 4,
+  headWidth: 256,
+  normEps: 1e-6,
+  activation: 'gelu_pytorch_tanh',
+  activationField: 'hidden_activation',
+  tied: true,
+  slidingWindow: 4096,
+  queryScalar: 256,
+  bosTokenId: 2,
+  eosTokenId: 1,
+} as const;
+
 const defaults: Record<string, Defaults> = {
-  llama: { maxPositions: 2048, normEps: 1e-6 },
-  mistral: { maxPositions: 131_072, normEps: 1e-6, keyHeads: 8, slidingWindow: 4096, slidingPattern: () => true },
+  llama: {
+    ...silu,
+    ...{ hiddenSize: 4096, intermediateSize: 11_008, layers: 32, heads: 32, vocabularySize: 32_000, maxPositions: 2048 },
+    ...{ bosTokenId: 1, eosTokenId: 2 },
+  },
+  mistral: {
+    ...silu,
+    ...{ hiddenSize: 4096, intermediateSize: 14_336, layers: 32, heads: 32, keyHeads: 8, vocabularySize: 32_000, maxPositions: 131_072 },
+    ...{ slidingWindow: 4096, slides: () => true, bosTokenId: 1, eosTokenId: 2 },
+  },
   qwen2: {
-    maxPositions: 32_768,
-    normEps: 1e-6,
-    keyHeads: 32,
-    slidingPattern: (layer, raw) => raw.use_sliding_window === true && layer >= (raw.max_window_layers ?? 28),
+    ...silu,
+    ...qwenWindow,
+    ...{ hiddenSize: 4096, intermediateSize: 22_016, layers: 32, heads: 32, keyHeads: 32, vocabularySize: 151_936, maxPositions: 32_768 },
   },
   qwen3: {
-    maxPositions: 32_768,
-    normEps: 1e-6,
-    keyHeads: 32,
-    headWidth: 128,
-    slidingPattern: (layer, raw) => raw.use_sliding_window === true && layer >= (raw.max_window_layers ?? 28),
+    ...silu,
+    ...qwenWindow,
+    ...{ hiddenSize: 4096, intermediateSize: 22_016, layers: 32, heads: 32, keyHeads: 32, headWidth: 128 },
+    ...{ vocabularySize: 151_936, maxPositions: 32_768 },
   },
   gemma2: {
-    maxPositions: 8192,
-    normEps: 1e-6,
-    headWidth: 256,
-    keyHeads: 4,
-    tied: true,
-    activation: 'gelu_pytorch_tanh',
-    slidingWindow: 4096,
-    softCaps: { attention: 50, final: 30 },
-    queryScalar: 256,
-    slidingPattern: (layer) => layer % 2 === 0,
+    ...gemma,
+    ...{ vocabularySize: 256_000, maxPositions: 8192, softCaps: { attention: 50, final: 30 }, slides: (layer) => layer % 2 === 0 },
   },
   gemma3_text: {
-    maxPositions: 131_072,
-    normEps: 1e-6,
-    headWidth: 256,
-    keyHeads: 4,
-    tied: true,
-    activation: 'gelu_pytorch_tanh',
-    ropeBase: 1_000_000,
-    slidingWindow: 4096,
-    queryScalar: 256,
-    slidingPattern: (layer, raw) => (layer + 1) % (raw._sliding_window_pattern ?? raw.sliding_window_pattern ?? 6) !== 0,
+    ...gemma,
+    ...{ vocabularySize: 262_208, maxPositions: 131_072, ropeBase: 1_000_000, slidingRopeApart: true },
+    slides: (layer, raw) => (layer + 1) % (raw.sliding_window_pattern ?? raw._sliding_window_pattern ?? 6) !== 0,
   },
-  phi3: { maxPositions: 4096, normEps: 1e-5, slidingPattern: () => true },
-  gpt2: { maxPositions: 1024, normEps: 1e-5, tied: true, activation: 'gelu_new' },
+  phi3: {
+    ...silu,
+    ...{ hiddenSize: 3072, intermediateSize: 8192, layers: 32, heads: 32, vocabularySize: 32_064, maxPositions: 4096 },
+    ...{ originalMaxPositions: 4096, normEps: 1e-5, slides: () => true, bosTokenId: 1, eosTokenId: 32_000 },
+  },
+  gpt2: {
+    ...{ hiddenSize: 768, intermediateSize: 0, layers: 12, heads: 12, vocabularySize: 50_257, maxPositions: 1024 },
+    ...{
+      normEps: 1e-5,
+      activation: 'gelu_new',
+      activationField: 'activation_function',
+      tied: true,
+      bosTokenId: 50_256,
+      eosTokenId: 50_256,
+    },
+  },
 };
 
 const activations: Record<string, ModelConfig['activation']> = {
@@ -192,191 +203,89 @@ const activations: Record<string, ModelConfig['activation']> = {
 
 /** Reads a parsed config.json. Throws ModelError naming the field, what it is and what was expected. */
 export function toModelConfig(json: unknown, model: string): ModelConfig {
-  const parsed = schema.safeParse(json);
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new ModelError(`${model}: config.json: ${issue?.path.join('.') || 'the file'}: ${issue?.message}`, {
-      issues: parsed.error.issues,
+  const raw = checked(json, model);
+  const known = Object.hasOwn(defaults, raw.model_type) ? defaults[raw.model_type] : undefined;
+  if (known === undefined)
+    throw new ModelError(`${model}: config.json: model_type is "${raw.model_type}": expected one of ${Object.keys(defaults).join(', ')}`, {
+      field: 'model_type',
+      actual: raw.model_type,
+      expected: Object.keys(defaults),
     });
-  }
-  const raw = parsed.data;
-  const known = defaults[raw.model_type] ?? { maxPositions: 2048, normEps: 1e-6 };
-  const need = (field: string, ...values: (number | null | undefined)[]): number => {
-    const value = values.find((v) => v !== null && v !== undefined);
-    if (value === undefined || value === null) throw new ModelError(`${model}: config.json has no ${field}`, { field });
-    return value;
+  const refuse = (field: string, actual: unknown, expected: string): never => {
+    throw new ModelError(`${model}: config.json: ${field} is ${JSON.stringify(actual)}: expected ${expected}`, { field, actual, expected });
   };
-  const hiddenSize = need('hidden_size', raw.hidden_size, raw.n_embd);
-  const heads = need('num_attention_heads', raw.num_attention_heads, raw.n_head);
-  const layers = need('num_hidden_layers', raw.num_hidden_layers, raw.n_layer);
-  const keyHeads =
-    raw.num_key_value_heads ?? (raw.num_key_value_heads === undefined && known.keyHeads !== undefined ? known.keyHeads : heads);
-  if (heads % keyHeads !== 0)
-    throw new ModelError(
-      `${model}: config.json: num_attention_heads is ${heads} but num_key_value_heads is ${keyHeads}: expected a divisor`,
-    );
-  const headWidth = raw.head_dim ?? (raw.head_dim === undefined && known.headWidth !== undefined ? known.headWidth : hiddenSize / heads);
-  if (!Number.isInteger(headWidth))
-    throw new ModelError(
-      `${model}: config.json: hidden_size ${hiddenSize} is not a multiple of num_attention_heads ${heads}, and head_dim is not given`,
-    );
-  if (raw.model_type === 'gpt2' && (raw.scale_attn_weights === false || raw.scale_attn_by_inverse_layer_idx === true))
-    throw new ModelError(`${model}: config.json: scale_attn_weights false and scale_attn_by_inverse_layer_idx true are not supported`);
-  const activationName = raw.hidden_activation ?? raw.hidden_act ?? raw.activation_function ?? known.activation ?? 'silu';
-  const activation = activations[activationName];
-  if (activation === undefined)
-    throw new ModelError(
-      `${model}: config.json: activation '${activationName}' is not supported: expected one of ${Object.keys(activations).join(', ')}`,
-    );
-  const maxPositions = raw.max_position_embeddings ?? raw.n_positions ?? known.maxPositions;
-  const window = raw.sliding_window === undefined ? (known.slidingWindow ?? null) : raw.sliding_window;
-  const slides = (layer: number): boolean => {
-    if (!window || (raw.model_type.startsWith('qwen') && raw.use_sliding_window !== true)) return false;
-    return raw.layer_types ? raw.layer_types[layer] === 'sliding_attention' : (known.slidingPattern?.(layer, raw) ?? false);
-  };
-  if (raw.layer_types && raw.layer_types.length !== layers)
-    throw new ModelError(
-      `${model}: config.json: layer_types has ${raw.layer_types.length} entries, expected num_hidden_layers = ${layers}`,
-    );
-  const layerTypes = Array.from({ length: layers }, (_, layer) =>
-    slides(layer) ? ('sliding_attention' as const) : ('full_attention' as const),
-  );
-  const eos = raw.eos_token_id ?? [];
+  const gpt2 = raw.model_type === 'gpt2';
+  const hiddenSize = (gpt2 ? raw.n_embd : raw.hidden_size) ?? known.hiddenSize;
+  const heads = (gpt2 ? raw.n_head : raw.num_attention_heads) ?? known.heads;
+  const layers = (gpt2 ? raw.n_layer : raw.num_hidden_layers) ?? known.layers;
+  const maxPositions = (gpt2 ? raw.n_positions : raw.max_position_embeddings) ?? known.maxPositions;
+  // null is an answer of its own where a default exists.
+  const keyHeads = raw.num_key_value_heads === undefined ? (known.keyHeads ?? heads) : (raw.num_key_value_heads ?? heads);
+  if (heads % keyHeads !== 0) refuse('num_key_value_heads', keyHeads, `a divisor of num_attention_heads ${heads}`);
+  const headWidth = raw.head_dim === undefined ? (known.headWidth ?? hiddenSize / heads) : (raw.head_dim ?? hiddenSize / heads);
+  if (!Number.isInteger(headWidth)) refuse('hidden_size', hiddenSize, `a multiple of num_attention_heads ${heads}, or a head_dim`);
+  if (gpt2 && raw.scale_attn_weights === false) refuse('scale_attn_weights', false, 'true');
+  if (gpt2 && raw.scale_attn_by_inverse_layer_idx) refuse('scale_attn_by_inverse_layer_idx', true, 'false');
+  const activationName = raw[known.activationField] ?? known.activation;
+  const activation = Object.hasOwn(activations, activationName) ? activations[activationName] : undefined;
+  const { layerTypes, slidingWindow } = windows(raw, known, layers, refuse);
+  const eos = raw.eos_token_id === undefined ? known.eosTokenId : raw.eos_token_id;
+  const bos = raw.bos_token_id === undefined ? known.bosTokenId : raw.bos_token_id;
   return {
     modelType: raw.model_type,
     hiddenSize,
-    intermediateSize: raw.intermediate_size ?? raw.n_inner ?? (raw.model_type === 'gpt2' ? 4 * hiddenSize : need('intermediate_size')),
+    intermediateSize: gpt2 ? (raw.n_inner ?? 4 * hiddenSize) : (raw.intermediate_size ?? known.intermediateSize),
     layers,
     heads,
     keyHeads,
     headWidth,
-    vocabularySize: raw.vocab_size,
+    vocabularySize: raw.vocab_size ?? known.vocabularySize,
     maxPositions,
-    normEps: raw.rms_norm_eps ?? raw.layer_norm_epsilon ?? known.normEps,
-    activation,
-    tiedEmbeddings: raw.tie_word_embeddings ?? known.tied ?? false,
+    normEps: (gpt2 ? raw.layer_norm_epsilon : raw.rms_norm_eps) ?? known.normEps,
+    activation: activation ?? refuse(known.activationField, activationName, `one of ${Object.keys(activations).join(', ')}`),
+    tiedEmbeddings: raw.tie_word_embeddings ?? known.tied,
     attentionBias: raw.attention_bias ?? false,
     mlpBias: raw.mlp_bias ?? false,
     layerTypes,
-    slidingWindow: layerTypes.includes('sliding_attention') ? (window as number) : 0,
+    slidingWindow,
     attentionSoftCap: raw.attn_logit_softcapping === undefined ? (known.softCaps?.attention ?? 0) : (raw.attn_logit_softcapping ?? 0),
     finalSoftCap: raw.final_logit_softcapping === undefined ? (known.softCaps?.final ?? 0) : (raw.final_logit_softcapping ?? 0),
     queryScalar: raw.query_pre_attn_scalar ?? known.queryScalar,
-    ...ropeOf(raw, known, model, maxPositions, headWidth),
-    bosTokenId: Array.isArray(raw.bos_token_id) ? raw.bos_token_id[0] : (raw.bos_token_id ?? undefined),
-    eosTokenIds: Array.isArray(eos) ? eos : [eos],
-    raw: raw as Record<string, unknown>,
+    ...readRope(raw, {
+      model,
+      defaultBase: known.ropeBase ?? 10_000,
+      maxPositions,
+      originalMaxPositions: raw.original_max_position_embeddings ?? known.originalMaxPositions ?? maxPositions,
+      headWidth,
+      slidingApart: known.slidingRopeApart ?? false,
+    }),
+    bosTokenId: (Array.isArray(bos) ? bos[0] : bos) ?? undefined,
+    eosTokenIds: eos === null || eos === undefined ? [] : [eos].flat(),
+    raw,
   };
 }
 
-function ropeOf(
-  raw: Raw,
-  known: Defaults,
-  model: string,
-  maxPositions: number,
-  headWidth: number,
-): { rope: RopeSettings; slidingRope?: RopeSettings | undefined } {
-  const base = raw.rope_theta ?? known.ropeBase ?? 10_000;
-  const partial = raw.partial_rotary_factor ?? 1;
-  const read = (settings: Readonly<Record<string, unknown>>, theta: number, field: string): RopeSettings =>
-    readRope(settings, { theta, partial, maxPositions, headWidth, raw, model, field });
-  const parameters = raw.rope_parameters;
-  if (parameters) {
-    const { full_attention: full, sliding_attention: sliding } = parameters as Record<string, Record<string, unknown> | undefined>;
-    if (full === undefined && sliding === undefined) return { rope: read(parameters, base, 'rope_parameters') };
-    return {
-      rope: read(full ?? {}, base, 'rope_parameters.full_attention'),
-      slidingRope: sliding && read(sliding, 10_000, 'rope_parameters.sliding_attention'),
-    };
-  }
-  const rope = read(raw.rope_scaling ?? {}, base, 'rope_scaling');
-  if (raw.model_type !== 'gemma3_text') return { rope };
-  return { rope, slidingRope: { type: 'default', base: raw.rope_local_base_freq ?? 10_000, partialRotaryFactor: partial } };
+function checked(json: unknown, model: string): Raw {
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const path = issue?.path ?? [];
+  let actual = json;
+  for (const key of path) actual = (actual as Record<PropertyKey, unknown> | undefined)?.[key];
+  const field = path.join('.') || 'the whole';
+  const shown = (JSON.stringify(actual) ?? 'missing').slice(0, 96);
+  throw new ModelError(`${model}: config.json: ${field} is ${shown}: ${issue?.message}`, { field, actual, issues: parsed.error.issues });
 }
 
-interface RopeContext {
-  theta: number;
-  partial: number;
-  maxPositions: number;
-  headWidth: number;
-  raw: Raw;
-  model: string;
-  field: string;
-}
+type Refuse = (field: string, actual: unknown, expected: string) => never;
 
-function readRope(settings: Readonly<Record<string, unknown>>, context: RopeContext): RopeSettings {
-  const { model, field, raw } = context;
-  const refuse = (name: string, expected: string): never => {
-    throw new ModelError(`${model}: config.json: ${field}.${name} is ${JSON.stringify(settings[name])}: expected ${expected}`, {
-      field: `${field}.${name}`,
-      actual: settings[name],
-    });
-  };
-  const number = (name: string, fallback?: number): number => {
-    const value = settings[name] ?? fallback;
-    return typeof value === 'number' && Number.isFinite(value) && value > 0 ? value : refuse(name, 'a positive number');
-  };
-  const optional = (name: string): number | undefined =>
-    settings[name] === undefined || settings[name] === null ? undefined : number(name);
-  const list = (name: string): number[] => {
-    const value = settings[name];
-    const pairs = Math.floor(context.headWidth * partialRotaryFactor) / 2;
-    if (Array.isArray(value) && value.length === pairs && value.every((v) => typeof v === 'number' && v > 0)) return value;
-    return refuse(name, `${pairs} positive numbers`);
-  };
-  const base = number('rope_theta', context.theta);
-  const partialRotaryFactor = number('partial_rotary_factor', context.partial);
-  const common = { base, partialRotaryFactor };
-  const original = number('original_max_position_embeddings', raw.original_max_position_embeddings ?? context.maxPositions);
-  const type = String(settings.rope_type ?? settings.type ?? 'default');
-  switch (type) {
-    case 'default':
-      return { ...common, type };
-    case 'linear':
-      return { ...common, type, factor: number('factor') };
-    case 'dynamic':
-      return {
-        ...common,
-        type,
-        factor: number('factor'),
-        originalMaxPositions: optional('original_max_position_embeddings') ?? context.maxPositions,
-      };
-    case 'llama3':
-      return {
-        ...common,
-        type,
-        factor: number('factor'),
-        lowFrequencyFactor: number('low_freq_factor'),
-        highFrequencyFactor: number('high_freq_factor'),
-        originalMaxPositions: original,
-      };
-    case 'yarn':
-      return {
-        ...common,
-        type,
-        factor: number('factor'),
-        originalMaxPositions: original,
-        betaFast: number('beta_fast', 32),
-        betaSlow: number('beta_slow', 1),
-        attentionFactor: optional('attention_factor'),
-        mscale: optional('mscale'),
-        mscaleAllDim: optional('mscale_all_dim'),
-        truncate: settings.truncate === undefined ? undefined : settings.truncate === true,
-      };
-    case 'longrope':
-    case 'su': {
-      const factor = optional('factor') ?? context.maxPositions / original;
-      const attentionFactor = optional('attention_factor') ?? (factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original)));
-      return {
-        ...common,
-        type: 'longrope',
-        shortFactor: list('short_factor'),
-        longFactor: list('long_factor'),
-        originalMaxPositions: original,
-        attentionFactor,
-      };
-    }
-    default:
-      return refuse('rope_type', 'default, linear, dynamic, yarn, llama3 or longrope');
-  }
+function windows(raw: Raw, known: Defaults, layers: number, refuse: Refuse): Pick<ModelConfig, 'layerTypes' | 'slidingWindow'> {
+  if (raw.layer_types && raw.layer_types.length !== layers)
+    refuse('layer_types', raw.layer_types, `${layers} entries, as many as num_hidden_layers`);
+  const given = raw.sliding_window === undefined ? known.slidingWindow : raw.sliding_window;
+  const window = raw.model_type.startsWith('qwen') && raw.use_sliding_window !== true ? 0 : (given ?? 0);
+  const slides = (layer: number): boolean =>
+    window > 0 && (raw.layer_types ? raw.layer_types[layer] === 'sliding_attention' : (known.slides?.(layer, raw) ?? false));
+  const layerTypes = Array.from({ length: layers }, (_, layer) => (slides(layer) ? 'sliding_attention' : 'full_attention'));
+  return { layerTypes, slidingWindow: layerTypes.includes('sliding_attention') ? window : 0 };
 }
