@@ -20,76 +20,86 @@ struct Candidates {
     for (int64_t i = 0; i < count; i++) order[i] = static_cast<int32_t>(i);
   }
 
-  // order[0 .. keep) become the most likely, in order.
-  void rank(int64_t keep) {
+  // Written without a branch: which candidates stay is hard to predict.
+  template <class Stays>
+  void keep(const Stays& stays) {
+    int64_t kept = 0;
+    for (int64_t i = 0; i < count; i++) {
+      const bool stay = stays(i);
+      logit[kept] = logit[i];
+      weight[kept] = weight[i];
+      token[kept] = token[i];
+      kept += stay ? 1 : 0;
+    }
+    count = kept;
+  }
+
+  // order[0 .. wanted) become the most likely, in order.
+  void rank(int64_t wanted) {
     reset_order();
     const auto less = [this](int32_t a, int32_t b) { return before(a, b); };
-    if (keep < count) std::nth_element(order, order + keep, order + count, less);
-    std::sort(order, order + std::min(keep, count), less);
+    if (wanted < count) std::nth_element(order, order + wanted, order + count, less);
+    std::sort(order, order + std::min(wanted, count), less);
   }
 
   // Drops everything less likely than the candidate at index `last`.
   void keep_through(int32_t last) {
     const float bound = logit[last];
-    int64_t kept = 0;
-    for (int64_t i = 0; i < count; i++) {
-      if (!(logit[i] > bound || (logit[i] == bound && i <= last))) continue;
-      logit[kept] = logit[i];
-      weight[kept] = weight[i];
-      token[kept] = token[i];
-      kept++;
-    }
-    count = kept;
+    keep([&](int64_t i) { return logit[i] > bound || (logit[i] == bound && i <= last); });
   }
 
   // k >= 1
   void keep_top(int64_t k) {
-    if (k >= count) return;
-    reset_order();
-    std::nth_element(order, order + (k - 1), order + count, [this](int32_t a, int32_t b) { return before(a, b); });
-    keep_through(order[k - 1]);
+    if (k < count) keep_through(cut<true>(static_cast<double>(k)));
   }
 
   // Keeps the shortest run of most likely candidates whose weights reach `goal`; all when they do not.
   void keep_mass(double goal) {
-    if (count < 2) return;
+    if (count > 1) keep_through(cut<false>(goal));
+  }
+
+  // The candidate at which the running sum, most likely first, reaches `goal`: of ones (kCount) or of weights. Instead of
+  // sorting, the logits' range is divided into buckets, and the bucket that holds the cut again, until few are left.
+  template <bool kCount>
+  int32_t cut(double goal) {
+    constexpr int kBuckets = 1024;
+    constexpr int64_t kFew = 64;
     reset_order();
-    const auto less = [this](int32_t a, int32_t b) { return before(a, b); };
-    int64_t first = 0, end = count;
-    double mass = 0;  // of order[0 .. first), all kept
-    while (end - first > 32) {
-      const int64_t middle = first + (end - first) / 2;
-      std::nth_element(order + first, order + middle, order + end, less);
-      double half = 0;
-      for (int64_t i = first; i < middle; i++) half += weight[order[i]];
-      if (mass + half >= goal) {
-        end = middle;
-      } else {
-        mass += half;
-        first = middle;
+    int64_t left = count;
+    double passed = 0;  // of the buckets before the one in hand
+    for (;;) {
+      float high = logit[order[0]], low = high;
+      for (int64_t i = 1; i < left; i++) {
+        high = std::max(high, logit[order[i]]);
+        low = std::min(low, logit[order[i]]);
       }
+      if (left <= kFew || high == low) break;
+      const double slope = kBuckets / (static_cast<double>(high) - low);
+      // Monotone in the logit; the highest and the lowest fall into different buckets, so every round makes progress.
+      const auto bucket_of = [&](int32_t i) { return std::min(kBuckets - 1, static_cast<int>((static_cast<double>(high) - logit[i]) * slope)); };
+      double sums[kBuckets] = {};
+      for (int64_t i = 0; i < left; i++) sums[bucket_of(order[i])] += kCount ? 1.0 : weight[order[i]];
+      int chosen = 0;
+      while (chosen < kBuckets - 1 && passed + sums[chosen] < goal) passed += sums[chosen++];
+      int64_t kept = 0;
+      for (int64_t i = 0; i < left; i++) {
+        const int32_t candidate = order[i];
+        order[kept] = candidate;
+        kept += bucket_of(candidate) == chosen ? 1 : 0;
+      }
+      left = kept;
     }
-    std::sort(order + first, order + end, less);
-    int64_t last = first;
-    while (last < end) {
-      mass += weight[order[last]];
-      if (mass >= goal) break;
-      last++;
+    // Equal logits are in order already: by id.
+    if (left <= kFew) std::sort(order, order + left, [this](int32_t a, int32_t b) { return before(a, b); });
+    for (int64_t i = 0; i < left; i++) {
+      passed += kCount ? 1.0 : weight[order[i]];
+      if (passed >= goal) return order[i];
     }
-    // When order[first .. end) fell short by rounding, its last is the nearest cut.
-    keep_through(order[std::min(last, end - 1)]);
+    return order[left - 1];  // rounding left the sum short
   }
 
   void keep_weight(float least) {
-    int64_t kept = 0;
-    for (int64_t i = 0; i < count; i++) {
-      if (!(weight[i] >= least)) continue;
-      logit[kept] = logit[i];
-      weight[kept] = weight[i];
-      token[kept] = token[i];
-      kept++;
-    }
-    count = kept;
+    keep([&](int64_t i) { return weight[i] >= least; });
   }
 
   double mass() const {

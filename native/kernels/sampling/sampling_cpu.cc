@@ -75,10 +75,9 @@ void collect(const float* x, int64_t count, float bound, const float* maxima, Ca
     const int64_t end = std::min(block + kMaximaBlock, count);
     for (int64_t i = block; i < end; i++) {
       const float value = tame(x[i]);
-      if (!(value >= bound)) continue;
       out->logit[found] = value;
       out->token[found] = static_cast<int32_t>(i);
-      found++;
+      found += value >= bound ? 1 : 0;
     }
   }
   out->count = found;
