@@ -98,10 +98,9 @@ class Batch {
 // Streams that share a context. `adapters` is empty, or has one adapter a stream (then each stream is decoded by itself).
 class Group {
  public:
-  Group(llama_model* model, const Options& options, int streams, int threads, ggml_threadpool* pool)
+  Group(llama_model* model, const Options& options, int length, int streams, int threads, ggml_threadpool* pool)
       : streams_(streams), vocabulary_(llama_vocab_n_tokens(llama_model_get_vocab(model))), batch_(std::max(512, streams)) {
     llama_context_params params = llama_context_default_params();
-    int length = options.number("prompt", 64) + options.number("steps", 32) + 8;
     int padded = (length + 255) / 256 * 256;
     params.n_ctx = padded * streams;
     params.n_batch = params.n_ubatch = 512;
@@ -225,11 +224,11 @@ int main(int count, char** values) {
   if (mixed && arrangement != "switch") {
     for (int stream = 0; stream < streams; ++stream) {
       size_t lane = stream % lanes.size();
-      lanes[lane].push_back(new Group(model, options, 1, pool_threads, pools[lane]));
+      lanes[lane].push_back(new Group(model, options, prompt + steps, 1, pool_threads, pools[lane]));
       lanes[lane].back()->use(adapters[stream]);
     }
   } else {
-    lanes[0].push_back(new Group(model, options, streams, threads, pools[0]));
+    lanes[0].push_back(new Group(model, options, prompt + steps, streams, threads, pools[0]));
     if (mixed) lanes[0].back()->adapters = adapters;
     else if (!adapters.empty()) lanes[0].back()->use(adapters[0]);
   }
