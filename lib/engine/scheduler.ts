@@ -77,9 +77,7 @@ export class Scheduler {
   /** Looks at the requests again soon: one was aborted or added. */
   poke(): void {
     this.control.interrupt();
-    this.active ??= this.loop().finally(() => {
-      this.active = undefined;
-    });
+    this.active ??= this.loop();
   }
 
   /** Resolves when nothing runs or waits. */
@@ -109,6 +107,8 @@ export class Scheduler {
         this.failAll(error);
       }
     }
+    // In the same turn as the last look at the lists: a request that arrives later starts a new loop.
+    this.active = undefined;
   }
 
   private dropAborted(): void {
