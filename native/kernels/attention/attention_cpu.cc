@@ -17,168 +17,9 @@
 #include "cpu/foreach_target.h"
 
 #if defined(HEDDLE_TARGET)
+#include "kernels/attention/attention_rows.h"
+
 namespace heddle::HEDDLE_TARGET {
-
-// Rows whose accumulators fit in registers together.
-#if defined(HEDDLE_TARGET_AVX512)
-inline constexpr int kRegisterRows = 8;
-#elif defined(HEDDLE_TARGET_AVX2) || defined(__aarch64__)
-inline constexpr int kRegisterRows = 4;
-#else
-inline constexpr int kRegisterRows = 2;
-#endif
-
-inline constexpr int kValueVectors = kLanes >= 8 ? kRegisterRows * 2 : kRegisterRows * 4;  // accumulators of one sweep over values
-inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-
-struct CacheF32 {
-  using Stored = float;
-  static HEDDLE_INLINE Vector read(const float* p) { return load(p); }
-  static HEDDLE_INLINE float read_one(const float* p) { return *p; }
-};
-struct CacheF16 {
-  using Stored = uint16_t;
-  static HEDDLE_INLINE Vector read(const uint16_t* p) { return load_f16(p); }
-  static HEDDLE_INLINE float read_one(const uint16_t* p) { return f16_to_f32(*p); }
-};
-struct CacheBf16 {
-  using Stored = uint16_t;
-  static HEDDLE_INLINE Vector read(const uint16_t* p) { return load_bf16(p); }
-  static HEDDLE_INLINE float read_one(const uint16_t* p) { return bf16_to_f32(*p); }
-};
-
-// scores[r][position] = q[r] . key[position] for whole blocks; q is [width][Rows].
-template <class Type, int Rows, int Blocks>
-void score_blocks(const float* q, const typename Type::Stored* const* keys, int64_t width, float* scores) {
-  constexpr int kVectors = Blocks * kPanelVectors;
-  Vector sums[Rows][kVectors];
-  for (int r = 0; r < Rows; r++)
-    for (int i = 0; i < kVectors; i++) sums[r][i] = zero();
-  for (int64_t channel = 0; channel < width; channel++) {
-    Vector key[kVectors];
-    for (int b = 0; b < Blocks; b++)
-      for (int i = 0; i < kPanelVectors; i++)
-        key[b * kPanelVectors + i] = Type::read(keys[b] + channel * kBlockTokens + i * kLanes);
-    for (int r = 0; r < Rows; r++) {
-      const Vector x = broadcast(q[channel * Rows + r]);
-      for (int i = 0; i < kVectors; i++) sums[r][i] = fma(x, key[i], sums[r][i]);
-    }
-  }
-  for (int r = 0; r < Rows; r++)
-    for (int i = 0; i < kVectors; i++) store(scores + r * kSpan + i * kLanes, sums[r][i]);
-}
-
-// output[r][..] += weights[r][j] value[j][..] for positions [begin, end) of the span, Columns vectors wide.
-template <class Type, int Rows, int Columns>
-void add_values(const float* weights, const typename Type::Stored* const* values, int64_t value_stride, int64_t column, int begin, int end,
-                float* output, int64_t output_stride) {
-  if (begin >= end) return;
-  Vector sums[Rows][Columns];
-  for (int r = 0; r < Rows; r++)
-    for (int i = 0; i < Columns; i++) sums[r][i] = load(output + r * output_stride + column + i * kLanes);
-  for (int position = begin; position < end;) {
-    const int block = position / kBlockTokens;
-    const int stop = std::min<int>(end, (block + 1) * kBlockTokens);
-    const typename Type::Stored* value = values[block] + (position % kBlockTokens) * value_stride + column;
-    for (; position < stop; position++, value += value_stride) {
-      Vector v[Columns];
-      for (int i = 0; i < Columns; i++) v[i] = Type::read(value + i * kLanes);
-      for (int r = 0; r < Rows; r++) {
-        const Vector weight = broadcast(weights[r * kSpan + position]);
-        for (int i = 0; i < Columns; i++) sums[r][i] = fma(weight, v[i], sums[r][i]);
-      }
-    }
-  }
-  for (int r = 0; r < Rows; r++)
-    for (int i = 0; i < Columns; i++) store(output + r * output_stride + column + i * kLanes, sums[r][i]);
-}
-
-// Scores of one row become weights; its running maximum, sums and output are brought to the new maximum.
-HEDDLE_INLINE void weigh(float* scores, int begin, int end, float soft_cap, float* maximum, float* sums, float* output, int64_t padded) {
-  const int first = begin / kBlockTokens * kBlockTokens, last = (end + kBlockTokens - 1) / kBlockTokens * kBlockTokens;
-  if (soft_cap > 0) {
-    const Vector cap = broadcast(soft_cap), inverse = broadcast(1.0f / soft_cap);
-    for (int i = first; i < last; i += kLanes) store(scores + i, mul(cap, tanh(mul(load(scores + i), inverse))));
-  }
-  for (int i = first; i < begin; i++) scores[i] = kMinusInfinity;
-  for (int i = end; i < last; i++) scores[i] = kMinusInfinity;
-  Vector top = broadcast(kMinusInfinity);
-  for (int i = first; i < last; i += kLanes) top = max(load(scores + i), top);
-  const float before = *maximum;
-  const float peak = std::max(before, reduce_max(top));
-  const float base = peak == kMinusInfinity ? 0.0f : peak;  // -inf minus itself would be NaN
-  if (peak != before && before != kMinusInfinity) {
-    const Vector factor = exp(broadcast(before - base));
-    for (int i = 0; i < kBlockTokens; i += kLanes) store(sums + i, mul(load(sums + i), factor));
-    for (int64_t i = 0; i < padded; i += kLanes) store(output + i, mul(load(output + i), factor));
-  }
-  *maximum = peak;
-  const Vector shift = broadcast(base);
-  Vector total[kPanelVectors];
-  for (int i = 0; i < kPanelVectors; i++) total[i] = load(sums + i * kLanes);
-  for (int block = first; block < last; block += kBlockTokens)
-    for (int i = 0; i < kPanelVectors; i++) {
-      const Vector weight = exp(sub(load(scores + block + i * kLanes), shift));
-      store(scores + block + i * kLanes, weight);
-      total[i] = add(total[i], weight);
-    }
-  for (int i = 0; i < kPanelVectors; i++) store(sums + i * kLanes, total[i]);
-}
-
-// The part of a span that each row sees; begin == end == 0 for none.
-struct SpanRange {
-  int begin, end;
-};
-
-template <class Type, int Rows>
-void score_rows(const float* q, const typename Type::Stored* const* keys, const SpanRange* ranges, int64_t width, float* scores) {
-  constexpr int kStep = std::max(1, kRegisterRows / Rows);  // few rows: several blocks at once keep the multipliers busy
-  int begin = kSpan, end = 0;
-  for (int r = 0; r < Rows; r++) {
-    if (ranges[r].begin == ranges[r].end) continue;
-    begin = std::min(begin, ranges[r].begin);
-    end = std::max(end, ranges[r].end);
-  }
-  if (begin >= end) return;
-  int block = begin / static_cast<int>(kBlockTokens);
-  const int last = (end - 1) / static_cast<int>(kBlockTokens);
-  if constexpr (kStep > 1 && kStep <= kSpanBlocks)
-    for (; block + kStep <= last + 1; block += kStep) score_blocks<Type, Rows, kStep>(q, keys + block, width, scores + block * kBlockTokens);
-  for (; block <= last; block++) score_blocks<Type, Rows, 1>(q, keys + block, width, scores + block * kBlockTokens);
-}
-
-template <class Type, int Rows, int Columns>
-void add_value_columns(const float* weights, const typename Type::Stored* const* values, int64_t value_stride, int64_t column,
-                       const SpanRange* ranges, float* output, int64_t output_stride) {
-  int begin = 0, end = kSpan;
-  for (int r = 0; r < Rows; r++) {
-    begin = std::max(begin, ranges[r].begin);
-    end = std::min(end, ranges[r].end);
-  }
-  // What all rows see goes in one sweep, the ends row by row: a weight of zero is no substitute, for 0 * NaN is not 0.
-  if (begin >= end) begin = end = kSpan;
-  if constexpr (Rows > 1)
-    for (int r = 0; r < Rows; r++)
-      add_values<Type, 1, Columns>(weights + r * kSpan, values, value_stride, column, ranges[r].begin, std::min(begin, ranges[r].end),
-                                   output + r * output_stride, output_stride);
-  if (begin < end) add_values<Type, Rows, Columns>(weights, values, value_stride, column, begin, end, output, output_stride);
-  if constexpr (Rows > 1)
-    for (int r = 0; r < Rows; r++)
-      add_values<Type, 1, Columns>(weights + r * kSpan, values, value_stride, column, std::max(end, ranges[r].begin), ranges[r].end,
-                                   output + r * output_stride, output_stride);
-}
-
-
-template <class Type, int Rows>
-void add_value_rows(const float* weights, const typename Type::Stored* const* values, int64_t value_stride, const SpanRange* ranges,
-                    float* output, int64_t padded) {
-  constexpr int kColumns = kValueVectors / Rows < 4 ? kValueVectors / Rows : 4;
-  int64_t column = 0;
-  for (; column + kColumns * kLanes <= padded; column += kColumns * kLanes)
-    add_value_columns<Type, Rows, kColumns>(weights, values, value_stride, column, ranges, output, padded);
-  for (; column < padded; column += kLanes)
-    add_value_columns<Type, Rows, 1>(weights, values, value_stride, column, ranges, output, padded);
-}
 
 // Calls body(first, std::integral_constant<int, n>) for register tiles of n rows that make up `rows`.
 template <class Body>
@@ -220,9 +61,8 @@ inline void pack_queries(const AttentionJob& job, const AttentionTile& tile, con
 
 // One span for all rows of an item.
 template <class Type>
-void attend_span(const AttentionJob& job, const ItemRows& rows, const typename Type::Stored* const* keys,
-                 const typename Type::Stored* const* values, int64_t value_stride, int64_t start, float* maxima,
-                 const AttentionScratch& scratch) {
+void attend_span(const AttentionJob& job, const ItemRows& rows, const SpanBlocks<typename Type::Stored>& span,
+                 const SpanBlocks<typename Type::Stored>* next, int64_t start, float* maxima, const AttentionScratch& scratch) {
   SpanRange ranges[kTileRows];
   for (int r = 0; r < rows.count; r++) {
     const int64_t begin = std::max(rows.begin[r] - start, int64_t{0}), end = std::min(rows.end[r] - start, int64_t{kSpan});
@@ -230,16 +70,15 @@ void attend_span(const AttentionJob& job, const ItemRows& rows, const typename T
   }
   for_register_tiles(rows.count, [&](int first, auto size) {
     constexpr int kRows = decltype(size)::value;
-    score_rows<Type, kRows>(scratch.q + first * job.width, keys, ranges + first, job.width, scratch.scores + first * kSpan);
+    score_rows<Type, kRows>(scratch.q + first * job.width, span, next, ranges + first, job.width, scratch.scores + first * kSpan);
   });
   for (int r = 0; r < rows.count; r++)
     if (ranges[r].begin < ranges[r].end)
-      weigh(scratch.scores + r * kSpan, ranges[r].begin, ranges[r].end, job.args->soft_cap, maxima + r, scratch.sums + r * kBlockTokens,
+      weigh(scratch.scores + r * kSpan, ranges[r], job.args->soft_cap, maxima + r, scratch.sums + r * kBlockTokens,
             scratch.output + r * job.padded, job.padded);
   for_register_tiles(rows.count, [&](int first, auto size) {
     constexpr int kRows = decltype(size)::value;
-    add_value_rows<Type, kRows>(scratch.scores + first * kSpan, values, value_stride, ranges + first, scratch.output + first * job.padded,
-                                job.padded);
+    add_value_rows<Type, kRows>(scratch.scores + first * kSpan, span, next, ranges + first, scratch.output + first * job.padded, job.padded);
   });
 }
 
@@ -248,6 +87,52 @@ void widen(const typename Type::Stored* from, int64_t count, float* to) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) store(to + i, Type::read(from + i));
   for (; i < count; i++) to[i] = Type::read_one(from + i);
+}
+
+// The blocks of the span from `start` that lie in [begin, end), where the pool has them.
+template <class Stored>
+SpanBlocks<Stored> find_blocks(const AttentionJob& job, int64_t request, int64_t key_head, int64_t start, int64_t begin, int64_t end) {
+  SpanBlocks<Stored> span;
+  span.value_stride = job.width;
+  const int64_t first = std::max(begin - start, int64_t{0}) / kBlockTokens;
+  const int64_t stop = (std::min(end - start, int64_t{kSpan}) + kBlockTokens - 1) / kBlockTokens;
+  for (int64_t block = first; block < stop; block++) {
+    const Stored* page = reinterpret_cast<const Stored*>(job.layer.page(request, start / kBlockTokens + block));
+    span.keys[block] = page + key_offset(job.width, key_head, 0, 0);
+    span.values[block] = page + value_offset(job.key_heads, job.width, key_head, 0, 0);
+  }
+  return span;
+}
+
+// Whether values can be read in whole vectors. Past an odd width these reach into what follows in the pool, and the lanes
+// are dropped at the end; the pool's last values have nothing behind them.
+template <class Stored>
+bool whole_vectors(const AttentionJob& job, const SpanBlocks<Stored>& span) {
+  if (job.width == job.padded) return true;
+  const Stored* pool_end = reinterpret_cast<const Stored*>(job.args->pool.as<const std::byte>() + job.args->pool.dims[0]);
+  for (const Stored* block : span.values)
+    if (block != nullptr && pool_end - block < (kBlockTokens - 1) * job.width + job.padded) return false;
+  return true;
+}
+
+// The same blocks as f32 in scratch memory, values padded with zeros to whole vectors.
+template <class Type>
+SpanBlocks<float> widen_blocks(const AttentionJob& job, const SpanBlocks<typename Type::Stored>& span, const AttentionScratch& scratch) {
+  SpanBlocks<float> wide;
+  wide.value_stride = job.padded;
+  for (int block = 0; block < kSpanBlocks; block++) {
+    if (span.keys[block] == nullptr) continue;
+    float* key = scratch.keys + block * kBlockTokens * job.width;
+    float* value = scratch.values + block * kBlockTokens * job.padded;
+    widen<Type>(span.keys[block], kBlockTokens * job.width, key);
+    for (int64_t slot = 0; slot < kBlockTokens; slot++, value += job.padded) {
+      widen<Type>(span.values[block] + slot * job.width, job.width, value);
+      std::fill(value + job.width, value + job.padded, 0.0f);
+    }
+    wide.keys[block] = key;
+    wide.values[block] = value - kBlockTokens * job.padded;
+  }
+  return wide;
 }
 
 template <class Type>
@@ -263,38 +148,18 @@ void attend(const AttentionJob& job, const AttentionTile& tile, const ItemRows& 
   std::memset(scratch.output, 0, sizeof(float) * static_cast<size_t>(rows.count * padded));
   pack_queries(job, tile, rows, scratch.q);
 
-  // 16-bit elements that several register tiles read are widened once; values of odd widths are padded with zeros.
-  constexpr bool kWide = std::is_same<Type, CacheF32>::value;
-  const bool widened = rows.count > kRegisterRows || width % kLanes != 0;
-  for (int64_t span = begin / kSpan; span * kSpan < end; span++) {
-    const int64_t start = span * kSpan;
-    const int first = static_cast<int>(std::max(begin - start, int64_t{0}) / kBlockTokens);
-    const int last = static_cast<int>((std::min(end - start, int64_t{kSpan}) - 1) / kBlockTokens);
-    const Stored* keys[kSpanBlocks] = {};
-    const Stored* values[kSpanBlocks] = {};
-    for (int block = first; block <= last; block++) {
-      const Stored* page = reinterpret_cast<const Stored*>(job.layer.page(request, start / kBlockTokens + block));
-      keys[block] = page + key_offset(width, rows.key_head, 0, 0);
-      values[block] = page + value_offset(job.key_heads, width, rows.key_head, 0, 0);
-    }
-    if ((kWide && width % kLanes == 0) || !widened) {
-      attend_span<Type>(job, rows, keys, values, width, start, maxima, scratch);
-      continue;
-    }
-    const float* wide_keys[kSpanBlocks] = {};
-    const float* wide_values[kSpanBlocks] = {};
-    for (int block = first; block <= last; block++) {
-      float* key = scratch.keys + block * kBlockTokens * width;
-      float* value = scratch.values + block * kBlockTokens * padded;
-      widen<Type>(keys[block], kBlockTokens * width, key);
-      for (int64_t slot = 0; slot < kBlockTokens; slot++) {
-        widen<Type>(values[block] + slot * width, width, value + slot * padded);
-        std::fill(value + slot * padded + width, value + (slot + 1) * padded, 0.0f);
-      }
-      wide_keys[block] = key;
-      wide_values[block] = value;
-    }
-    attend_span<CacheF32>(job, rows, wide_keys, wide_values, padded, start, maxima, scratch);
+  // 16-bit elements that several register tiles read are widened once.
+  const bool few = rows.count <= kRegisterRows;
+  const bool direct = few || std::is_same<Type, CacheF32>::value;
+  const int64_t first = begin / kSpan * kSpan;
+  SpanBlocks<Stored> span = find_blocks<Stored>(job, request, rows.key_head, first, begin, end);
+  for (int64_t start = first; start < end; start += kSpan) {
+    const SpanBlocks<Stored> next = find_blocks<Stored>(job, request, rows.key_head, start + kSpan, begin, end);
+    if (direct && whole_vectors(job, span))
+      attend_span<Type>(job, rows, span, few ? &next : nullptr, start, maxima, scratch);
+    else
+      attend_span<CacheF32>(job, rows, widen_blocks<Type>(job, span, scratch), nullptr, start, maxima, scratch);
+    span = next;
   }
 
   for (int r = 0; r < rows.count; r++) {
