@@ -91,7 +91,10 @@ export async function loadModel(pathOrId: string, options: LoadOptions = {}): Pr
       contextLength,
       prefixCache: parsed.prefixCache,
     });
-    for (const [name, path] of Object.entries(parsed.adapters)) await model.adapters.load(name, path);
+    for (const [name, path] of Object.entries(parsed.adapters)) {
+      if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+      await model.adapters.load(name, path);
+    }
     return model;
   } catch (error) {
     for (const undo of cleanup.reverse()) undo();

@@ -137,28 +137,8 @@ export class Model {
 
   /** Continues a text, piece by piece. Leaving the loop ends the request. Throws AbortError when `signal` is aborted. */
   async *generate(request: GenerateRequest, options: { signal?: AbortSignal | undefined } = {}): AsyncGenerator<GeneratedPiece, void, undefined> {
-    const { signal } = options;
-    const stream = new Stream<GeneratedPiece>();
-    const sequence = await this.prepare(request, stream, signal);
-    const stop = (): void => {
-      sequence.aborted = true;
-      this.scheduler.poke();
-    };
-    signal?.addEventListener('abort', stop, { once: true });
-    try {
-      this.scheduler.submit(sequence);
-    } catch (error) {
-      this.parts.registry.release(sequence.adapters);
-      throw error;
-    }
-    try {
-      for await (const piece of stream.read(stop)) {
-        if (piece.finishReason === 'abort' && signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
-        yield piece;
-      }
-    } finally {
-      signal?.removeEventListener('abort', stop);
-    }
+    const { pieces } = await this.start(request, options.signal);
+    yield* pieces;
   }
 
   /** Continues a text and gives the whole answer. */
@@ -166,8 +146,8 @@ export class Model {
     let text = '';
     let finishReason: FinishReason = 'abort';
     const logprobs: DrawnToken[] = [];
-    const promptTokens = (await this.promptTokens(request)).length;
-    for await (const piece of this.generate(request, options)) {
+    const { promptTokens, pieces } = await this.start(request, options.signal);
+    for await (const piece of pieces) {
       text += piece.text;
       logprobs.push(...piece.tokens);
       finishReason = piece.finishReason ?? finishReason;
@@ -175,9 +155,16 @@ export class Model {
     return { text, tokens: logprobs.map((t) => t.token), logprobs, finishReason, promptTokens };
   }
 
-  /** Answers many requests in shared steps, in the order given. One that fails rejects them all. */
+  /** Answers many requests in shared steps, in the order given. One that fails ends and rejects them all. */
   async generateBatch(requests: readonly GenerateRequest[], options: { signal?: AbortSignal | undefined } = {}): Promise<Completion[]> {
-    return Promise.all(requests.map((request) => this.complete(request, options)));
+    const failed = new AbortController();
+    const signal = options.signal === undefined ? failed.signal : AbortSignal.any([options.signal, failed.signal]);
+    try {
+      return await Promise.all(requests.map((request) => this.complete(request, { signal })));
+    } catch (error) {
+      failed.abort(error);
+      throw error;
+    }
   }
 
   /** The log-probability of every token of a text. */
@@ -188,42 +175,35 @@ export class Model {
     const parsed = parseOptions(scoreSchema, request, 'score');
     if ((parsed.text === undefined) === (parsed.tokens === undefined)) throw new OptionError('score: expected one of text and tokens');
     const tokens = this.checkTokens(parsed.tokens ?? (await this.encode(parsed.text as string)));
+    if (tokens.length === 0) throw new OptionError('the text is empty: expected at least one token');
     if (tokens.length > this.parts.contextLength) throw this.tooLong(tokens.length, this.parts.contextLength);
     const adapters = this.acquire(adapterList(parsed.adapter));
     const logprobs = new Float64Array(tokens.length);
-    await new Promise<void>((resolve, reject) => {
-      const sequence: ScoreRequest = {
-        kind: 'score',
-        tokens,
-        promptLength: tokens.length,
-        adapters,
-        adapterKey: adapterKey(adapters),
-        computed: 0,
-        pages: [],
-        aborted: false,
-        logprobs,
-        finish: resolve,
-        fail: reject,
-        abort: () => reject(new AbortError(undefined, {}, { cause: signal?.reason })),
-      };
-      signal?.addEventListener(
-        'abort',
-        () => {
-          sequence.aborted = true;
-          this.scheduler.poke();
-        },
-        { once: true },
-      );
-      try {
-        this.scheduler.submit(sequence);
-      } catch (error) {
-        this.parts.registry.release(adapters);
-        reject(error);
-      }
-    });
+    let forget = (): void => {};
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const sequence: ScoreRequest = {
+          kind: 'score',
+          tokens,
+          promptLength: tokens.length,
+          adapters,
+          adapterKey: adapterKey(adapters),
+          computed: 0,
+          pages: [],
+          aborted: false,
+          logprobs,
+          finish: resolve,
+          fail: reject,
+          abort: () => reject(new AbortError(undefined, {}, { cause: signal?.reason })),
+        };
+        forget = this.submit(sequence, signal);
+      });
+    } finally {
+      forget();
+    }
     let nll = 0;
     for (let i = 1; i < logprobs.length; i++) nll -= logprobs[i] as number;
-    const count = Math.max(0, tokens.length - 1);
+    const count = tokens.length - 1;
     return { tokens, logprobs: Array.from(logprobs, (value, i) => (i === 0 ? null : value)), count, nll, perplexity: Math.exp(nll / count) };
   }
 
@@ -275,7 +255,7 @@ export class Model {
     if (this.ended) return;
     this.ended = true;
     const { parts } = this;
-    this.scheduler.failAll(new DisposedError(`${this.name} was disposed while a request ran`));
+    this.scheduler.close(new DisposedError(`${this.name} was disposed while a request ran`));
     this.programs.dispose();
     for (const tensor of Object.values(parts.state) as { buffer: { dispose(): void } }[]) tensor.buffer.dispose();
     parts.weights.dispose();
@@ -286,6 +266,48 @@ export class Model {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  private async start(request: GenerateRequest, signal?: AbortSignal): Promise<{ promptTokens: number; pieces: AsyncGenerator<GeneratedPiece, void, undefined> }> {
+    const stream = new Stream<GeneratedPiece>();
+    const sequence = await this.prepare(request, stream, signal);
+    const forget = this.submit(sequence, signal);
+    return { promptTokens: sequence.promptLength, pieces: this.pieces(sequence, stream, signal, forget) };
+  }
+
+  private async *pieces(
+    sequence: GenerationRequest,
+    stream: Stream<GeneratedPiece>,
+    signal: AbortSignal | undefined,
+    forget: () => void,
+  ): AsyncGenerator<GeneratedPiece, void, undefined> {
+    try {
+      for await (const piece of stream.read(() => this.stop(sequence))) {
+        if (piece.finishReason === 'abort' && signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+        yield piece;
+      }
+    } finally {
+      forget();
+    }
+  }
+
+  // Gives what lets go of the signal. The signal may have been aborted while the prompt was read.
+  private submit(sequence: GenerationRequest | ScoreRequest, signal: AbortSignal | undefined): () => void {
+    try {
+      if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+      this.scheduler.submit(sequence);
+    } catch (error) {
+      this.parts.registry.release(sequence.adapters);
+      throw error;
+    }
+    const stop = (): void => this.stop(sequence);
+    signal?.addEventListener('abort', stop, { once: true });
+    return () => signal?.removeEventListener('abort', stop);
+  }
+
+  private stop(sequence: GenerationRequest | ScoreRequest): void {
+    sequence.aborted = true;
+    this.scheduler.poke();
   }
 
   private async prepare(request: GenerateRequest, stream: Stream<GeneratedPiece>, signal?: AbortSignal): Promise<GenerationRequest> {

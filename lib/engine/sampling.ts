@@ -18,7 +18,7 @@ export const samplingSchema = z.object({
   /** 0: always the most likely token. */
   temperature: z.number().min(0).max(100).default(1),
   /** Keep the k most likely tokens; 0: all. */
-  topK: z.number().int().min(0).default(0),
+  topK: z.number().int().min(0).max(2 ** 31 - 1).default(0),
   /** Keep the smallest set of most likely tokens with this probability together. */
   topP: probability.default(1),
   /** Drop tokens less likely than this share of the most likely one. */
@@ -30,7 +30,10 @@ export const samplingSchema = z.object({
   /** Subtract once a token was generated. */
   presencePenalty: z.number().min(-100).max(100).default(0),
   /** Added to the logits of single tokens, by token id. */
-  logitBias: z.record(z.string().regex(/^\d+$/, 'expected token ids as keys'), z.number()).default({}),
+  logitBias: z
+    .record(z.string().regex(/^\d+$/, 'expected token ids as keys'), z.number().min(-1e30).max(1e30))
+    .refine((biases) => Object.keys(biases).length <= samplingLimits.biases, `expected at most ${samplingLimits.biases} tokens`)
+    .default({}),
   /** The same seed and text give the same tokens, whatever else runs. Default: random. */
   seed: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional(),
   /** Report this many most likely tokens beside each drawn one. */

@@ -51,6 +51,7 @@ export class Scheduler {
   private readonly freeSlots: number[] = [];
   private readonly control: NativeRunControl = new (binding().RunControl)();
   private active: Promise<void> | undefined;
+  private closed: Error | undefined;
   private lastStepMilliseconds = 10;
   private scoreTurn = false;
 
@@ -66,8 +67,9 @@ export class Scheduler {
     return this.running.length;
   }
 
-  /** Adds a request. Throws PoolExhaustedError when it could never run. */
+  /** Adds a request. Throws PoolExhaustedError when it could never run, and what `close` was given after that. */
   submit(sequence: Sequence): void {
+    if (this.closed !== undefined) throw this.closed;
     const length = sequence.kind === 'generate' ? sequence.maxLength : sequence.tokens.length;
     this.machinery.pool.assertPossible(Math.ceil(length / blockTokens), `a request of up to ${length} tokens`);
     this.waiting.push(sequence);
@@ -94,14 +96,20 @@ export class Scheduler {
     for (const sequence of [...this.running]) this.end(sequence, () => sequence.fail(error));
   }
 
+  /** Ends every request with `error`, those under way included, and takes no more. */
+  close(error: Error): void {
+    this.closed = error;
+    this.failAll(error);
+  }
+
   private async loop(): Promise<void> {
     // Requests that arrive in one turn of the event loop share their first step.
     await Promise.resolve();
     while (this.waiting.length > 0 || this.running.length > 0) {
       this.control.reset();
-      this.dropAborted();
-      this.admit();
       try {
+        this.dropAborted();
+        this.admit();
         await this.step();
       } catch (error) {
         this.failAll(error);
@@ -168,6 +176,7 @@ export class Scheduler {
     const batch = buildStep(shares, Number.POSITIVE_INFINITY);
     addSampling(batch);
     const result = await this.run(await this.machinery.generation(), batch, steps);
+    if (this.closed !== undefined) return;
     for (const share of shares) share.sequence.computed += share.count;
     collectDrawn(batch, result);
     for (const { sequence } of shares) {
@@ -182,6 +191,7 @@ export class Scheduler {
     const batch = buildStep(shares, Number.POSITIVE_INFINITY);
     addTargets(batch);
     const result = await this.run(await this.machinery.scoring(), batch, 1);
+    if (this.closed !== undefined) return;
     const logprobs = result.outputs[0]?.logprob as Float32Array;
     batch.rows.forEach(({ share, position }, row) => {
       (share.sequence as ScoreRequest).logprobs[position + 1] = logprobs[row] as number;

@@ -18,7 +18,8 @@ export function placeInPlace(program: LogicalProgram): void {
       if (operand === undefined || result === undefined) throw new InternalError(`[${node.op}] in-place operand ${inputName} is missing`);
       const { owner } = place(operand);
       let under = operand;
-      if (owner.bound === undefined && (owner.pinned || reads.after(i, operand, owner))) {
+      const state = owner.bound !== undefined && owner.frozen !== true;
+      if (!state && (owner.frozen === true || owner.pinned || reads.after(i, operand, owner))) {
         under = newValue(operand.dtype, operand.shape);
         nodes.push({ op: 'copy', inputs: [operand], outputs: [under], attrs: {} });
         node.inputs[index] = under;

@@ -9,6 +9,8 @@ export interface Value {
   readonly shape: Shape;
   /** Native memory outside the arena. */
   readonly bound?: DeviceTensor;
+  /** Bound memory that no op may change. */
+  readonly frozen?: boolean;
   /** Set when this value lies inside another: a slice of columns, a reshape, or the result of an op that works in place. */
   viewOf?: Value;
   /** Columns (elements of a row) before this view's first one. */

@@ -50,6 +50,7 @@ void join_embedding(const AdapterPool& pool, const AdapterEntry& entry, int64_t 
 static void grouped_embedding_token(const GroupedEmbeddingWork& work, int64_t token, int worker) {
   const GroupedEmbeddingArgs& args = work.args;
   const int64_t outputs = args.y.dims[1], routes = args.index.dims[1];
+  if (args.ids.as<int32_t>()[token] < 0) return;  // not a token: its request has ended within a burst
   const int32_t* slots = args.index.as<int32_t>() + token * routes;
   float* y = args.y.row<float>(token);
   float* saved = work.scratch + worker * 2 * outputs;
@@ -85,7 +86,6 @@ Status check_token(const AdapterPool& pool, int64_t slot, int64_t site, int64_t 
   const AdapterEntry entry = pool.entry(slot, site);
   if (entry.kind == EntryKind::kNone) return Status::success();
   HEDDLE_TRY(check_entry(kOp, pool, entry, slot, site, outputs));
-  if (id < 0) return fail(StatusCode::kInvalidArgument, std::string("[") + kOp + "] token id " + std::to_string(id) + " is negative");
   const int64_t width = static_cast<int64_t>(dtype_bytes(static_cast<DType>(entry.dtype)));
   if (entry.kind == EntryKind::kDense) {
     if (id >= entry.rank || entry.first_a < 0) return bad_entry(kOp, slot, site, "has " + std::to_string(entry.rank) + " rows, none for token id " + std::to_string(id));
@@ -122,7 +122,8 @@ Status grouped_embedding_cpu(const GroupedEmbeddingArgs& args, CpuContext& conte
   const int64_t routes = args.index.dims[1];
   const int32_t* slots = args.index.as<int32_t>();
   for (int64_t i = 0; i < tokens * routes; i++)
-    if (slots[i] >= 0) HEDDLE_TRY(check_token(pool, slots[i], args.site, args.ids.as<int32_t>()[i / routes], args.y.dims[1]));
+    if (slots[i] >= 0 && args.ids.as<int32_t>()[i / routes] >= 0)
+      HEDDLE_TRY(check_token(pool, slots[i], args.site, args.ids.as<int32_t>()[i / routes], args.y.dims[1]));
 
   const GroupedEmbeddingWork work = {args, pool, reinterpret_cast<float*>(context.workspace)};
   const auto run = HEDDLE_DISPATCH(grouped_embedding_token);
