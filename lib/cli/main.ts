@@ -7,16 +7,15 @@ import { buildCommand } from './build_command.js';
 import { demoCommand } from './demo_command.js';
 import { generateCommand } from './generate_command.js';
 import { inspectCommand } from './inspect_command.js';
-import { reportError } from './output.js';
+import { exitCodeOf, printJson, reportError } from './output.js';
 import { scoreCommand } from './score_command.js';
 
 const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
+const json = process.argv.includes('--json');
 
 const program = new Command('heddle')
   .description('Many LoRA adapters over one language model in one batch.')
   .version(version)
-  .showSuggestionAfterError()
-  .showHelpAfterError('(run with --help for all options)')
   .addHelpText(
     'after',
     `
@@ -27,10 +26,26 @@ Examples:
   heddle score --model ./llama --input texts.jsonl --json
   heddle inspect ./adapters/sql
 
+heddle <command> --help explains a command. Answers go to standard output, progress and errors to standard error.
+
 Exit codes: 0 all went well, 1 something failed (the message says what), 2 wrong usage, 130 interrupted.`,
   );
-for (const command of [demoCommand(), generateCommand(), scoreCommand(), inspectCommand(), buildCommand()]) program.addCommand(command.exitOverride());
-program.exitOverride();
+for (const command of [demoCommand(), generateCommand(), scoreCommand(), inspectCommand(), buildCommand()]) program.addCommand(command);
+for (const command of [program, ...program.commands]) {
+  command.exitOverride().showSuggestionAfterError();
+  command.configureOutput({ outputError: (text) => reportUsage(command, text) });
+}
+
+// One line: what is wrong, what was probably meant, where help is.
+function reportUsage(command: Command, text: string): void {
+  const path = command === program ? 'heddle' : `heddle ${command.name()}`;
+  const message = text
+    .trim()
+    .replace(/^error: /, '')
+    .replaceAll('\n', ' ');
+  if (json) printJson({ error: { code: 'ERR_HEDDLE_OPTION', message } });
+  process.stderr.write(`${path}: ${message}${/[.?)]$/.test(message) ? '' : '.'} See ${path} --help\n`);
+}
 
 async function main(): Promise<void> {
   try {
@@ -41,14 +56,15 @@ async function main(): Promise<void> {
       process.exitCode = error.exitCode === 0 ? 0 : 2;
       return;
     }
-    reportError(error, process.argv.includes('--json'));
-    process.exitCode = (error as Error).name === 'AbortError' ? 130 : 1;
+    reportError(error, json);
+    process.exitCode = exitCodeOf(error);
   }
 }
 
 // A reader that has seen enough (head, less) closes the pipe: that is no error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
-});
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
 void main();

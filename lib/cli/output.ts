@@ -1,8 +1,14 @@
-import { HeddleError } from '../errors.js';
+import { AbortError, HeddleError } from '../errors.js';
+import { printable } from './display_width.js';
 
 /** One line of JSON on standard output. */
 export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
+/** Text of a model on standard output: as it is in a pipe, without what steers a terminal on one. */
+export function printText(text: string): void {
+  process.stdout.write(process.stdout.isTTY ? printable(text) : text);
 }
 
 /** An error as `--json` shows it. */
@@ -14,6 +20,17 @@ export function errorJson(error: unknown): { code: string; message: string } {
 /** One clear message on standard error; with `json` also as an object on standard output. Stacks only for faults of heddle's own. */
 export function reportError(error: unknown, json: boolean): void {
   if (json) printJson({ error: errorJson(error) });
+  sayError(error);
+}
+
+/** One clear message on standard error; `where` says which request it is about. */
+export function sayError(error: unknown, where?: string): void {
   const known = error instanceof HeddleError && error.code !== 'ERR_HEDDLE_INTERNAL';
-  process.stderr.write(`heddle: ${known ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  const text = error instanceof Error ? (known ? error.message : (error.stack ?? error.message)) : String(error);
+  process.stderr.write(`heddle: ${where === undefined ? '' : `${where}: `}${text}\n`);
+}
+
+/** What a command ends with after this error: 130 when it was interrupted. */
+export function exitCodeOf(error: unknown): number {
+  return error instanceof AbortError || (error as Error | undefined)?.name === 'AbortError' ? 130 : 1;
 }

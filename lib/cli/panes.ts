@@ -1,4 +1,4 @@
-// Several texts that grow at once, side by side on a terminal; one after the other elsewhere.
+// Several texts that grow at once, side by side on a terminal, in as many bands as its width needs; one after the other elsewhere.
 import { characters, characterWidth, displayWidth, fitWidth, printable } from './display_width.js';
 import { eraseRows, rowsTaken, type Terminal } from './terminal.js';
 
@@ -6,7 +6,7 @@ import { eraseRows, rowsTaken, type Terminal } from './terminal.js';
 export interface PanesOptions {
   /** Default: standard output. */
   stream?: Terminal;
-  /** Narrowest column; where the columns do not fit, texts are shown one after the other. Default: 18. */
+  /** Narrowest column; where not even two fit beside each other, texts are shown one after the other. Default: 18. */
   minWidth?: number;
   /** Milliseconds between drawings. Default: 40. */
   interval?: number;
@@ -32,6 +32,8 @@ export class Panes implements Disposable {
   readonly #panes: Pane[];
   readonly #onResize = (): void => this.#resize();
   #width = 0;
+  /** Panes beside each other. */
+  #across = 1;
   #sideBySide: boolean;
   #drawn: number[] = [];
   #timer: NodeJS.Timeout | undefined;
@@ -43,8 +45,7 @@ export class Panes implements Disposable {
     this.#minWidth = minWidth;
     this.#interval = interval;
     this.#panes = titles.map((title) => ({ title: printable(title).replaceAll('\n', ' '), text: '', lines: [''], finished: false }));
-    this.#width = this.#columnWidth();
-    this.#sideBySide = stream.isTTY === true && this.#width >= minWidth;
+    this.#sideBySide = stream.isTTY === true && this.#layOut();
     if (!this.#sideBySide) return;
     stream.on?.('resize', this.#onResize);
     this.#draw(false);
@@ -86,38 +87,50 @@ export class Panes implements Disposable {
     this.close();
   }
 
-  #columnWidth(): number {
-    const gaps = separator.length * (this.#panes.length - 1);
+  /** Chooses how many panes lie beside each other; false where they do not fit. */
+  #layOut(): boolean {
+    const count = Math.max(1, this.#panes.length);
     // The last column of the terminal stays free: writing there makes some terminals wrap.
-    return Math.floor(((this.#stream.columns ?? defaultColumns) - 1 - gaps) / Math.max(1, this.#panes.length));
+    const room = (this.#stream.columns ?? defaultColumns) - 1 + separator.length;
+    const fitting = Math.min(count, Math.floor(room / (this.#minWidth + separator.length)));
+    if (fitting < Math.min(2, count)) return false;
+    // Bands of the same size look better than a full one and a rest.
+    this.#across = Math.ceil(count / Math.ceil(count / fitting));
+    this.#width = Math.floor(room / this.#across) - separator.length;
+    return true;
   }
 
   #draw(all: boolean): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const width = this.#width;
-    const longest = Math.max(...this.#panes.map((pane) => pane.lines.length), 1);
+    const bands = Array.from({ length: Math.ceil(this.#panes.length / this.#across) }, (_, band) =>
+      this.#panes.slice(band * this.#across, (band + 1) * this.#across),
+    );
     // Rows that have scrolled away cannot be drawn again: while it grows, a long text shows its end.
-    const height = all ? longest : Math.min(longest, Math.max(1, (this.#stream.rows ?? defaultRows) - 4));
-    const rows = [this.#row((pane) => fitWidth(pane.title, width)), this.#panes.map(() => '─'.repeat(width)).join('─┼─')];
-    for (let i = 0; i < height; i++) rows.push(this.#row((pane) => pane.lines[Math.max(0, pane.lines.length - height) + i] ?? ''));
+    const room = Math.max(1, Math.floor(((this.#stream.rows ?? defaultRows) - 1) / bands.length) - 3);
+    const rows = bands.flatMap((band, i) => [...(i === 0 ? [] : ['']), ...this.#bandRows(band, all ? Number.POSITIVE_INFINITY : room)]);
     const up = rowsTaken(this.#drawn, this.#stream.columns ?? defaultColumns);
     this.#stream.write(`${eraseRows(up)}${rows.join('\n')}\n`);
     this.#drawn = rows.map(displayWidth);
   }
 
-  #row(cell: (pane: Pane) => string): string {
-    const cells = this.#panes.map((pane) => {
-      const text = cell(pane);
-      return text + ' '.repeat(Math.max(0, this.#width - displayWidth(text)));
-    });
-    return cells.join(separator).trimEnd();
+  #bandRows(panes: readonly Pane[], most: number): string[] {
+    const longest = Math.max(...panes.map((pane) => pane.lines.length), 1);
+    const height = Math.min(longest, most);
+    const rows = [this.#row(panes.map((pane) => fitWidth(pane.title, this.#width))), panes.map(() => '─'.repeat(this.#width)).join('─┼─')];
+    for (let i = 0; i < height; i++)
+      rows.push(this.#row(panes.map((pane) => pane.lines[Math.max(0, pane.lines.length - height) + i] ?? '')));
+    return rows;
+  }
+
+  #row(cells: readonly string[]): string {
+    const padded = cells.map((text) => text + ' '.repeat(Math.max(0, this.#width - displayWidth(text))));
+    return padded.join(separator).trimEnd();
   }
 
   #resize(): void {
     const up = rowsTaken(this.#drawn, this.#stream.columns ?? defaultColumns);
-    this.#width = this.#columnWidth();
-    if (this.#width >= this.#minWidth) {
+    if (this.#layOut()) {
       for (const pane of this.#panes) {
         pane.lines = [''];
         appendWrapped(pane.lines, pane.text, this.#width);

@@ -64,6 +64,14 @@ export class ProgressBar implements Disposable {
     this.update(this.#done + amount);
   }
 
+  /** Lets others write to the terminal: the bar makes room and comes back below. */
+  around(write: () => void): void {
+    if (this.#shown && !this.#ended) this.#stream.write(this.#erase());
+    this.#drawnWidth = 0;
+    write();
+    this.#draw(true);
+  }
+
   /** Removes the bar; a message stays in its place. */
   finish(message?: string): void {
     if (this.#ended) return;

@@ -1,63 +1,77 @@
 import { Command } from 'commander';
-import type { ScoreRequestOptions } from '../engine/generate_options.js';
-import type { Model, Score } from '../engine/model.js';
-import { interruptSignal, type ModelFlags, openModel, withModel } from './model_options.js';
-import { errorJson, printJson, reportError } from './output.js';
-import { ProgressBar } from './progress.js';
-import { type RequestLine, readRequests } from './request_lines.js';
+import { scoreSchema } from '../engine/generate_options.js';
+import { interruptSignal } from './interrupt.js';
+import { type ModelFlags, openModel, withModel } from './model_options.js';
+import { printJson } from './output.js';
+import { readRequests } from './request_lines.js';
+import { runRequests } from './request_outcomes.js';
 import { statsOf } from './stats.js';
 import { formatTable } from './table.js';
+
+interface ScoreFlags extends ModelFlags {
+  input: string;
+}
+
+const header = ['id', 'adapter', 'tokens', 'nll', 'perplexity'];
 
 /** `heddle score`: log-probabilities and perplexity of texts. */
 export function scoreCommand(): Command {
   return withModel(new Command('score'))
-    .description("log-probabilities and perplexity of texts, each under its own adapter, in shared steps")
+    .description('log-probabilities and perplexity of texts, each under its own adapter, in shared steps')
     .requiredOption('-i, --input <file>', 'JSONL: {"id", "text" or "tokens", "adapter"} per line; - for standard input')
     .addHelpText(
       'after',
       `
-With --json every request gives {"id", "adapter", "tokens", "logprobs", "count", "nll", "perplexity"}; the last line is {"stats"}.
-logprobs are natural logarithms of each token's probability given those before it; the first is null.`,
+Every line of the input is a request:
+  id       comes back with the answer (default: the line number)
+  text     what to score, or tokens: its token ids
+  adapter  the name of an --adapter, {"name", "scale"}, or a list of these (default: the bare model)
+
+The output is a table: the tokens predicted (all but the first), nll (the sum of their negative log-probabilities) and perplexity (e to its mean).
+With --json it is a line per request {"id", "adapter", "tokens", "logprobs", "count", "nll", "perplexity"} in the order of the input, then {"stats"}.
+logprobs are natural logarithms of each token's probability given those before it; the first is null.
+
+Example:
+  printf '{"text":"Call me Ishmael."}\\n' | heddle score --model ./llama --input -`,
     )
-    .action(async (flags: ModelFlags & { input: string }) => {
-      const requests = await readRequests(flags.input);
+    .action(async (flags: ScoreFlags) => {
+      const json = flags.json === true;
+      const lines = await readRequests(flags.input, scoreSchema);
       const signal = interruptSignal();
       const model = await openModel(flags, signal);
+      const rows: (string | number)[][] = [];
       try {
-        await scoreAll(model, requests, flags, signal);
+        await runRequests(lines, {
+          label: 'scoring',
+          json,
+          signal,
+          run: (request) => model.score(request, { signal }),
+          show: ({ id, adapter }, score) => {
+            if (json) printJson({ id, adapter, ...score });
+            else
+              rows.push([
+                id,
+                adapterLabel(adapter),
+                score.count,
+                score.nll.toFixed(3),
+                score.count === 0 ? '' : score.perplexity.toFixed(3),
+              ]);
+          },
+        });
+        if (json) printJson({ stats: statsOf(model) });
+        else if (rows.length > 0)
+          process.stdout.write(`${formatTable(rows, { header, align: ['left', 'left', 'right', 'right', 'right'] })}\n`);
       } finally {
         model.dispose();
       }
     });
 }
 
-async function scoreAll(model: Model, requests: readonly RequestLine[], flags: ModelFlags, signal: AbortSignal): Promise<void> {
-  const bar = new ProgressBar({ label: 'scoring', total: requests.length });
-  const rows: (string | number)[][] = [];
-  let done = 0;
-  // A bad request fails alone: the others are worth having.
-  const outcomes = requests.map(async ({ request }) => {
-    try {
-      return { score: await model.score(request as ScoreRequestOptions, { signal }) };
-    } catch (error) {
-      return { error };
-    } finally {
-      bar.update(++done);
-    }
-  });
-  for (const [i, outcome] of outcomes.entries()) {
-    const { id, request } = requests[i] as RequestLine;
-    const { score, error } = (await outcome) as { score?: Score; error?: unknown };
-    signal.throwIfAborted();
-    const adapter = (request.adapter ?? null) as string | null;
-    if (score === undefined) {
-      process.exitCode = 1;
-      if (flags.json) printJson({ id, adapter, error: errorJson(error) });
-      else reportError(error, false);
-    } else if (flags.json) printJson({ id, adapter, ...score });
-    else rows.push([id, adapter ?? '(base)', score.count, score.nll.toFixed(3), score.perplexity.toFixed(3)]);
-  }
-  bar[Symbol.dispose]();
-  if (flags.json) printJson({ stats: statsOf(model) });
-  else process.stdout.write(`${formatTable(rows, { header: ['id', 'adapter', 'tokens', 'nll', 'perplexity'], align: ['left', 'left', 'right', 'right', 'right'] })}\n`);
+/** The adapter of a request, as a person reads it. */
+export function adapterLabel(adapter: unknown): string {
+  if (adapter === null || adapter === undefined) return '(base)';
+  if (Array.isArray(adapter)) return adapter.map(adapterLabel).join(' + ') || '(base)';
+  if (typeof adapter !== 'object') return String(adapter);
+  const { name, scale } = adapter as { name?: unknown; scale?: unknown };
+  return scale === undefined ? String(name) : `${scale} × ${name}`;
 }

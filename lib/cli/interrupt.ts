@@ -1,0 +1,19 @@
+import { AbortError } from '../errors.js';
+
+// A step or a read under way ends first; whatever takes longer is left behind.
+const graceMilliseconds = 2000;
+
+/** A signal that Ctrl-C aborts. A second Ctrl-C ends the process at once. */
+export function interruptSignal(): AbortSignal {
+  const controller = new AbortController();
+  process.once('SIGINT', () => {
+    setTimeout(() => process.exit(130), graceMilliseconds).unref();
+    controller.abort(new AbortError('interrupted'));
+  });
+  return controller.signal;
+}
+
+/** What an interrupted command throws, however its parts reported the end. */
+export function throwIfInterrupted(signal: AbortSignal): void {
+  if (signal.aborted) throw new AbortError('interrupted', {}, { cause: signal.reason });
+}
