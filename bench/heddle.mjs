@@ -25,7 +25,8 @@ const number = (name) => Number(options[name]);
 const [streams, steps] = [number('batch'), number('steps')];
 const promptLength = options.prompt ? number('prompt') : options.job === 'prefill' ? 512 : 64;
 const folders = options.adapters ? options.adapters.split(',') : [];
-const names = folders.map((_, index) => `adapter-${index}`);
+const unique = [...new Set(folders)];
+const names = folders.map((folder) => `adapter-${unique.indexOf(folder)}`);
 if (folders.length > 1 && folders.length !== streams) throw new Error(`${folders.length} adapters for ${streams} streams; expected as many`);
 
 setThreads(number('threads'));
@@ -33,7 +34,7 @@ const loadStart = performance.now();
 const model = await loadModel(options.model, {
   device: 'cpu',
   precision: options.precision,
-  adapters: Object.fromEntries(folders.map((folder, index) => [names[index], folder])),
+  adapters: Object.fromEntries(unique.map((folder, index) => [`adapter-${index}`, folder])),
   contextLength: Math.max(256, promptLength + steps + 8),
   prefixCache: false,
 });
@@ -85,6 +86,12 @@ async function decode(count) {
     outsideMicroseconds: (seconds * 1e6 - (stats.kernelNanoseconds - kernelsBefore) / 1000) / (stats.steps - stepsBefore),
     loopDelayP99Milliseconds: Math.max(0, loop.percentile(99) / 1e6 - 1),
   };
+}
+
+if (options.job === 'logits') {
+  const { tokens } = await model.complete(requestOf(0, steps));
+  console.log(JSON.stringify({ tokens }));
+  process.exit(0);
 }
 
 const job = options.job === 'prefill' ? async (stream) => ({ rate: promptLength / (await prefill(stream)) }) : () => decode(steps);
