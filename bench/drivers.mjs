@@ -1,0 +1,55 @@
+// The command line of every engine for a job: { job, shape, batch, adapters, rank, steps, prompt, threads, repeats, arrangement }.
+import fs from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { buildLlamaC, libraryFolder } from './peers/build_llama_c.mjs';
+import { filesOf } from './peers/shapes.mjs';
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const torchPython = process.env.HEDDLE_TORCH_PYTHON;
+const hasLlama = fs.existsSync(path.join(here, 'peers', 'node_modules', 'node-llama-cpp'));
+
+function flags(job, adapterPath) {
+  const { shape: _shape, rank, adapters = 0, profile, ...plain } = job;
+  const words = Object.entries(plain).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  const paths = Array.from({ length: adapters }, (_, index) => adapterPath(rank ?? 16, index));
+  if (paths.length > 0) words.push('--adapters', paths.join(','));
+  if (profile) words.push('--profile');
+  return words;
+}
+
+/** name → { title, missing (why it cannot run here, or undefined), command(job) }. */
+export const drivers = {
+  heddle: {
+    title: 'heddle',
+    missing: fs.existsSync(path.join(here, '..', 'dist', 'lib', 'index.js')) ? undefined : 'not built: npm run build',
+    command: (job) => {
+      const files = filesOf(job.shape);
+      return [process.execPath, path.join(here, 'heddle.mjs'), '--model', files.huggingFace, ...flags(job, files.adapter)];
+    },
+  },
+  llamaC: {
+    title: 'llama.cpp, C library',
+    missing: hasLlama ? undefined : 'npm ci in bench/peers',
+    command: (job) => {
+      const files = filesOf(job.shape);
+      return [buildLlamaC(), '--libraries', libraryFolder, '--model', files.gguf, ...flags(job, files.adapterGguf)];
+    },
+  },
+  nodeLlama: {
+    title: 'node-llama-cpp',
+    missing: hasLlama ? undefined : 'npm ci in bench/peers',
+    command: (job) => {
+      const files = filesOf(job.shape);
+      return [process.execPath, path.join(here, 'peers', 'node_llama_cpp.mjs'), '--model', files.gguf, ...flags(job, files.adapterGguf)];
+    },
+  },
+  torch: {
+    title: 'PyTorch, transformers, PEFT',
+    missing: torchPython ? undefined : 'set HEDDLE_TORCH_PYTHON to a python with torch, transformers and peft',
+    command: (job) => {
+      const files = filesOf(job.shape);
+      return [torchPython, path.join(here, 'peers', 'torch_llama.py'), '--model', files.huggingFace, ...flags(job, files.adapter)];
+    },
+  },
+};
