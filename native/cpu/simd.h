@@ -161,11 +161,13 @@ HEDDLE_INLINE Vector abs(Vector a) { return {vabsq_f32(a.v)}; }
 HEDDLE_INLINE Vector copy_sign(Vector a, Vector b) { return {vbslq_f32(vdupq_n_u32(0x80000000u), b.v, a.v)}; }
 HEDDLE_INLINE Vector select_less(Vector a, Vector b, Vector yes, Vector no) { return {vbslq_f32(vcltq_f32(a.v, b.v), yes.v, no.v)}; }
 
-#else  // x86-64 baseline (SSE2) and anything else: four plain floats, which compilers vectorise well
+#else  // x86-64 baseline (SSE2) and anything else: four floats in the compilers' own vector type
 
 inline constexpr int kLanes = 4;
+typedef float FourFloats __attribute__((vector_size(16)));
+typedef uint32_t FourWords __attribute__((vector_size(16)));
 struct Vector {
-  float v[4];
+  FourFloats v;
 };
 #define HEDDLE_LANES(expression)               \
   do {                                         \
@@ -173,27 +175,46 @@ struct Vector {
     for (int i = 0; i < 4; i++) result.v[i] = (expression); \
     return result;                             \
   } while (0)
-HEDDLE_INLINE Vector load(const float* p) { HEDDLE_LANES(p[i]); }
-HEDDLE_INLINE Vector load_bf16(const uint16_t* p) { HEDDLE_LANES(bf16_to_f32(p[i])); }
-HEDDLE_INLINE Vector load_f16(const uint16_t* p) { HEDDLE_LANES(f16_to_f32(p[i])); }
-HEDDLE_INLINE Vector load_bf16_even(const uint16_t* p) { HEDDLE_LANES(bf16_to_f32(p[2 * i])); }
-HEDDLE_INLINE Vector load_bf16_odd(const uint16_t* p) { HEDDLE_LANES(bf16_to_f32(p[2 * i + 1])); }
-HEDDLE_INLINE void store(float* p, Vector a) {
-  for (int i = 0; i < 4; i++) p[i] = a.v[i];
+HEDDLE_INLINE FourWords load_words(const uint16_t* p) {  // four halves, widened
+  uint16_t halves __attribute__((vector_size(8)));
+  std::memcpy(&halves, p, sizeof halves);
+  return __builtin_convertvector(halves, FourWords);
 }
+HEDDLE_INLINE FourWords load_pairs(const uint16_t* p) {
+  FourWords words;
+  std::memcpy(&words, p, sizeof words);
+  return words;
+}
+HEDDLE_INLINE Vector load(const float* p) {
+  Vector a;
+  std::memcpy(&a.v, p, sizeof a.v);
+  return a;
+}
+HEDDLE_INLINE Vector load_bf16(const uint16_t* p) { return {(FourFloats)(load_words(p) << 16)}; }
+HEDDLE_INLINE Vector load_bf16_even(const uint16_t* p) { return {(FourFloats)(load_pairs(p) << 16)}; }
+HEDDLE_INLINE Vector load_bf16_odd(const uint16_t* p) { return {(FourFloats)(load_pairs(p) & 0xffff0000u)}; }
+// Exponent and mantissa fall into place after one shift; 2^112 makes up for the narrower exponent, also of subnormals.
+HEDDLE_INLINE Vector load_f16(const uint16_t* p) {
+  const FourWords half = load_words(p);
+  const FourWords magnitude = (half & 0x7fffu) << 13;
+  const FourWords special = (FourWords)(magnitude >= 0x0f800000u) & 0x7f800000u;
+  const FourFloats scaled = (FourFloats)magnitude * 5192296858534827628530496329220096.0f;
+  return {(FourFloats)((FourWords)scaled | special | (half & 0x8000u) << 16)};
+}
+HEDDLE_INLINE void store(float* p, Vector a) { std::memcpy(p, &a.v, sizeof a.v); }
 HEDDLE_INLINE Vector load_partial(const float* p, int count) { HEDDLE_LANES(i < count ? p[i] : 0.0f); }
 HEDDLE_INLINE void store_partial(float* p, Vector a, int count) {
   for (int i = 0; i < count; i++) p[i] = a.v[i];
 }
-HEDDLE_INLINE Vector broadcast(float x) { return {{x, x, x, x}}; }
-HEDDLE_INLINE Vector zero() { return {{0, 0, 0, 0}}; }
-HEDDLE_INLINE Vector add(Vector a, Vector b) { HEDDLE_LANES(a.v[i] + b.v[i]); }
-HEDDLE_INLINE Vector sub(Vector a, Vector b) { HEDDLE_LANES(a.v[i] - b.v[i]); }
-HEDDLE_INLINE Vector mul(Vector a, Vector b) { HEDDLE_LANES(a.v[i] * b.v[i]); }
-HEDDLE_INLINE Vector div(Vector a, Vector b) { HEDDLE_LANES(a.v[i] / b.v[i]); }
-HEDDLE_INLINE Vector max(Vector a, Vector b) { HEDDLE_LANES(a.v[i] > b.v[i] ? a.v[i] : b.v[i]); }
-HEDDLE_INLINE Vector min(Vector a, Vector b) { HEDDLE_LANES(a.v[i] < b.v[i] ? a.v[i] : b.v[i]); }
-HEDDLE_INLINE Vector fma(Vector a, Vector b, Vector c) { HEDDLE_LANES(a.v[i] * b.v[i] + c.v[i]); }
+HEDDLE_INLINE Vector broadcast(float x) { return {FourFloats{x, x, x, x}}; }
+HEDDLE_INLINE Vector zero() { return {FourFloats{0, 0, 0, 0}}; }
+HEDDLE_INLINE Vector add(Vector a, Vector b) { return {a.v + b.v}; }
+HEDDLE_INLINE Vector sub(Vector a, Vector b) { return {a.v - b.v}; }
+HEDDLE_INLINE Vector mul(Vector a, Vector b) { return {a.v * b.v}; }
+HEDDLE_INLINE Vector div(Vector a, Vector b) { return {a.v / b.v}; }
+HEDDLE_INLINE Vector max(Vector a, Vector b) { return {a.v > b.v ? a.v : b.v}; }
+HEDDLE_INLINE Vector min(Vector a, Vector b) { return {a.v < b.v ? a.v : b.v}; }
+HEDDLE_INLINE Vector fma(Vector a, Vector b, Vector c) { return {a.v * b.v + c.v}; }
 HEDDLE_INLINE Vector round_nearest(Vector a) { HEDDLE_LANES(std::nearbyint(a.v[i])); }
 HEDDLE_INLINE Vector scale_by_power(Vector a, Vector n) { HEDDLE_LANES(n.v[i] == n.v[i] ? std::ldexp(a.v[i], static_cast<int>(n.v[i])) : n.v[i]); }
 HEDDLE_INLINE Vector abs(Vector a) { HEDDLE_LANES(std::fabs(a.v[i])); }

@@ -102,8 +102,7 @@ constexpr int tile_panels(int rows) {
 // kRows rows of y times kPanels panels, over `pairs` pairs of k. The panels lie panel_step elements of the weight and
 // column_step columns of y and bias apart; the last one has last_columns columns. `resume` continues the chains that an
 // earlier block of k left in y; `bias` (only with the last block) is added at the end. x: groups of [kRows, kParts,
-// kLinearGroup]. Meanwhile the weight at `ahead` is fetched into the second level cache, a cache line per step and panel,
-// the panels ahead_step apart.
+// kLinearGroup]. Meanwhile the weight at `ahead` is fetched into the second level cache, panels ahead_step apart.
 template <class Weight, int kRows, int kPanels>
 __attribute__((noinline)) void linear_tile(const typename Weight::Element* weight, int64_t panel_step, const typename Weight::Input* x,
                                            int64_t pairs, float* y, int64_t y_stride, int64_t column_step, int64_t last_columns, bool resume,
@@ -141,7 +140,10 @@ __attribute__((noinline)) void linear_tile(const typename Weight::Element* weigh
     for (int64_t step = 0; step < steps; step++, x += 2, weight += 2 * kPanel, ahead += 2 * kPanel) {
       if constexpr (kFetches) {
 #pragma GCC unroll 8
-        for (int p = 0; p < kPanels; p++) __builtin_prefetch(ahead + p * ahead_step, 0, 2);
+        for (int p = 0; p < kPanels; p++) {
+          __builtin_prefetch(ahead + p * ahead_step, 0, 2);
+          if constexpr (sizeof(*ahead) == 4) __builtin_prefetch(ahead + p * ahead_step + kPanel, 0, 2);
+        }
       }
 #pragma GCC unroll 2
       for (int half = 0; half < Weight::kHalves; half++) {
