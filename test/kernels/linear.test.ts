@@ -28,9 +28,8 @@ const one = (name: string, dtype: WeightType, rows: number, outputs: number, k: 
 
 const sizes = [1, 2, 3, 15, 16, 17, 33, 100];
 const cases = types.flatMap((dtype): OpCase[] => [
-  ...sizes.map((n, index) =>
-    one(`${n} outputs of ${sizes[sizes.length - 1 - index]}`, dtype, 5, n, sizes[sizes.length - 1 - index] as number),
-  ),
+  // One output per row: nothing to judge a sum that cancels by.
+  ...sizes.map((n, i) => one(`${n} outputs of ${sizes.at(-1 - i)}`, dtype, 5, n, sizes.at(-1 - i) as number, { absolute: 1e-5 })),
   ...[0, 1, 2, 4, 7, 11, 12, 13, 30].map((rows) => one(`${rows} rows`, dtype, rows, 40, 37)),
   one('no k', dtype, 3, 20, 0),
   one('no k, a bias', dtype, 3, 20, 0, { inputs: { x: exact(3, 0), weight: weight(dtype, 20, 0), bias: f32([20]) } }),
@@ -93,6 +92,7 @@ describe('linear', () => {
   const best = native.cpu().target;
   afterAll(() => native.setCpuTarget(best));
   const [outputs, k, most] = [75, 1100, 130];
+  const sampled = [0, 1, 2, 5, 6, 7, 11, 12, 31, 63, 64, 128, 129];
   for (const dtype of types)
     for (const activation of dtype === 'bf16' ? ['fast', 'precise'] : ['fast'])
       it(`${dtype}, ${activation}: a row has the same bits whatever the number of rows`, async () => {
@@ -111,13 +111,16 @@ describe('linear', () => {
         };
         for (const target of native.cpu().targets) {
           await native.setCpuTarget(target);
-          const alone = new Float64Array(most * outputs);
-          for (let row = 0; row < most; row++) alone.set(await run(row, 1), row * outputs);
+          const alone = new Map<number, Float64Array>();
+          for (const row of sampled) alone.set(row, await run(row, 1));
           for (const rows of [2, 3, 7, 12, 13, 64, most]) {
             const together = await run(0, rows);
-            expect(Buffer.from(together.buffer).equals(Buffer.from(alone.buffer, 0, together.byteLength)), `${target}: ${rows} rows`).toBe(
-              true,
-            );
+            for (const [row, bits] of alone)
+              if (row < rows)
+                expect(
+                  Buffer.from(together.slice(row * outputs, (row + 1) * outputs).buffer).equals(Buffer.from(bits.buffer)),
+                  `${target}: row ${row} of ${rows}`,
+                ).toBe(true);
           }
         }
       });
