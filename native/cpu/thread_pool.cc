@@ -67,9 +67,9 @@ struct ThreadPool::Shared {
     for (;;) {
       uint64_t seen = claim.load(std::memory_order_acquire);
       if (static_cast<uint32_t>(seen >> 32) != mine) return;
-      const Invoke function = invoke.load(std::memory_order_relaxed);
-      const void* argument = context.load(std::memory_order_relaxed);
-      const uint32_t total = chunks.load(std::memory_order_relaxed);
+      const Invoke function = invoke.load(std::memory_order_acquire);
+      const void* argument = context.load(std::memory_order_acquire);
+      const uint32_t total = chunks.load(std::memory_order_acquire);
       const uint32_t chunk = static_cast<uint32_t>(seen);
       if (chunk >= total) return;
       if (!claim.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
@@ -120,10 +120,13 @@ void ThreadPool::run(Invoke invoke, const void* context, int64_t chunks) {
   }
   const uint32_t mine = shared.generation.load(std::memory_order_relaxed) + 1;
   const uint32_t total = static_cast<uint32_t>(chunks);
+  // A worker late from the loop before may still read these fields. It must not claim with the new ones: the old claim
+  // word goes first, and whoever sees a new field (acquire) also sees that it is gone.
+  shared.claim.store(static_cast<uint64_t>(mine) << 32 | UINT32_MAX, std::memory_order_relaxed);
   shared.finished.store(0, std::memory_order_relaxed);
-  shared.invoke.store(invoke, std::memory_order_relaxed);
-  shared.context.store(context, std::memory_order_relaxed);
-  shared.chunks.store(total, std::memory_order_relaxed);
+  shared.invoke.store(invoke, std::memory_order_release);
+  shared.context.store(context, std::memory_order_release);
+  shared.chunks.store(total, std::memory_order_release);
   shared.claim.store(static_cast<uint64_t>(mine) << 32, std::memory_order_release);
   shared.generation.store(mine, std::memory_order_seq_cst);
   if (shared.sleepers.load(std::memory_order_seq_cst) != 0) wake_all(shared.generation);
