@@ -27,7 +27,10 @@ const perRun = ['outsideMicroseconds', 'insideMicroseconds', 'loopDelayP99Millis
 function summarise(answers) {
   const summary = { version: answers[0].version, tokensPerSecond: median(answers.map((answer) => answer.tokensPerSecond)) };
   for (const field of perRun) if (answers[0][field] !== undefined) summary[field] = median(answers.map((answer) => answer[field]));
-  return { ...summary, rounds: answers.map((answer) => ({ tokensPerSecond: answer.tokensPerSecond, repeats: answer.repeats, load: answer.load })) };
+  return {
+    ...summary,
+    rounds: answers.map((answer) => ({ tokensPerSecond: answer.tokensPerSecond, repeats: answer.repeats, load: answer.load })),
+  };
 }
 
 async function measure(scenario) {

@@ -27,7 +27,8 @@ const promptLength = options.prompt ? number('prompt') : options.job === 'prefil
 const folders = options.adapters ? options.adapters.split(',') : [];
 const unique = [...new Set(folders)];
 const names = folders.map((folder) => `adapter-${unique.indexOf(folder)}`);
-if (folders.length > 1 && folders.length !== streams) throw new Error(`${folders.length} adapters for ${streams} streams; expected as many`);
+if (folders.length > 1 && folders.length !== streams)
+  throw new Error(`${folders.length} adapters for ${streams} streams; expected as many`);
 
 setThreads(number('threads'));
 const loadStart = performance.now();
