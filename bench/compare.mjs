@@ -48,7 +48,8 @@ async function measure(scenario) {
       try {
         const command = driver.command({ threads: options.threads, repeats: options.repeats, ...job });
         const answer = await runDriver(command, { favoured: options.favoured });
-        (answers[label] ??= []).push(answer);
+        answers[label] ??= [];
+        answers[label].push(answer);
         process.stderr.write(`  ${label}: ${answer.tokensPerSecond.toFixed(1)} tokens/s (load ${answer.load.toFixed(1)})\n`);
       } catch (error) {
         failures[label] = error.message;
