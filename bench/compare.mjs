@@ -27,7 +27,10 @@ const perRun = ['outsideMicroseconds', 'insideMicroseconds', 'loopDelayP99Millis
 function summarise(answers) {
   const summary = { version: answers[0].version, tokensPerSecond: median(answers.map((answer) => answer.tokensPerSecond)) };
   for (const field of perRun) if (answers[0][field] !== undefined) summary[field] = median(answers.map((answer) => answer[field]));
-  return { ...summary, rounds: answers.map((answer) => ({ tokensPerSecond: answer.tokensPerSecond, repeats: answer.repeats, load: answer.load })) };
+  return {
+    ...summary,
+    rounds: answers.map((answer) => ({ tokensPerSecond: answer.tokensPerSecond, repeats: answer.repeats, load: answer.load })),
+  };
 }
 
 async function measure(scenario) {
@@ -45,7 +48,8 @@ async function measure(scenario) {
       try {
         const command = driver.command({ threads: options.threads, repeats: options.repeats, ...job });
         const answer = await runDriver(command, { favoured: options.favoured });
-        (answers[label] ??= []).push(answer);
+        answers[label] ??= [];
+        answers[label].push(answer);
         process.stderr.write(`  ${label}: ${answer.tokensPerSecond.toFixed(1)} tokens/s (load ${answer.load.toFixed(1)})\n`);
       } catch (error) {
         failures[label] = error.message;

@@ -9,7 +9,8 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 
 export function describeMachine() {
   const cpus = os.cpus();
-  const flags = process.platform === 'linux' ? (/^flags\s*:\s*(.*)$/m.exec(fs.readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? '').split(' ') : [];
+  const flags =
+    process.platform === 'linux' ? (/^flags\s*:\s*(.*)$/m.exec(fs.readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? '').split(' ') : [];
   return {
     cpu: cpus[0].model.trim(),
     cores: cpus.length,
@@ -36,7 +37,9 @@ const slug = `${cpu}-${cores}-cores`.toLowerCase().replace(/[^a-z0-9]+/g, '-');
 export const resultsFile = path.join(root, 'bench', 'results', `${slug}.json`);
 
 export function readResults() {
-  return fs.existsSync(resultsFile) ? JSON.parse(fs.readFileSync(resultsFile, 'utf8')) : { machine: describeMachine(), scenarios: {}, growth: {} };
+  return fs.existsSync(resultsFile)
+    ? JSON.parse(fs.readFileSync(resultsFile, 'utf8'))
+    : { machine: describeMachine(), scenarios: {}, growth: {} };
 }
 
 export function writeResults(results) {

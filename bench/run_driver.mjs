@@ -12,7 +12,11 @@ export function runDriver(command, { seconds = 240, favoured = false, environmen
   const load = os.loadavg()[0];
   return new Promise((resolve, reject) => {
     // detached: a session of its own, which is what the autogroup belongs to.
-    const child = spawn(words[0], words.slice(1), { detached: true, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...environment } });
+    const child = spawn(words[0], words.slice(1), {
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...environment },
+    });
     let [output, errors] = ['', ''];
     child.stdout.on('data', (chunk) => {
       output += chunk;
@@ -30,7 +34,10 @@ export function runDriver(command, { seconds = 240, favoured = false, environmen
       clearTimeout(timer);
       const last = output.trim().split('\n').pop();
       if (code === 0 && last) resolve({ ...JSON.parse(last), load });
-      else reject(new Error(`${late ? `took more than ${seconds} s` : signal ? `ended by ${signal}` : `exit code ${code}`}\n${errors.trim()}`));
+      else
+        reject(
+          new Error(`${late ? `took more than ${seconds} s` : signal ? `ended by ${signal}` : `exit code ${code}`}\n${errors.trim()}`),
+        );
     });
   });
 }

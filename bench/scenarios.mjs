@@ -32,7 +32,11 @@ export const scenarios = {
       { over: ['llamaC', 'nodeLlama'], ratio: 2.5 },
     ],
   },
-  'prefill-512-small': { title: 'Prefill of 512 tokens, 163 M', sides: everyone({ ...jobs.prefill, shape: 'small' }), goals: [{ over: ['torch'], ratio: 1.1 }] },
+  'prefill-512-small': {
+    title: 'Prefill of 512 tokens, 163 M',
+    sides: everyone({ ...jobs.prefill, shape: 'small' }),
+    goals: [{ over: ['torch'], ratio: 1.1 }],
+  },
   'decode-1-base': {
     title: 'Decode, one stream, 1.1 B',
     sides: everyone({ ...jobs.decode, shape: 'base', batch: 1 }),
@@ -93,6 +97,6 @@ scenarios['step-overhead'] = {
 };
 scenarios['event-loop'] = {
   title: 'Event-loop delay while decoding with all threads, 8 streams, 1.1 B',
-  sides: { heddle: { ...jobs.decode, shape: 'base', batch: 8, steps: 32 } },
+  sides: { heddle: { ...jobs.decode, shape: 'base', batch: 8, steps: 32, loop: true } },
   goals: [{ field: 'loopDelayP99Milliseconds', atMost: 2 }],
 };

@@ -15,7 +15,9 @@ const number = (x) => (x >= 100 ? x.toFixed(0) : x.toFixed(1));
 function judge(goal, sides) {
   if (goal.field) {
     const value = sides.heddle?.[goal.field];
-    return value === undefined ? undefined : { text: `${goal.field} ${value.toFixed(1)} (at most ${goal.atMost})`, met: value <= goal.atMost };
+    return value === undefined
+      ? undefined
+      : { text: `${goal.field} ${value.toFixed(1)} (at most ${goal.atMost})`, met: value <= goal.atMost };
   }
   const best = goal.over.filter((label) => sides[label]).sort((a, b) => sides[b].tokensPerSecond - sides[a].tokensPerSecond)[0];
   if (!best || !sides.heddle) return undefined;
@@ -40,7 +42,9 @@ function scenarioTable(name, measured) {
     ...rows,
     '',
     ...verdicts.map(({ text, met }) => `- ${met ? 'reached' : 'missed'}: ${text}`),
-    ...Object.entries(measured.failures ?? {}).map(([label, why]) => `- ${titleOf(label)} gave no answer in some round: ${why.split('\n')[0]}`),
+    ...Object.entries(measured.failures ?? {}).map(
+      ([label, why]) => `- ${titleOf(label)} gave no answer in some round: ${why.split('\n')[0]}`,
+    ),
     `- commit ${measured.commit}, ${measured.date.slice(0, 16).replace('T', ' ')} UTC, ${measured.threads} threads, load of the machine before each run ${Math.min(...loads).toFixed(1)}–${Math.max(...loads).toFixed(1)}`,
     '',
   ];

@@ -67,7 +67,7 @@ export function writeGguf(file, metadata, tensors) {
   for (const { name, dims, type } of tensors) {
     head.value('string', name);
     head.u32(dims.length);
-    for (const dim of [...dims].reverse()) head.u64(dim);  // GGUF counts the fastest dimension first
+    for (const dim of [...dims].reverse()) head.u64(dim); // GGUF counts the fastest dimension first
     head.u32(tensorTypes[type].code);
     head.u64(offset);
     offsets.push(offset);

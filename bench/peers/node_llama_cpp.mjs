@@ -44,7 +44,8 @@ const mixed = options.job !== 'prefill' && adapters.length > 1;
 const sequences = [];
 if (mixed) {
   if (adapters.length !== streams) throw new Error(`${adapters.length} adapters for ${streams} streams; expected as many`);
-  for (const adapter of adapters) sequences.push((await newContext(1, adapter, options.arrangement === 'threads' ? 1 : threads)).getSequence());
+  for (const adapter of adapters)
+    sequences.push((await newContext(1, adapter, options.arrangement === 'threads' ? 1 : threads)).getSequence());
 } else {
   const context = await newContext(streams, adapters[0], threads);
   for (let stream = 0; stream < streams; stream += 1) sequences.push(context.getSequence());

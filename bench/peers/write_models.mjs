@@ -210,5 +210,7 @@ for (const name of options.shape.split(',')) {
       if (!done || (withGguf && missing(files.adapterGguf(rank, index)))) writeAdapter(name, Number(options.seed), rank, index, withGguf);
     }
   }
-  console.log(`${name}: ${(parameterCount(shapes[name]) / 1e6).toFixed(0)} M weights and ${options.adapters} adapters of rank ${options.rank} in ${files.root}`);
+  console.log(
+    `${name}: ${(parameterCount(shapes[name]) / 1e6).toFixed(0)} M weights and ${options.adapters} adapters of rank ${options.rank} in ${files.root}`,
+  );
 }
