@@ -1,4 +1,5 @@
 // Requests that come, wait, run together, lose their pages, and leave.
+import { getEventListeners } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { AbortError, loadModel, type Model, PoolExhaustedError } from '../../lib/index.js';
 import { modelFolder, storyteller } from '../models/fixture_files.js';
@@ -224,7 +225,6 @@ describe('requests that are given up', () => {
   });
 
   it('does not hold on to a signal that outlives its requests', async () => {
-    const { getEventListeners } = await import('node:events');
     const { signal } = new AbortController();
     for (let i = 0; i < 3; i++) await model.score({ tokens: [3, 4, 5] }, { signal });
     await model.complete({ ...greedy, tokens: [3, 4], maxTokens: 2 }, { signal });

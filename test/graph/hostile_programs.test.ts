@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { compile, graph, loadModel, ops, type Program, packedWeight, tensor } from '../../lib/index.js';
 import { binding, type NativeBuffer } from '../../lib/runtime/binding.js';
 import { opTable, opTableHash } from '../../lib/generated/op_table.js';
+import type { TensorData } from '../../lib/runtime/dtype.js';
 import { randomNormal, uniform } from '../kernels/numbers.js';
 import { adapterFolder, modelFolder } from '../models/fixture_files.js';
 
@@ -10,7 +11,7 @@ type Native = InstanceType<ReturnType<typeof binding>['Program']>;
 interface Recorded {
   bytes: Uint8Array;
   buffers: NativeBuffer[];
-  runs: { extents: number[]; inputs: ArrayBufferView[]; steps: number }[];
+  runs: { extents: number[]; inputs: TensorData[]; steps: number }[];
 }
 
 /** Runs `work` and notes every program that it makes, and what it runs them with. */
@@ -92,7 +93,7 @@ describe('the native side refuses', () => {
   it('extents and inputs that do not belong to it', async () => {
     const { bytes, buffers, runs } = await simpleProgram();
     const program = build(bytes, buffers);
-    const [{ extents, inputs }] = runs as [{ extents: number[]; inputs: Float32Array[] }];
+    const { extents, inputs } = runs[0] as Recorded['runs'][number];
     await expect(program.run([7], inputs, 1)).rejects.toThrow('run: extent 0 is 7: expected 0 to 6');
     await expect(program.run([-1], inputs, 1)).rejects.toThrow('run: extent 0 is -1: expected 0 to 6');
     await expect(program.run([], inputs, 1)).rejects.toThrow('run: wrong number of extents or inputs');
@@ -136,7 +137,7 @@ async function torture(record: Recorded, count: number, seed: number): Promise<{
     seen.built++;
     for (const { extents, inputs, steps } of record.runs) {
       try {
-        await program.run(extents, inputs as Float32Array[], steps);
+        await program.run(extents, inputs, steps);
       } catch (error) {
         expect((error as { code?: string }).code).toMatch(/^ERR_HEDDLE_/);
       }
@@ -154,7 +155,7 @@ describe('random changes of an encoded program', () => {
     expect(built).toBeGreaterThan(300);
     const again = build(record.bytes, record.buffers);
     const [run] = record.runs;
-    expect((await again.run(run?.extents ?? [], (run?.inputs ?? []) as Float32Array[], 1)).steps).toBe(1);
+    expect((await again.run(run?.extents ?? [], (run?.inputs ?? []), 1)).steps).toBe(1);
   });
 
   it('of a whole model', async () => {
