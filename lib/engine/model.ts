@@ -157,13 +157,18 @@ export class Model {
 
   /** Answers many requests in shared steps, in the order given. One that fails ends and rejects them all. */
   async generateBatch(requests: readonly GenerateRequest[], options: { signal?: AbortSignal | undefined } = {}): Promise<Completion[]> {
-    const failed = new AbortController();
-    const signal = options.signal === undefined ? failed.signal : AbortSignal.any([options.signal, failed.signal]);
+    // One signal for all, as AbortSignal.any gives one that warns at eleven listeners.
+    const ended = new AbortController();
+    const end = (): void => ended.abort(options.signal?.reason);
+    if (options.signal?.aborted) end();
+    options.signal?.addEventListener('abort', end, { once: true });
     try {
-      return await Promise.all(requests.map((request) => this.complete(request, { signal })));
+      return await Promise.all(requests.map((request) => this.complete(request, { signal: ended.signal })));
     } catch (error) {
-      failed.abort(error);
+      ended.abort(error);
       throw error;
+    } finally {
+      options.signal?.removeEventListener('abort', end);
     }
   }
 

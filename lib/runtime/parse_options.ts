@@ -10,12 +10,24 @@ export function parseOptions<S extends z.ZodType>(schema: S, value: unknown, wha
   const at = [what, ...issue.path].join('.');
   if (issue.code === 'unrecognized_keys') {
     const [name] = issue.keys as [string];
-    const known = schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+    const known = keysAt(schema, issue.path);
     const near = suggest(name, known);
     throw new OptionError(`${at} has no option '${name}'${near === undefined ? `: expected one of ${known.join(', ')}` : `: did you mean '${near}'?`}`, { option: name, suggestion: near, known });
   }
   const actual = issue.path.reduce<unknown>((v, key) => (v as Record<PropertyKey, unknown> | undefined)?.[key], value);
   throw new OptionError(`${at} is ${show(actual)}: ${issue.message}`, { option: issue.path.join('.'), actual });
+}
+
+// What an object at `path` may have; of a union, what any of its alternatives may.
+function keysAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): string[] {
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) return keysAt(schema.unwrap(), path);
+  if (schema instanceof z.ZodUnion) return schema.options.flatMap((option) => keysAt(option, path));
+  const [key, ...rest] = path;
+  if (schema instanceof z.ZodArray) return typeof key === 'number' ? keysAt(schema.element, rest) : [];
+  if (!(schema instanceof z.ZodObject)) return [];
+  if (key === undefined) return Object.keys(schema.shape);
+  const inner = schema.shape[key as string] as z.core.$ZodType | undefined;
+  return inner === undefined ? [] : keysAt(inner, rest);
 }
 
 // Of the alternatives of a union, the one that got furthest tells most.

@@ -1,0 +1,180 @@
+// Wrong requests: each kind its own class and code, before anything has run.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  DisposedError,
+  FileFormatError,
+  type GenerateRequest,
+  HeddleError,
+  loadModel,
+  type Model,
+  ModelError,
+  memory,
+  OptionError,
+  PromptTooLongError,
+  setThreads,
+} from '../../lib/index.js';
+import { modelFolder, storyteller } from '../models/fixture_files.js';
+import { changedCopy, scratchFolder } from '../models/write_fixture.js';
+import { randomTokens, rejection, until } from './driving.js';
+
+let model: Model;
+beforeAll(async () => {
+  model = await loadModel(modelFolder('llama'));
+});
+afterAll(() => model.dispose());
+
+// What a JavaScript user may pass, whatever TypeScript thinks of it.
+const asRequest = (value: unknown): GenerateRequest => value as GenerateRequest;
+
+describe('a request with a mistake', () => {
+  const cases: [string, unknown, RegExp][] = [
+    ['a mistyped option', { tokens: [3], maxToken: 4 }, /^generate has no option 'maxToken': did you mean 'maxTokens'\?$/],
+    ['an option in another spelling', { tokens: [3], top_p: 0.5 }, /did you mean 'topP'\?$/],
+    ['an option of another library', { tokens: [3], beams: 4 }, /^generate has no option 'beams': expected one of .*temperature/],
+    ['a mistyped field of an adapter', { tokens: [3], adapter: { name: 'a', scael: 1 } }, /^generate\.adapter has no option 'scael': did you mean 'scale'\?$/],
+    ['one of several', { tokens: [3], adapter: ['a', { nam: 'b' }] }, /^generate\.adapter\.1\.?.*(nam|name)/],
+    ['the wrong type', { tokens: [3], temperature: 'hot' }, /^generate\.temperature is "hot": /],
+    ['a number out of range', { tokens: [3], topP: 1.5 }, /^generate\.topP is 1\.5: /],
+    ['too many likely tokens', { tokens: [3], topLogprobs: 21 }, /^generate\.topLogprobs is 21: /],
+    ['no tokens to make', { tokens: [3], maxTokens: 0 }, /^generate\.maxTokens is 0: /],
+    ['a top-k beyond 32 bits', { tokens: [3], topK: 2 ** 31 }, /^generate\.topK is 2147483648: /],
+    ['an infinite bias', { tokens: [3], logitBias: { 5: Number.POSITIVE_INFINITY } }, /^generate\.logitBias/],
+    ['a bias for no token', { tokens: [3], logitBias: { five: 1 } }, /^generate\.logitBias/],
+    ['a bias for a token that is none', { tokens: [3], logitBias: { 256: 1 } }, /^logitBias: 256 is no token of llama: expected 0 to 255$/],
+    ['more biases than a step holds', { tokens: [3], logitBias: Object.fromEntries(Array.from({ length: 513 }, (_, i) => [i, 1])) }, /^generate\.logitBias .*expected at most 512 tokens$/],
+    ['a token beyond the vocabulary', { tokens: [3, 256] }, /^tokens: 256 is no token of llama: expected 0 to 255$/],
+    ['a token that is no number', { tokens: [3, 'x'] }, /^generate\.tokens\.1 is "x": /],
+    ['an empty prompt', { tokens: [] }, /^the prompt is empty: expected at least one token$/],
+    ['nothing to continue', { maxTokens: 4 }, /one of prompt, messages and tokens: got 0$/],
+    ['two things to continue', { tokens: [3], prompt: 'x' }, /one of prompt, messages and tokens: got 2$/],
+    ['text without a tokenizer', { prompt: 'x' }, /^llama has no tokenizer: give tokens instead of text$/],
+    ['stop strings without a tokenizer', { tokens: [3], stop: 'x' }, /^llama has no tokenizer: stop strings cannot be seen, give stopTokens$/],
+    ['no object at all', 'Once upon a time', /^generate is "Once upon a time": /],
+    ['nothing', undefined, /^generate is undefined: /],
+  ];
+
+  it.each(cases)('%s', async (_, request, message) => {
+    const { steps } = model.stats();
+    for (const error of [await rejection(model.complete(asRequest(request))), await rejection(model.generate(asRequest(request)).next())]) {
+      expect(error).toBeInstanceOf(OptionError);
+      expect(error.code).toBe('ERR_HEDDLE_OPTION');
+      expect(error.message).toMatch(message);
+    }
+    expect(model.stats().steps).toBe(steps);
+  });
+
+  it('does not harm the requests beside it', async () => {
+    const good = { tokens: [3, 4, 5], maxTokens: 20, temperature: 0, ignoreEos: true };
+    const [alone] = await model.generateBatch([good]);
+    const wrong = cases.map(([, request]) => rejection(model.complete(asRequest(request))));
+    expect(await model.complete(good)).toEqual(alone);
+    await Promise.all(wrong);
+  });
+
+  it('that is too long for the context', async () => {
+    const error = await rejection(model.complete({ tokens: randomTokens(256, 256, 1) }));
+    expect(error).toBeInstanceOf(PromptTooLongError);
+    expect(error.code).toBe('ERR_HEDDLE_PROMPT_TOO_LONG');
+    expect(error.message).toBe('the text has 256 tokens: llama takes at most 255 in a context of 256');
+    expect(error.details).toEqual({ actual: 256, expected: 255 });
+    expect((await model.score({ tokens: randomTokens(256, 256, 1) })).count).toBe(255);
+    expect(await rejection(model.score({ tokens: randomTokens(257, 256, 1) }))).toBeInstanceOf(PromptTooLongError);
+  });
+
+  it('to score', async () => {
+    expect((await rejection(model.score(asRequest({ token: [3] })))).message).toBe("score has no option 'token': did you mean 'tokens'?");
+    expect((await rejection(model.score({}))).message).toBe('score: expected one of text and tokens');
+    expect((await rejection(model.score({ tokens: [] }))).message).toBe('the text is empty: expected at least one token');
+    expect((await rejection(model.score({ tokens: [-1] }))).code).toBe('ERR_HEDDLE_OPTION');
+    expect((await rejection(model.score({ tokens: [999] }))).message).toMatch(/999 is no token of llama/);
+  });
+});
+
+describe('loadModel', () => {
+  const refused = async (folder: string, options: unknown, message: RegExp, Class: new (...args: never[]) => HeddleError = OptionError): Promise<void> => {
+    const before = memory().bytes;
+    const error = await rejection(loadModel(folder, options as object));
+    expect(error).toBeInstanceOf(Class);
+    expect(error.message).toMatch(message);
+    await until(() => memory().bytes === before, 'all memory is given back');
+  };
+
+  it('names options that it does not have or cannot take', async () => {
+    const folder = modelFolder('llama');
+    await refused(folder, { adaptors: {} }, /^loadModel has no option 'adaptors': did you mean 'adapters'\?$/);
+    await refused(folder, { cacheDType: 'f32' }, /did you mean 'cacheDtype'\?$/);
+    await refused(folder, { maxRequests: 0 }, /^loadModel\.maxRequests is 0: /);
+    await refused(folder, { precision: 'exact' }, /^loadModel\.precision is "exact": /);
+    await refused(folder, { contextLength: 257 }, /^loadModel\.contextLength is 257: llama was made for at most 256$/);
+    await refused(folder, { poolBytes: 100 }, /^poolBytes is 100: expected at least one page of \d+ bytes$/);
+    await refused(folder, { onProgress: 'loud' }, /^loadModel\.onProgress is "loud": expected a function$/);
+    await refused(folder, { signal: {} }, /^loadModel\.signal /);
+  });
+
+  it('stops for its signal, with nothing left behind', async () => {
+    const before = memory().bytes;
+    expect((await rejection(loadModel(modelFolder('llama'), { signal: AbortSignal.abort('no') }))).code).toBe('ABORT_ERR');
+    const controller = new AbortController();
+    const loading = loadModel(storyteller.base, { signal: controller.signal, onProgress: () => controller.abort('enough') });
+    expect((await rejection(loading)).code).toBe('ABORT_ERR');
+    await until(() => memory().bytes === before, 'all memory is given back');
+  });
+
+  it('tells of its progress', async () => {
+    const seen: { bytes: number; totalBytes: number }[] = [];
+    using loaded = await loadModel(modelFolder('qwen3'), { onProgress: (progress) => seen.push(progress) });
+    expect(seen.length).toBeGreaterThan(3);
+    expect(seen.map(({ bytes }) => bytes)).toEqual(seen.map(({ bytes }) => bytes).sort((a, b) => a - b));
+    expect(seen.at(-1)?.bytes).toBe(seen[0]?.totalBytes);
+    expect(loaded.memory().weights).toBe(seen[0]?.totalBytes);
+  });
+
+  it('says what is wrong with a folder', async () => {
+    using scratch = scratchFolder();
+    await refused(join(scratch.path, 'nowhere'), {}, /nowhere/, HeddleError);
+    const empty = join(scratch.path, 'empty');
+    mkdirSync(empty);
+    await refused(empty, {}, /config\.json/, ModelError);
+    const broken = changedCopy(modelFolder('llama'), join(scratch.path, 'broken'), 'model.safetensors', () => {});
+    writeFileSync(join(broken, 'config.json'), '{ "model_type": "llama", ');
+    await refused(broken, {}, /config\.json/, FileFormatError);
+    const unknown = changedCopy(modelFolder('llama'), join(scratch.path, 'unknown'), 'model.safetensors', () => {});
+    writeFileSync(join(unknown, 'config.json'), JSON.stringify({ model_type: 'lama', vocab_size: 256 }));
+    await refused(unknown, {}, /lama/, ModelError);
+    const missing = changedCopy(modelFolder('llama'), join(scratch.path, 'missing'), 'model.safetensors', (tensors) => {
+      delete tensors['model.layers.1.mlp.up_proj.weight'];
+    });
+    await refused(missing, {}, /model\.layers\.1\.mlp\.up_proj\.weight/, ModelError);
+    const misshapen = changedCopy(modelFolder('llama'), join(scratch.path, 'misshapen'), 'model.safetensors', (tensors) => {
+      tensors['model.norm.weight'] = { shape: [47], data: new Float32Array(47) };
+    });
+    await refused(misshapen, {}, /model\.norm\.weight.*\[47\].*\[48\]/, ModelError);
+  });
+});
+
+it('setThreads takes numbers of threads only', () => {
+  for (const threads of [0, -1, 1.5, Number.NaN, 4096]) expect(() => setThreads(threads)).toThrow(OptionError);
+});
+
+describe('a model that was disposed', () => {
+  it('says so, whatever it is asked', async () => {
+    const gone = await loadModel(modelFolder('llama'));
+    gone.dispose();
+    gone.dispose();
+    expect(gone.disposed).toBe(true);
+    const late = [
+      rejection(gone.complete({ tokens: [3] })),
+      rejection(gone.generate({ tokens: [3] }).next()),
+      rejection(gone.generateBatch([{ tokens: [3] }])),
+      rejection(gone.score({ tokens: [3] })),
+      rejection(gone.adapters.load('a', modelFolder('llama'))),
+    ];
+    for (const error of await Promise.all(late)) {
+      expect(error).toBeInstanceOf(DisposedError);
+      expect(error.code).toBe('ERR_HEDDLE_DISPOSED');
+      expect(error.message).toBe('llama was used after dispose()');
+    }
+  });
+});

@@ -1,0 +1,175 @@
+// Graphs: shapes and dtypes are checked where the user made the mistake, and what is compiled computes what was written.
+import { describe, expect, it } from 'vitest';
+import { compile, DisposedError, DTypeError, graph, OptionError, ops, type Program, ShapeError, tensor } from '../../lib/index.js';
+import { packedWeight } from '../../lib/index.js';
+import { randomNormal } from '../kernels/numbers.js';
+
+const { add, linear, mul, relu, rmsNorm, scale } = ops;
+
+describe('the graph refuses', () => {
+  it('shapes that differ, naming the op, both shapes and the reason', () => {
+    const g = graph();
+    const a = g.input('a', 'f32', ['tokens', 8]);
+    const b = g.input('b', 'f32', ['tokens', 9]);
+    expect(() => add(a, b)).toThrow(ShapeError);
+    expect(() => add(a, b)).toThrow('[add] b is [tokens, 9]: expected [tokens, 8], the shape of a');
+    expect(() => mul(b, a)).toThrow('[mul] b is [tokens, 8]: expected [tokens, 9], the shape of a');
+    expect(() => add(a, g.input('c', 'f32', ['rows', 8]))).toThrow('[add] b is [rows, 8]: expected [tokens, 8], the shape of a');
+  });
+
+  it('an operand whose last dimension does not fit', () => {
+    const g = graph();
+    const x = g.input('x', 'f32', ['tokens', 8]);
+    expect(() => rmsNorm(x, g.input('w', 'f32', [9]), { eps: 1e-6 })).toThrow('[rms_norm] x is [tokens, 8] but weight is [9]: expected weight.shape[0] = 8');
+    expect(() => rmsNorm(x, g.input('v', 'f32', [2, 8]), { eps: 1e-6 })).toThrow('[rms_norm] weight is [2, 8]: expected 1 dimension');
+  });
+
+  it('element types that an op does not take', () => {
+    const g = graph();
+    const x = g.input('x', 'i32', [4]);
+    expect(() => relu(x)).toThrow(DTypeError);
+    expect(() => relu(x)).toThrow('[activate] x is i32: expected f32');
+  });
+
+  it('a weight that was packed for other sizes', async () => {
+    const g = graph();
+    const weight = g.weight('w', await packedWeight(new Float32Array(20 * 8), 20, 8));
+    expect(() => linear(g.input('x', 'f32', ['tokens', 10]), weight, { outputs: 20 })).toThrow(
+      '[linear] x is [tokens, 10] but the packed weight is [2, 8, 16]: expected [2, 10, 16] for 20 outputs',
+    );
+  });
+
+  it('sizes that are none, names that are taken, tensors of another graph', () => {
+    const g = graph();
+    expect(() => g.input('x', 'f32', [1.5])).toThrow("input 'x' has a dimension of 1.5: expected a whole number, 0 or more");
+    expect(() => g.input('y', 'f32', [-1])).toThrow(ShapeError);
+    expect(() => g.input('z', 'f32', [1, 2, 3, 4, 5])).toThrow("input 'z' has 5 dimensions: at most 4 are supported");
+    const a = g.input('a', 'f32', [2]);
+    expect(() => g.input('a', 'f32', [2])).toThrow("the graph already has something named 'a'");
+    const other = graph().input('a', 'f32', [2]);
+    expect(() => add(a, other)).toThrow('[add] b belongs to another graph');
+    expect(() => compile(g, { outputs: { other } })).toThrow("output 'other' belongs to another graph");
+  });
+
+  it('views that cannot be', () => {
+    const x = graph().input('x', 'f32', ['tokens', 12]);
+    expect(() => x.reshape(['tokens', 5])).toThrow('[reshape] x is [tokens, 12]: cannot be seen as [tokens, 5]');
+    expect(() => x.columns(4, 13)).toThrow('[columns] x is [tokens, 12]: cannot take columns 4 to 13');
+    expect(() => x.columns(4, 8).reshape(['tokens', 2, 2])).not.toThrow();
+    expect(() => x.columns(4, 8).reshape([{ extent: 'tokens', coefficient: 4 }])).toThrow(/slice of columns \[tokens, 4\]: its first dimension must stay/);
+  });
+
+  it('programs without outputs or bounds', () => {
+    const g = graph();
+    const x = g.input('x', 'f32', ['tokens', 2]);
+    expect(() => compile(g, { outputs: {} })).toThrow(OptionError);
+    expect(() => compile(g, { outputs: { y: relu(x) } })).toThrow("the extent 'tokens' has no bound: give extents: { tokens: { max: … } }");
+    expect(() => compile(g, { outputs: { y: relu(x) }, extents: { tokens: { max: -3 } } })).toThrow('extents.tokens.max is -3: expected a whole number, 0 or more');
+  });
+});
+
+describe('a program', () => {
+  const small = (): Program => {
+    const g = graph();
+    const x = g.input('x', 'f32', ['tokens', 2]);
+    return compile(g, { outputs: { y: scale(x, 2), sum: add(x, g.input('z', 'f32', ['tokens', 2])) }, extents: { tokens: { max: 4 } } });
+  };
+  const pair = Float32Array.of(1, 2);
+
+  it('learns its extents from its inputs, up to their bounds', async () => {
+    using program = small();
+    expect(await program.run({ x: pair, z: pair })).toEqual({ y: Float32Array.of(2, 4), sum: Float32Array.of(2, 4) });
+    expect((await program.run({ x: new Float32Array(8).fill(1), z: new Float32Array(8) })).y).toHaveLength(8);
+    expect((await program.run({ x: new Float32Array(0), z: new Float32Array(0) })).y).toHaveLength(0);
+    await expect(program.run({ x: new Float32Array(10), z: new Float32Array(10) })).rejects.toThrow("the extent 'tokens' is 5: expected 0 to 4, what the program was compiled for");
+    await expect(program.run({ x: new Float32Array(3), z: pair })).rejects.toThrow(ShapeError);
+    await expect(program.run({ x: pair, z: new Float32Array(4) })).rejects.toThrow("input 'z' is [tokens, 2]: expected 2 elements, got 4");
+    await expect(program.run({ x: pair, z: pair }, { extents: { tokens: 2 } })).rejects.toThrow("input 'x' is [tokens, 2]: expected 4 elements, got 2");
+  });
+
+  it('names inputs that are missing, unknown or of the wrong kind', async () => {
+    using program = small();
+    await expect(program.run({ x: pair })).rejects.toThrow("input 'z' is missing: expected a Float32Array of shape [tokens, 2]");
+    await expect(program.run({ x: pair, z: pair, w: pair })).rejects.toThrow("the program has no input 'w': it has x, z");
+    await expect(program.run({ x: pair, z: Int32Array.of(1, 2) })).rejects.toThrow("input 'z' is f32: expected a Float32Array, got Int32Array");
+  });
+
+  it('asks for extents that no input tells', async () => {
+    const g = graph();
+    const x = g.input('x', 'f32', ['a', 'b']);
+    using program = compile(g, { outputs: { y: relu(x) }, extents: { a: { max: 4 }, b: { max: 4 } } });
+    await expect(program.run({ x: new Float32Array(4) })).rejects.toThrow(ShapeError);
+    expect((await program.run({ x: new Float32Array(4) }, { extents: { a: 2 } })).y).toHaveLength(4);
+  });
+
+  it('is not used after dispose, but finishes what runs', async () => {
+    const program = small();
+    const running = program.run({ x: pair, z: pair });
+    program.dispose();
+    expect((await running).y).toEqual(Float32Array.of(2, 4));
+    expect(program.disposed).toBe(true);
+    const late = program.run({ x: pair, z: pair });
+    await expect(late).rejects.toThrow(DisposedError);
+    await expect(late).rejects.toMatchObject({ code: 'ERR_HEDDLE_DISPOSED' });
+  });
+
+  it('stops for a signal, before and while it runs', async () => {
+    const g = graph();
+    let y = g.input('x', 'f32', [256, 1024]);
+    for (let i = 0; i < 40; i++) y = ops.activate(y, 'gelu');
+    using program = compile(g, { outputs: { y } });
+    const x = new Float32Array(256 * 1024).fill(0.5);
+    await expect(program.run({ x }, { signal: AbortSignal.abort() })).rejects.toMatchObject({ name: 'AbortError', code: 'ABORT_ERR' });
+    const controller = new AbortController();
+    const running = program.runBurst({ x }, { steps: 50, signal: controller.signal });
+    setTimeout(() => controller.abort('enough'), 20);
+    await expect(running).rejects.toMatchObject({ name: 'AbortError', cause: 'enough' });
+    expect((await program.run({ x })).y).toHaveLength(x.length);
+  });
+
+  it('feeds outputs back and ends when its condition says so', async () => {
+    const g = graph();
+    const x = g.input('x', 'f32', [1]);
+    using program = compile(g, { outputs: { y: scale(x, 2) }, feeds: [{ output: 'y', input: 'x' }] });
+    const { steps, outputs } = await program.runBurst({ x: Float32Array.of(1) }, { steps: 5 });
+    expect(steps).toBe(5);
+    expect(outputs.map(({ y }) => y?.[0])).toEqual([2, 4, 8, 16, 32]);
+  });
+
+  it('leaves out what no output needs', async () => {
+    const g = graph();
+    const x = g.input('x', 'f32', [2]);
+    g.input('unused', 'f32', [2]);
+    using program = compile(g, { outputs: { y: relu(x) } });
+    expect(program.description.inputs.map(({ name }) => name)).toEqual(['x']);
+    expect((await program.run({ x: Float32Array.of(-1, 1) })).y).toEqual(Float32Array.of(0, 1));
+  });
+
+  it('gives inputs, weights and views as outputs of their own', async () => {
+    const g = graph();
+    const x = g.input('x', 'f32', [2, 4]);
+    const w = g.weight('w', tensor('f32', [2], Float32Array.of(7, 8)));
+    using program = compile(g, { outputs: { x, w, slice: x.columns(1, 3), twice: x } });
+    const data = Float32Array.from([1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(await program.run({ x: data })).toEqual({ x: data, w: Float32Array.of(7, 8), slice: Float32Array.of(2, 3, 6, 7), twice: data });
+  });
+});
+
+describe('operations that are chained', () => {
+  it('agree with float64', async () => {
+    const [rows, width, outputs] = [5, 24, 20];
+    const w = randomNormal(outputs * width, 1);
+    const x = randomNormal(rows * width, 2);
+    const g = graph();
+    const input = g.input('x', 'f32', ['rows', width]);
+    const y = linear(relu(input), g.weight('w', await packedWeight(Float32Array.from(w), outputs, width)), { outputs });
+    using program = compile(g, { outputs: { y: add(y, y) }, extents: { rows: { max: 16 } } });
+    const result = (await program.run({ x: Float32Array.from(x) })).y as Float32Array;
+    for (let r = 0; r < rows; r++)
+      for (let n = 0; n < outputs; n++) {
+        let sum = 0;
+        for (let k = 0; k < width; k++) sum += Math.max(0, x[r * width + k] as number) * (w[n * width + k] as number);
+        expect(result[r * outputs + n]).toBeCloseTo(2 * sum, 4);
+      }
+  });
+});
