@@ -69,7 +69,7 @@ Examples:
     });
 }
 
-function sourceOf({ model, adapter }: DemoFlags): { model: string; adapter: Record<string, string> } {
+function sourceOf({ model, adapter = {} }: DemoFlags): { model: string; adapter: Record<string, string> } {
   if (model !== undefined) return { model, adapter };
   const story = join(packageRoot(), 'examples', 'storyteller');
   const own = readdirSync(join(story, 'adapters')).sort();
