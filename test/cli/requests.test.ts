@@ -19,16 +19,32 @@ const adapters = names.flatMap((name) => ['--adapter', `${name}=${adapter(name)}
 describe('heddle generate', () => {
   it('answers requests of a file with their adapters in shared steps, in order', async () => {
     const prompt = 'My dear friend,';
-    const requests = ['base', ...names].map((name) => ({ id: name, prompt, maxTokens: 24, temperature: 0, ...(name === 'base' ? {} : { adapter: name }) }));
+    const requests = ['base', ...names].map((name) => ({
+      id: name,
+      prompt,
+      maxTokens: 24,
+      temperature: 0,
+      ...(name === 'base' ? {} : { adapter: name }),
+    }));
     const file = join(folder, 'requests.jsonl');
     writeFileSync(file, `\ufeff${toLines(requests)}\n\n`);
     const { code, stdout, stderr } = await heddle(['generate', '-m', base, ...adapters, '-i', file, '--json']);
     expect(stderr).toBe('');
     const lines = jsonLines(stdout);
     expect(lines.map((line) => line.id ?? 'stats')).toEqual(['base', ...names, 'stats']);
-    expect(lines.at(-1)?.stats).toMatchObject({ maxRequestsInStep: 6, maxAdaptersInStep: 5, steps: expect.any(Number), tokens: expect.any(Number) });
+    expect(lines.at(-1)?.stats).toMatchObject({
+      maxRequestsInStep: 6,
+      maxAdaptersInStep: 5,
+      steps: expect.any(Number),
+      tokens: expect.any(Number),
+    });
     for (const line of lines.slice(0, -1)) {
-      expect(line).toMatchObject({ adapter: line.id === 'base' ? null : line.id, finishReason: 'length', tokens: expect.any(Array), text: expect.any(String) });
+      expect(line).toMatchObject({
+        adapter: line.id === 'base' ? null : line.id,
+        finishReason: 'length',
+        tokens: expect.any(Array),
+        text: expect.any(String),
+      });
       const known = expected.greedy[line.id as string]?.[prompt];
       // Where two tokens are about as likely, rounding decides.
       if (known !== undefined && known.top2_gap > 0.02) expect(line.text).toBe(known.text);
@@ -59,7 +75,13 @@ describe('heddle generate', () => {
 
   it('fails a bad request alone, with file and line, and ends with 1', async () => {
     const file = join(folder, 'bad.jsonl');
-    const requests = [{ id: 'fine', prompt: 'The king', maxTokens: 2 }, { prompt: 'x', maxToken: 5 }, { prompt: 'x', adapter: 'poets' }, { tokens: [99_999] }, { id: 7, prompt: 'The end', maxTokens: 2 }];
+    const requests = [
+      { id: 'fine', prompt: 'The king', maxTokens: 2 },
+      { prompt: 'x', maxToken: 5 },
+      { prompt: 'x', adapter: 'poets' },
+      { tokens: [99_999] },
+      { id: 7, prompt: 'The end', maxTokens: 2 },
+    ];
     writeFileSync(file, toLines(requests));
     const { code, stdout, stderr } = await heddle(['generate', '-m', base, '-a', `poet=${adapter('poet')}`, '-i', file, '--json']);
     const lines = jsonLines(stdout);
@@ -89,7 +111,12 @@ describe('heddle generate', () => {
 });
 
 describe('heddle score', () => {
-  const requests = [{ id: 'a', text: 'Call me Ishmael.' }, { id: 'b', text: 'Call me Ishmael.', adapter: 'poet' }, { id: 'c', tokens: [1, 2, 3] }, { id: 'd', text: 'x', adapter: { name: 'poet', scale: 0 } }];
+  const requests = [
+    { id: 'a', text: 'Call me Ishmael.' },
+    { id: 'b', text: 'Call me Ishmael.', adapter: 'poet' },
+    { id: 'c', tokens: [1, 2, 3] },
+    { id: 'd', text: 'x', adapter: { name: 'poet', scale: 0 } },
+  ];
   const words = ['score', '-m', base, '-a', `poet=${adapter('poet')}`, '-i', '-'];
 
   it('gives log-probabilities and perplexity as JSON', async () => {

@@ -73,6 +73,10 @@ export function toLines(requests: readonly Record<string, unknown>[]): string {
 export function onTerminal(words: readonly string[], { columns, rows }: { columns: number; rows: number }): string | undefined {
   const quoted = [process.execPath, main, ...words].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
   const command = `stty cols ${columns} rows ${rows}; ${quoted}`;
-  const made = spawnSync('script', ['-qec', command, '/dev/null'], { cwd: repository, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  const made = spawnSync('script', ['-qec', command, '/dev/null'], {
+    cwd: repository,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   return made.error === undefined && made.status === 0 ? made.stdout.replaceAll('\r\n', '\n') : undefined;
 }

@@ -6,15 +6,27 @@ const generate = ['generate', '--model', base];
 describe('wrong usage', () => {
   const cases: [name: string, words: string[], message: RegExp][] = [
     ['an unknown command', ['generte'], /^heddle: unknown command 'generte' \(Did you mean generate\?\) See heddle --help\n$/],
-    ['an unknown option', ['generate', '--modle', 'x'], /^heddle generate: unknown option '--modle' \(Did you mean --model\?\) See heddle generate --help\n$/],
+    [
+      'an unknown option',
+      ['generate', '--modle', 'x'],
+      /^heddle generate: unknown option '--modle' \(Did you mean --model\?\) See heddle generate --help\n$/,
+    ],
     ['no model', ['score', '--input', '-'], /^heddle score: --model is missing\. See/],
     ['no input', ['score', '--model', base], /--input is missing/],
     ['neither prompt nor input', generate, /give --prompt or --input/],
     ['prompt and input', [...generate, '-p', 'x', '-i', '-'], /only one of --prompt and --input/],
     ['an adapter without a folder', [...generate, '-p', 'x', '-a', 'poet'], /'poet' is invalid\. Expected NAME=FOLDER\./],
     ['an adapter twice', [...generate, '-p', 'x', '-a', 'a=x', '-a', 'a=y'], /two adapters named 'a'/],
-    ['an adapter that is not given', [...generate, '-p', 'x', '-a', `poet=${adapter('poet')}`, '-u', 'pote'], /--use names 'pote', given with --adapter: poet\. Did you mean 'poet'\?/],
-    ['a precision that does not exist', [...generate, '-p', 'x', '--precision', 'exact'], /'exact' is invalid\. Allowed choices are fast, precise\./],
+    [
+      'an adapter that is not given',
+      [...generate, '-p', 'x', '-a', `poet=${adapter('poet')}`, '-u', 'pote'],
+      /--use names 'pote', given with --adapter: poet\. Did you mean 'poet'\?/,
+    ],
+    [
+      'a precision that does not exist',
+      [...generate, '-p', 'x', '--precision', 'exact'],
+      /'exact' is invalid\. Allowed choices are fast, precise\./,
+    ],
     ['no threads', [...generate, '-p', 'x', '--threads', '0'], /'0' is invalid\. Expected a whole number, 1 to 1024\./],
     ['a temperature that is no number', [...generate, '-p', 'x', '-t', 'warm'], /'warm' is invalid\. Expected a number, 0 to 100\./],
     ['an amount of memory that is none', [...generate, '-p', 'x', '--pool', '4 cows'], /Expected bytes, such as 512MB or 4GiB\./],
@@ -30,7 +42,9 @@ describe('wrong usage', () => {
 
   it('is an object on standard output with --json', async () => {
     const { code, stdout, stderr } = await heddle(['generate', '--modle', 'x', '--json']);
-    expect(jsonLines(stdout)).toEqual([{ error: { code: 'ERR_HEDDLE_OPTION', message: "unknown option '--modle' (Did you mean --model?)" } }]);
+    expect(jsonLines(stdout)).toEqual([
+      { error: { code: 'ERR_HEDDLE_OPTION', message: "unknown option '--modle' (Did you mean --model?)" } },
+    ]);
     expect(stderr).toContain('--modle');
     expect(code).toBe(2);
   });
@@ -76,7 +90,9 @@ describe('models that cannot be loaded', () => {
   });
 
   it('an id where the Hub cannot be reached', async () => {
-    const { code, stderr } = await heddle(['generate', '-m', 'org/name', '-p', 'x'], { env: { HF_ENDPOINT: 'http://127.0.0.1:9', HF_HUB_OFFLINE: '' } });
+    const { code, stderr } = await heddle(['generate', '-m', 'org/name', '-p', 'x'], {
+      env: { HF_ENDPOINT: 'http://127.0.0.1:9', HF_HUB_OFFLINE: '' },
+    });
     expect(stderr).toMatch(/no folder org\/name here.*cannot download org\/name from http:\/\/127\.0\.0\.1:9/);
     expect(code).toBe(1);
   });
