@@ -69,7 +69,7 @@ Examples:
     });
 }
 
-function sourceOf({ model, adapter }: DemoFlags): { model: string; adapter: Record<string, string> } {
+function sourceOf({ model, adapter = {} }: DemoFlags): { model: string; adapter: Record<string, string> } {
   if (model !== undefined) return { model, adapter };
   const story = join(packageRoot(), 'examples', 'storyteller');
   const own = readdirSync(join(story, 'adapters')).sort();
@@ -81,7 +81,9 @@ function sourceOf({ model, adapter }: DemoFlags): { model: string; adapter: Reco
 
 async function tell(model: Model, adapters: readonly (string | null)[], flags: DemoFlags, signal: AbortSignal): Promise<void> {
   const { prompt, maxTokens, temperature, topP, seed } = flags;
-  const request: GenerateRequest = { prompt, maxTokens, temperature, topP, seed };
+  // Read once, so that all continuations begin in the same step.
+  const tokens = await model.promptTokens({ prompt });
+  const request: GenerateRequest = { tokens, maxTokens, temperature, topP, seed };
   // The first step builds the program: that is loading, not speed.
   await model.complete({ ...request, maxTokens: 1 }, { signal });
   const continuations = adapters.map((adapter): Continuation => ({ adapter, tokens: [], text: '', finishReason: 'abort' }));

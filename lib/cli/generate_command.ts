@@ -71,17 +71,15 @@ Examples:
     });
 }
 
-function checkUsage({ input, prompt, use, adapter }: GenerateFlags, command: Command): void {
+function checkUsage({ input, prompt, use, adapter = {} }: GenerateFlags, command: Command): void {
   const refuse = (message: string): never => command.error(`error: ${message}`);
   if (input === undefined && prompt === undefined) refuse('give --prompt or --input');
   if (input !== undefined && prompt !== undefined) refuse('give only one of --prompt and --input');
   if (use === undefined) return;
   if (input !== undefined) refuse('--use is for --prompt: requests of --input name their adapters themselves');
   const names = Object.keys(adapter);
-  if (!names.includes(use))
-    refuse(
-      `--use names '${use}': ${names.length === 0 ? 'no --adapter is given' : `given with --adapter are ${names.join(', ')}`}${didYouMean(use, names)}`,
-    );
+  if (names.length === 0) refuse(`--use names '${use}', but no --adapter is given`);
+  if (!names.includes(use)) refuse(`--use names '${use}', given with --adapter: ${names.join(', ')}.${didYouMean(use, names)}`);
 }
 
 function defaultsOf({ maxTokens, temperature, topP, topK, seed, stop }: GenerateFlags): GenerateRequest {

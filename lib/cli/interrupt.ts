@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { AbortError } from '../errors.js';
 
 // A step or a read under way ends first; whatever takes longer is left behind.
@@ -6,6 +7,8 @@ const graceMilliseconds = 2000;
 /** A signal that Ctrl-C aborts. A second Ctrl-C ends the process at once. */
 export function interruptSignal(): AbortSignal {
   const controller = new AbortController();
+  // Every request of a file listens.
+  setMaxListeners(0, controller.signal);
   process.once('SIGINT', () => {
     setTimeout(() => process.exit(130), graceMilliseconds).unref();
     controller.abort(new AbortError('interrupted'));

@@ -11,7 +11,7 @@ import { ProgressBar } from './progress.js';
 /** Options that every command with a model has. */
 export interface ModelFlags {
   model: string;
-  adapter: Record<string, string>;
+  adapter?: Record<string, string>;
   threads?: number;
   precision?: 'fast' | 'precise';
   context?: number;
@@ -47,7 +47,7 @@ export function byteCount(text: string): number {
   return bytes;
 }
 
-function adapterFlag(text: string, soFar: Record<string, string>): Record<string, string> {
+function adapterFlag(text: string, soFar: Record<string, string> = {}): Record<string, string> {
   const at = text.indexOf('=');
   if (at < 1 || at === text.length - 1) throw new InvalidArgumentError('Expected NAME=FOLDER.');
   const name = text.slice(0, at);
@@ -55,15 +55,20 @@ function adapterFlag(text: string, soFar: Record<string, string>): Record<string
   return { ...soFar, [name]: text.slice(at + 1) };
 }
 
+/** Refuses a command without this option. Unlike commander's own check it lets a mistyped option be reported first. */
+export function mustGive(command: Command, name: string): Command {
+  return command.hook('preAction', (given) => {
+    if (given.opts()[name] === undefined) given.error(`error: --${name} is missing`);
+  });
+}
+
 /** Adds the options of a model to a command; `fallback` says what runs where no model is named. */
 export function withModel(command: Command, fallback?: string): Command {
-  const model = new Option(
-    '-m, --model <folder>',
-    `model folder, or org/name on the Hugging Face Hub${fallback === undefined ? '' : ` (default: ${fallback})`}`,
-  );
+  const ending = fallback === undefined ? '' : ` (default: ${fallback})`;
+  if (fallback === undefined) mustGive(command, 'model');
   return command
-    .addOption(model.makeOptionMandatory(fallback === undefined))
-    .option('-a, --adapter <name=folder>', 'load a PEFT adapter under a name (may repeat)', adapterFlag, {})
+    .option('-m, --model <folder>', `model folder, or org/name on the Hugging Face Hub${ending}`)
+    .option('-a, --adapter <name=folder>', 'load a PEFT adapter under a name (may repeat)', adapterFlag)
     .option('--threads <n>', 'threads of the engine (default: the cores of this process)', wholeNumber(1, 1024))
     .addOption(
       new Option('--precision <mode>', 'how bf16 weights are multiplied: inputs rounded to bf16, or not (default: fast)').choices([
@@ -83,7 +88,7 @@ export async function openModel(flags: ModelFlags, signal: AbortSignal): Promise
   try {
     const folder = await folderOf(flags.model, signal);
     const adapters: Record<string, string> = {};
-    for (const [name, path] of Object.entries(flags.adapter)) adapters[name] = await folderOf(path, signal);
+    for (const [name, path] of Object.entries(flags.adapter ?? {})) adapters[name] = await folderOf(path, signal);
     bar = new ProgressBar({ label: `loading ${flags.model}`, unit: 'bytes' });
     return await loadModel(folder, {
       adapters,

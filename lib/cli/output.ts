@@ -11,10 +11,10 @@ export function printText(text: string): void {
   process.stdout.write(process.stdout.isTTY ? printable(text) : text);
 }
 
-/** An error as `--json` shows it. */
-export function errorJson(error: unknown): { code: string; message: string } {
+/** An error as `--json` shows it; `where` says which request it is about. */
+export function errorJson(error: unknown, where?: string): { code: string; message: string } {
   const { code, message } = error as { code?: string; message?: string };
-  return { code: code ?? 'ERR_HEDDLE_INTERNAL', message: message ?? String(error) };
+  return { code: code ?? 'ERR_HEDDLE_INTERNAL', message: `${where === undefined ? '' : `${where}: `}${message ?? String(error)}` };
 }
 
 /** One clear message on standard error; with `json` also as an object on standard output. Stacks only for faults of heddle's own. */

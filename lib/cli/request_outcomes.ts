@@ -35,7 +35,7 @@ export async function runRequests<Request, Answer>(
       bar.around(() => {
         if ('answer' in outcome) return options.show(line, outcome.answer);
         process.exitCode = 1;
-        if (options.json) printJson({ id: line.id, adapter: line.adapter, error: errorJson(outcome.error) });
+        if (options.json) printJson({ id: line.id, adapter: line.adapter, error: errorJson(outcome.error, line.where) });
         sayError(outcome.error, line.where);
       });
     }

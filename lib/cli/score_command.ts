@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { scoreSchema } from '../engine/generate_options.js';
 import { interruptSignal } from './interrupt.js';
-import { type ModelFlags, openModel, withModel } from './model_options.js';
+import { type ModelFlags, mustGive, openModel, withModel } from './model_options.js';
 import { printJson } from './output.js';
 import { readRequests } from './request_lines.js';
 import { runRequests } from './request_outcomes.js';
@@ -16,9 +16,9 @@ const header = ['id', 'adapter', 'tokens', 'nll', 'perplexity'];
 
 /** `heddle score`: log-probabilities and perplexity of texts. */
 export function scoreCommand(): Command {
-  return withModel(new Command('score'))
+  return mustGive(withModel(new Command('score')), 'input')
     .description('log-probabilities and perplexity of texts, each under its own adapter, in shared steps')
-    .requiredOption('-i, --input <file>', 'JSONL: {"id", "text" or "tokens", "adapter"} per line; - for standard input')
+    .option('-i, --input <file>', 'JSONL: {"id", "text" or "tokens", "adapter"} per line; - for standard input')
     .addHelpText(
       'after',
       `
