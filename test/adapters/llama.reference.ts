@@ -9,7 +9,8 @@ const size = { hidden: 48, inner: 88, heads: 4, keyHeads: 2, width: 12, vocabula
 export function llamaSites(): SiteShape[] {
   const { hidden, inner, heads, keyHeads, width, vocabulary } = size;
   const sites: Omit<SiteShape, 'number'>[] = [];
-  const add = (path: string, kind: SiteShape['kind'], inputs: number, outputs: number) => sites.push({ path, kind, inputs, outputs, weight: `${path}.weight`, transposed: false, bias: false });
+  const add = (path: string, kind: SiteShape['kind'], inputs: number, outputs: number) =>
+    sites.push({ path, kind, inputs, outputs, weight: `${path}.weight`, transposed: false, bias: false });
   add('model.embed_tokens', 'embedding', vocabulary, hidden);
   for (let layer = 0; layer < size.layers; layer++) {
     const path = `model.layers.${layer}`;
@@ -68,7 +69,12 @@ export function llamaLogits(weights: MemoryTensors, ids: readonly number[], adap
     }
     return rows;
   };
-  const linear = (path: string, x: Vector): Vector => applyParts(adapter?.sites.get(path), Float64Array.from(matrix(path), (row) => dot(row, x)), x);
+  const linear = (path: string, x: Vector): Vector =>
+    applyParts(
+      adapter?.sites.get(path),
+      Float64Array.from(matrix(path), (row) => dot(row, x)),
+      x,
+    );
   const norm = (path: string, x: Vector): Vector => {
     const own = adapter?.sites.get(path);
     const weight = own ? (rowsOf(own.a)[0] as Vector) : (matrix(path)[0] as Vector);
@@ -104,14 +110,20 @@ export function llamaLogits(weights: MemoryTensors, ids: readonly number[], adap
         const scores = k.map((key) => Math.exp(dot(mine, key.subarray(own, own + width)) / Math.sqrt(width)));
         const total = scores.reduce((sum, s) => sum + s, 0);
         scores.forEach((score, p) => {
-          for (let c = 0; c < width; c++) attended[head * width + c] = (attended[head * width + c] as number) + (score / total) * ((v[p] as Vector)[own + c] as number);
+          for (let c = 0; c < width; c++)
+            attended[head * width + c] = (attended[head * width + c] as number) + (score / total) * ((v[p] as Vector)[own + c] as number);
         });
       }
       add(linear(`${path}.self_attn.o_proj`, attended));
       const f = norm(`${path}.post_attention_layernorm`, x);
       const gate = linear(`${path}.mlp.gate_proj`, f);
       const up = linear(`${path}.mlp.up_proj`, f);
-      add(linear(`${path}.mlp.down_proj`, gate.map((g, n) => (g / (1 + Math.exp(-g))) * (up[n] as number))));
+      add(
+        linear(
+          `${path}.mlp.down_proj`,
+          gate.map((g, n) => (g / (1 + Math.exp(-g))) * (up[n] as number)),
+        ),
+      );
     }
     return linear('lm_head', norm('model.norm', x));
   });

@@ -14,7 +14,10 @@ export class MemoryTensors implements TensorSource {
   static fromFile(path: string): MemoryTensors {
     const file = readFileSync(path);
     const headerBytes = Number(file.readBigUInt64LE(0));
-    const header = JSON.parse(file.subarray(8, 8 + headerBytes).toString()) as Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
+    const header = JSON.parse(file.subarray(8, 8 + headerBytes).toString()) as Record<
+      string,
+      { dtype: string; shape: number[]; data_offsets: [number, number] }
+    >;
     const made = new MemoryTensors();
     for (const [name, { dtype, shape, data_offsets }] of Object.entries(header)) {
       if (name === '__metadata__') continue;
@@ -67,7 +70,7 @@ export class MemoryTensors implements TensorSource {
     return this.tensors.get(name);
   }
 
-  async read(name: string): Promise<Uint8Array> {
-    return this.stored(name).bytes;
+  async read(name: string): Promise<ArrayBuffer> {
+    return this.stored(name).bytes.slice().buffer as ArrayBuffer;
   }
 }

@@ -18,16 +18,37 @@ class Pages implements PageAllocator {
   }
 }
 
-const block = (count: number, width: number, from: number): RowBlock => ({ dtype: 'f32', count, width, data: Float32Array.from({ length: count * width }, (_, i) => from + i) });
-const site = (number: number, more: Partial<SiteParts> = {}): SiteParts => ({ path: `site${number}`, number, site: 'linear', kind: 'lowRank', dtype: 'f32', rank: 3, scale: 0.5, a: block(3, 20, 0), bT: block(3, 10, 1000), ...more });
-const partsOf = (...sites: SiteParts[]): AdapterParts => ({ contentHash: '', summary: {} as AdapterParts['summary'], sites: new Map(sites.map((s) => [s.path, s])) });
+const block = (count: number, width: number, from: number): RowBlock => ({
+  dtype: 'f32',
+  count,
+  width,
+  data: Float32Array.from({ length: count * width }, (_, i) => from + i),
+});
+const site = (number: number, more: Partial<SiteParts> = {}): SiteParts => ({
+  path: `site${number}`,
+  number,
+  site: 'linear',
+  kind: 'lowRank',
+  dtype: 'f32',
+  rank: 3,
+  scale: 0.5,
+  a: block(3, 20, 0),
+  bT: block(3, 10, 1000),
+  ...more,
+});
+const partsOf = (...sites: SiteParts[]): AdapterParts => ({
+  contentHash: '',
+  summary: {} as AdapterParts['summary'],
+  sites: new Map(sites.map((s) => [s.path, s])),
+});
 const table = (slot = 0, first = 100) => ({ slot, sites: 4, takeRows: () => first });
 
 /** What the kernels would read. */
 function rowReader(placed: ReturnType<typeof placeAdapter>, pageBytes: number, pages: number) {
   const pool = new Uint8Array(pageBytes * pages);
   for (const { offset, bytes } of placed.writes) pool.set(bytes, offset);
-  return (index: number, width: number): number[] => Array.from(new Float32Array(pool.buffer, (placed.rows[index - placed.firstRow] as number) * 64, width));
+  return (index: number, width: number): number[] =>
+    Array.from(new Float32Array(pool.buffer, (placed.rows[index - placed.firstRow] as number) * 64, width));
 }
 
 describe('placeAdapter', () => {
@@ -56,7 +77,11 @@ describe('placeAdapter', () => {
   });
 
   it('cuts the rows of an embedding into pieces', () => {
-    const placed = placeAdapter(partsOf(site(0, { site: 'embedding', rank: 2, a: block(2, 5000, 0), bT: block(2, 8, 0) })), new Pages(16_384, 20), table(0, 0));
+    const placed = placeAdapter(
+      partsOf(site(0, { site: 'embedding', rank: 2, a: block(2, 5000, 0), bT: block(2, 8, 0) })),
+      new Pages(16_384, 20),
+      table(0, 0),
+    );
     expect(placed.rows.length).toBe(2 + 2 + 2);
     const read = rowReader(placed, 16_384, 20);
     expect(read(1, 1)).toEqual([5000]);
@@ -66,8 +91,19 @@ describe('placeAdapter', () => {
   });
 
   it('places whole weights and norms', () => {
-    const norm = site(1, { site: 'norm', kind: 'dense', rank: 1, a: block(1, 6, 5), bT: undefined, shift: Float32Array.of(1, 2, 3, 4, 5, 6) });
-    const placed = placeAdapter(partsOf(site(0, { kind: 'dense', rank: 10, a: block(10, 20, 0), bT: undefined }), norm), new Pages(256, 30), table(0, 0));
+    const norm = site(1, {
+      site: 'norm',
+      kind: 'dense',
+      rank: 1,
+      a: block(1, 6, 5),
+      bT: undefined,
+      shift: Float32Array.of(1, 2, 3, 4, 5, 6),
+    });
+    const placed = placeAdapter(
+      partsOf(site(0, { kind: 'dense', rank: 10, a: block(10, 20, 0), bT: undefined }), norm),
+      new Pages(256, 30),
+      table(0, 0),
+    );
     expect(Array.from(placed.entries.subarray(0, 7))).toEqual([2, 0, 10, 0, 0, -1, -1]);
     expect(Array.from(placed.entries.subarray(8, 15))).toEqual([2, 0, 1, 10, 0, -1, 11]);
   });
@@ -80,7 +116,13 @@ describe('placeAdapter', () => {
 
   it('gives all pages back when the table runs out', () => {
     const pool = new Pages(1024, 20);
-    const full = { slot: 0, sites: 4, takeRows: () => { throw new Error('no rows'); } };
+    const full = {
+      slot: 0,
+      sites: 4,
+      takeRows: () => {
+        throw new Error('no rows');
+      },
+    };
     expect(() => placeAdapter(partsOf(site(0)), pool, full)).toThrow('no rows');
     expect(pool.held.size).toBe(0);
   });

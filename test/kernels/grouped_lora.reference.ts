@@ -23,19 +23,28 @@ class Tables {
   private readonly bytes: Uint8Array;
 
   constructor(private readonly inputs: Record<string, Operand | undefined>) {
-    this.bytes = Uint8Array.from((inputs['pool'] as Operand).values);
+    this.bytes = Uint8Array.from((inputs.pool as Operand).values);
   }
 
   row(index: number, dtype: DType, width: number): Float64Array {
-    const at = ((this.inputs['rows'] as Operand).values[index] as number) * rowUnit;
+    const at = ((this.inputs.rows as Operand).values[index] as number) * rowUnit;
     const size = width * (dtype === 'f32' ? 4 : 2);
     return fromBits(dtype, viewAs(dtype, this.bytes.slice(at, at + size).buffer));
   }
 
   entry(slot: number, site: number, outputs: number): Entry {
-    const { values, dims } = this.inputs['entries'] as Operand;
+    const { values, dims } = this.inputs.entries as Operand;
     const at = (slot * (dims[1] as number) + site) * 8;
-    const [kind, dtype, rank, firstA, firstB, gain, shift, bits] = values.subarray(at, at + 8) as unknown as number[] as [number, number, number, number, number, number, number, number];
+    const [kind, dtype, rank, firstA, firstB, gain, shift, bits] = values.subarray(at, at + 8) as unknown as number[] as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
     const vector = (row: number): Float64Array | undefined => (kind === 0 || row < 0 ? undefined : this.row(row, 'f32', outputs));
     const scale = new Float32Array(Int32Array.of(bits).buffer)[0] as number;
     return { kind, dtype: dtypes[dtype] as DType, rank, firstA, firstB, scale, gain: vector(gain), shift: vector(shift) };
@@ -68,7 +77,7 @@ function addRoutes(
   bias: (n: number) => number,
   product: (entry: Entry) => Float64Array,
 ): void {
-  const { values: index, dims } = inputs['index'] as Operand;
+  const { values: index, dims } = inputs.index as Operand;
   const original = y.slice(at, at + outputs);
   for (let j = 0; j < (dims[1] as number); j++) {
     const route = token * (dims[1] as number) + j;
@@ -76,16 +85,17 @@ function addRoutes(
     if (slot < 0) continue;
     const entry = tables.entry(slot, site, outputs);
     if (entry.kind === 0) continue;
-    const weight = (inputs['weight'] as Operand).values[route] as number;
+    const weight = (inputs.weight as Operand).values[route] as number;
     const own = product(entry);
-    for (let n = 0; n < outputs; n++) y[at + n] = (y[at + n] as number) + weight * delta(entry, (original[n] as number) - bias(n), own[n] as number, n);
+    for (let n = 0; n < outputs; n++)
+      y[at + n] = (y[at + n] as number) + weight * delta(entry, (original[n] as number) - bias(n), own[n] as number, n);
   }
 }
 
 export const groupedLora: Reference = (inputs, attrs) => {
-  const x = inputs['x'] as Operand;
-  const base = inputs['base'] as Operand;
-  const columns = (inputs['columns'] as Operand).values;
+  const x = inputs.x as Operand;
+  const base = inputs.base as Operand;
+  const columns = (inputs.columns as Operand).values;
   const tables = new Tables(inputs);
   const [tokens, width] = x.dims as [number, number];
   const total = base.dims[1] as number;
@@ -94,55 +104,89 @@ export const groupedLora: Reference = (inputs, attrs) => {
     for (let s = 0; s + 1 < columns.length; s++) {
       const [from, to] = [columns[s] as number, columns[s + 1] as number];
       const row = x.values.subarray(t * width, (t + 1) * width);
-      addRoutes(inputs, y, t * total + from, to - from, t, (attrs['site'] as number) + s, tables, (n) => inputs['baseBias']?.values[from + n] ?? 0, (entry) => {
-        const product = new Float64Array(to - from);
-        if (entry.kind === 2) return product.map((_, n) => dot(tables.row(entry.firstA + n, entry.dtype, width), row));
-        for (let r = 0; r < entry.rank; r++) {
-          const v = entry.scale * dot(tables.row(entry.firstA + r, entry.dtype, width), row);
-          const b = tables.row(entry.firstB + r, entry.dtype, to - from);
-          for (let n = 0; n < product.length; n++) product[n] = (product[n] as number) + v * (b[n] as number);
-        }
-        return product;
-      });
+      addRoutes(
+        inputs,
+        y,
+        t * total + from,
+        to - from,
+        t,
+        (attrs.site as number) + s,
+        tables,
+        (n) => inputs.baseBias?.values[from + n] ?? 0,
+        (entry) => {
+          const product = new Float64Array(to - from);
+          if (entry.kind === 2) return product.map((_, n) => dot(tables.row(entry.firstA + n, entry.dtype, width), row));
+          for (let r = 0; r < entry.rank; r++) {
+            const v = entry.scale * dot(tables.row(entry.firstA + r, entry.dtype, width), row);
+            const b = tables.row(entry.firstB + r, entry.dtype, to - from);
+            for (let n = 0; n < product.length; n++) product[n] = (product[n] as number) + v * (b[n] as number);
+          }
+          return product;
+        },
+      );
     }
   return { y };
 };
 
 export const groupedEmbedding: Reference = (inputs, attrs) => {
-  const base = inputs['base'] as Operand;
+  const base = inputs.base as Operand;
   const tables = new Tables(inputs);
   const [tokens, width] = base.dims as [number, number];
   const y = base.values.slice();
   for (let t = 0; t < tokens; t++) {
-    const id = (inputs['ids'] as Operand).values[t] as number;
-    addRoutes(inputs, y, t * width, width, t, attrs['site'] as number, tables, () => 0, (entry) => {
-      if (entry.kind === 2) return tables.row(entry.firstA + id, entry.dtype, width);
-      const product = new Float64Array(width);
-      for (let r = 0; r < entry.rank; r++) {
-        const at = id % piece;
-        const v = entry.scale * (tables.row(entry.firstA + Math.floor(id / piece) * entry.rank + r, entry.dtype, at + 1)[at] as number);
-        const b = tables.row(entry.firstB + r, entry.dtype, width);
-        for (let n = 0; n < width; n++) product[n] = (product[n] as number) + v * (b[n] as number);
-      }
-      return product;
-    });
+    const id = (inputs.ids as Operand).values[t] as number;
+    if (id < 0) continue;
+    addRoutes(
+      inputs,
+      y,
+      t * width,
+      width,
+      t,
+      attrs.site as number,
+      tables,
+      () => 0,
+      (entry) => {
+        if (entry.kind === 2) return tables.row(entry.firstA + id, entry.dtype, width);
+        const product = new Float64Array(width);
+        for (let r = 0; r < entry.rank; r++) {
+          const at = id % piece;
+          const v = entry.scale * (tables.row(entry.firstA + Math.floor(id / piece) * entry.rank + r, entry.dtype, at + 1)[at] as number);
+          const b = tables.row(entry.firstB + r, entry.dtype, width);
+          for (let n = 0; n < width; n++) product[n] = (product[n] as number) + v * (b[n] as number);
+        }
+        return product;
+      },
+    );
   }
   return { y };
 };
 
 export const groupedNorm: Reference = (inputs, attrs) => {
-  const x = inputs['x'] as Operand;
+  const x = inputs.x as Operand;
   const tables = new Tables(inputs);
   const [tokens, width] = x.dims as [number, number];
-  const y = (inputs['base'] as Operand).values.slice();
+  const y = (inputs.base as Operand).values.slice();
   for (let t = 0; t < tokens; t++) {
     const row = x.values.subarray(t * width, (t + 1) * width);
-    const mean = attrs['kind'] === 'layer' ? row.reduce((sum, v) => sum + v, 0) / width : 0;
+    const mean = attrs.kind === 'layer' ? row.reduce((sum, v) => sum + v, 0) / width : 0;
     const variance = row.reduce((sum, v) => sum + (v - mean) ** 2, 0) / width;
-    addRoutes(inputs, y, t * width, width, t, attrs['site'] as number, tables, () => 0, (entry) => {
-      const weight = tables.row(entry.firstA, 'f32', width);
-      return row.map((v, n) => ((v - mean) / Math.sqrt(variance + (attrs['eps'] as number))) * ((weight[n] as number) + (attrs['weightOffset'] as number)));
-    });
+    addRoutes(
+      inputs,
+      y,
+      t * width,
+      width,
+      t,
+      attrs.site as number,
+      tables,
+      () => 0,
+      (entry) => {
+        const weight = tables.row(entry.firstA, 'f32', width);
+        return row.map(
+          (v, n) =>
+            ((v - mean) / Math.sqrt(variance + (attrs.eps as number))) * ((weight[n] as number) + (attrs.weightOffset as number)),
+        );
+      },
+    );
   }
   return { y };
 };

@@ -35,7 +35,14 @@ export class AdapterScene {
   }
 
   /** An adapter's entry for a linear layer, or for an embedding with `inputs` ids. */
-  set(slot: number, site: number, inputs: number, outputs: number, what: AdapterSite, table: 'linear' | 'embedding' | 'norm' = 'linear'): this {
+  set(
+    slot: number,
+    site: number,
+    inputs: number,
+    outputs: number,
+    what: AdapterSite,
+    table: 'linear' | 'embedding' | 'norm' = 'linear',
+  ): this {
     const { kind, dtype = 'bf16', scale = 0.5 } = what;
     const rank = kind === 'lowRank' ? (what.rank ?? 4) : table === 'linear' ? outputs : table === 'embedding' ? inputs : 1;
     const width = table === 'linear' ? inputs : kind === 'lowRank' ? inputs : outputs;
@@ -51,7 +58,10 @@ export class AdapterScene {
     const gain = what.gain ? this.row('f32', normal(outputs, 0.2, 1)) : -1;
     const shift = what.shift ? this.row('f32', normal(outputs, 1)) : -1;
     const bits = new Int32Array(Float32Array.of(scale).buffer)[0] as number;
-    this.entries.set([kind === 'lowRank' ? 1 : 2, dtypeCode[dtype], rank, firstA, firstB, gain, shift, bits], (slot * this.sites + site) * 8);
+    this.entries.set(
+      [kind === 'lowRank' ? 1 : 2, dtypeCode[dtype], rank, firstA, firstB, gain, shift, bits],
+      (slot * this.sites + site) * 8,
+    );
     return this;
   }
 
@@ -103,10 +113,18 @@ export class AdapterScene {
 }
 
 /** index and weight [tokens, routes]: `slots` per token, -1 for none. */
-export function routes(slots: readonly (number | readonly number[])[], weights?: (i: number) => number): { index: Operand; weight: Operand } {
+export function routes(
+  slots: readonly (number | readonly number[])[],
+  weights?: (i: number) => number,
+): { index: Operand; weight: Operand } {
   const lists = slots.map((s) => (typeof s === 'number' ? [s] : s));
   const count = lists[0]?.length ?? 1;
   const index = lists.flat();
-  return { index: i32([lists.length, count], index), weight: f32([lists.length, count], index.map((_, i) => weights?.(i) ?? 1)) };
+  return {
+    index: i32([lists.length, count], index),
+    weight: f32(
+      [lists.length, count],
+      index.map((_, i) => weights?.(i) ?? 1),
+    ),
+  };
 }
-
