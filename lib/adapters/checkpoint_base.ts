@@ -18,7 +18,8 @@ export class CheckpointBase implements AdapterBase {
   async readRows(site: SiteShape, first: number, count: number): Promise<Float32Array> {
     const turned = site.kind === 'linear' && site.transposed;
     const key = `${site.weight}${turned ? ' transposed' : ''}`;
-    if (this.last?.name !== key) this.last = { name: key, block: this.read(site.weight).then((block) => (turned ? transpose(block) : block)) };
+    if (this.last?.name !== key)
+      this.last = { name: key, block: this.read(site.weight).then((block) => (turned ? transpose(block) : block)) };
     const { dtype, width, data } = await this.last.block;
     return toFloat32(dtype, data.subarray(first * width, (first + count) * width));
   }
@@ -36,8 +37,9 @@ export class CheckpointBase implements AdapterBase {
   private async read(name: string): Promise<RowBlock> {
     const info = this.source.info(name);
     const dtype = info && dtypes[info.dtype];
-    if (info === undefined || dtype === undefined) throw new ModelError(`${this.name}: ${name} is ${info?.dtype ?? 'missing'}: expected F32, F16 or BF16`, { tensor: name });
-    const data = viewAs(dtype, await this.source.read(name)) as Float32Array | Uint16Array;
+    if (info === undefined || dtype === undefined)
+      throw new ModelError(`${this.name}: ${name} is ${info?.dtype ?? 'missing'}: expected F32, F16 or BF16`, { tensor: name });
+    const data = viewAs(dtype, await this.source.read(name));
     const width = info.shape.at(-1) ?? 1;
     return { dtype, count: width === 0 ? 0 : data.length / width, width, data };
   }

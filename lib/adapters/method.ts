@@ -1,9 +1,15 @@
 import type { DType } from '../runtime/dtype.js';
 
-export type { TensorSource } from '../checkpoint/safetensors.js';
-
 /** Element types that adapter tensors may have. */
 export type FloatDType = Extract<DType, 'f32' | 'f16' | 'bf16'>;
+
+/** Named tensors of one or more files, read one at a time: what lib/checkpoint opens. */
+export interface TensorSource {
+  names(): Iterable<string>;
+  /** dtype as written in safetensors (F32, F16, BF16, …), or undefined when there is no such tensor. */
+  info(name: string): { dtype: string; shape: readonly number[] } | undefined;
+  read(name: string): Promise<ArrayBuffer>;
+}
 
 /** What an adapter needs to know of a place where it can act. */
 export interface SiteShape {

@@ -22,7 +22,11 @@ export class ModulePattern {
       try {
         return { key, value, source, expression: new RegExp(source, 's') };
       } catch (error) {
-        throw new AdapterError(`${adapter}: ${option} has the key '${key}', which is no regular expression: ${(error as Error).message}`, { option, key }, { cause: error });
+        throw new AdapterError(
+          `${adapter}: ${option} has the key '${key}', which is no regular expression: ${(error as Error).message}`,
+          { option, key },
+          { cause: error },
+        );
       }
     });
   }
@@ -38,7 +42,11 @@ export class ModulePattern {
       return script.runInNewContext({}, { timeout: timeoutMs }) as boolean;
     } catch (error) {
       const limit = `${timeoutMs} ms`;
-      throw new AdapterError(`${this.adapter}: ${this.option} has the key '${key}', which takes more than ${limit} to match`, { option: this.option, key }, { cause: error });
+      throw new AdapterError(
+        `${this.adapter}: ${this.option} has the key '${key}', which takes more than ${limit} to match`,
+        { option: this.option, key },
+        { cause: error },
+      );
     }
   }
 }

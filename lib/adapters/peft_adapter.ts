@@ -1,7 +1,16 @@
 import { createHash, type Hash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { AdapterError } from '../errors.js';
-import type { AdapterBase, AdapterMethod, AdapterParts, AdapterSummary, AdapterTensor, SiteParts, SiteRequest, TensorSource } from './method.js';
+import type {
+  AdapterBase,
+  AdapterMethod,
+  AdapterParts,
+  AdapterSummary,
+  AdapterTensor,
+  SiteParts,
+  SiteRequest,
+  TensorSource,
+} from './method.js';
 import { methods } from './methods/index.js';
 import { readTensor, type SortedTensors, sitesOf, sortTensors } from './peft_tensors.js';
 import { siteParts } from './site_parts.js';
@@ -19,23 +28,31 @@ export interface PeftConfig {
 
 /** Checks a parsed adapter_config.json. Throws AdapterError that names the option. */
 export function readPeftConfig(raw: unknown, adapter: string): PeftConfig {
-  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) throw new AdapterError(`${adapter}: adapter_config.json is no JSON object`, { actual: raw });
+  if (typeof raw !== 'object' || raw === null || Array.isArray(raw))
+    throw new AdapterError(`${adapter}: adapter_config.json is no JSON object`, { actual: raw });
   const options = raw as Record<string, unknown>;
-  const type = options['peft_type'];
+  const type = options.peft_type;
   const method = typeof type === 'string' ? methods.get(type.toUpperCase()) : undefined;
   if (method === undefined)
-    throw new AdapterError(`${adapter}: peft_type is ${JSON.stringify(type)}: supported are ${[...methods.keys()].join(', ')}`, { option: 'peft_type', actual: type, expected: [...methods.keys()] });
-  const modules = options['modules_to_save'] ?? [];
+    throw new AdapterError(`${adapter}: peft_type is ${JSON.stringify(type)}: supported are ${[...methods.keys()].join(', ')}`, {
+      option: 'peft_type',
+      actual: type,
+      expected: [...methods.keys()],
+    });
+  const modules = options.modules_to_save ?? [];
   if (!Array.isArray(modules) || modules.some((name) => typeof name !== 'string'))
-    throw new AdapterError(`${adapter}: modules_to_save is ${JSON.stringify(modules)}: expected a list of module names`, { option: 'modules_to_save', actual: modules });
-  const base = options['base_model_name_or_path'];
+    throw new AdapterError(`${adapter}: modules_to_save is ${JSON.stringify(modules)}: expected a list of module names`, {
+      option: 'modules_to_save',
+      actual: modules,
+    });
+  const base = options.base_model_name_or_path;
   return {
     adapter,
     method,
     options: method.readConfig(options, adapter),
     base: typeof base === 'string' ? base : undefined,
     modulesToSave: modules as string[],
-    tiesWeights: options['ensure_weight_tying'] === true,
+    tiesWeights: options.ensure_weight_tying === true,
   };
 }
 
@@ -47,7 +64,10 @@ export async function loadPeftAdapter(config: PeftConfig, source: TensorSource, 
   const sites = new Map<string, SiteParts>();
   for (const { site, module, tensors, saved } of sitesOf(sorted, base, config)) {
     if (config.tiesWeights && base.sites.some((other) => other !== site && other.weight === site.weight))
-      throw new AdapterError(`${adapter}: ensure_weight_tying is true and ${site.path} is tied in ${base.name}, which is not supported`, { option: 'ensure_weight_tying', module: site.path });
+      throw new AdapterError(`${adapter}: ensure_weight_tying is true and ${site.path} is tied in ${base.name}, which is not supported`, {
+        option: 'ensure_weight_tying',
+        module: site.path,
+      });
     const read = async (name: string): Promise<AdapterTensor> => {
       const tensor = await readTensor(source, name, adapter);
       await hashTensor(hash, site.path, tensor);

@@ -33,9 +33,16 @@ async function withFolder<T>(folder: string, use: (config: PeftConfig, source: T
 }
 
 async function findTensors(folder: string, adapter: string): Promise<void> {
-  const exists = (name: string): Promise<boolean> => stat(join(folder, name)).then(() => true, () => false);
+  const exists = (name: string): Promise<boolean> =>
+    stat(join(folder, name)).then(
+      () => true,
+      () => false,
+    );
   if (await exists(tensorsName)) return;
   if (await exists('adapter_model.bin'))
-    throw new AdapterError(`${adapter} holds its tensors as adapter_model.bin, which can run code when it is read: convert it to ${tensorsName}, for example by saving it again with PEFT`, { folder });
+    throw new AdapterError(
+      `${adapter} holds its tensors as adapter_model.bin, which can run code when it is read: convert it to ${tensorsName}, for example by saving it again with PEFT`,
+      { folder },
+    );
   throw new AdapterError(`${adapter} has no ${tensorsName}`, { folder, missing: tensorsName });
 }

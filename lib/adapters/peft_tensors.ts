@@ -27,7 +27,10 @@ export function sortTensors(source: TensorSource, { adapter, method, modulesToSa
   let adapterName: string | undefined;
   const sameAdapter = (name: string, found: string | undefined): void => {
     if (found !== undefined && adapterName !== undefined && found !== adapterName)
-      throw new AdapterError(`${adapter}: ${name} belongs to '${found}', but the tensors before it to '${adapterName}': one adapter per folder`, { tensor: name });
+      throw new AdapterError(
+        `${adapter}: ${name} belongs to '${found}', but the tensors before it to '${adapterName}': one adapter per folder`,
+        { tensor: name },
+      );
     adapterName ??= found;
   };
   for (const name of [...source.names()].sort()) {
@@ -56,7 +59,8 @@ export function sortTensors(source: TensorSource, { adapter, method, modulesToSa
 }
 
 function refuseTwice(adapter: string, before: string | undefined, name: string): void {
-  if (before !== undefined) throw new AdapterError(`${adapter}: ${name} and ${before} are the same tensor under two names`, { tensor: name });
+  if (before !== undefined)
+    throw new AdapterError(`${adapter}: ${name} and ${before} are the same tensor under two names`, { tensor: name });
 }
 
 /** Everything for one site. */
@@ -74,7 +78,11 @@ export function sitesOf({ factors, saved }: SortedTensors, base: AdapterBase, { 
   const found = new Map<SiteShape, Entry>();
   const at = (path: string, tensor: string) => {
     const site = findSite(base.sites, path);
-    if (site === undefined) throw new AdapterError(`${adapter} does not fit ${base.name}: ${tensor} is for ${path}, a module that ${base.name} does not have or that no adapter can change`, { tensor, module: path, base: base.name });
+    if (site === undefined)
+      throw new AdapterError(
+        `${adapter} does not fit ${base.name}: ${tensor} is for ${path}, a module that ${base.name} does not have or that no adapter can change`,
+        { tensor, module: path, base: base.name },
+      );
     const entry: Entry = found.get(site) ?? { module: path, tensors: new Map(), saved: {} };
     found.set(site, entry);
     return { site, entry };
@@ -101,7 +109,10 @@ function findSite(sites: readonly SiteShape[], path: string): SiteShape | undefi
   const exact = sites.find((site) => site.path === path);
   if (exact !== undefined) return exact;
   const withoutFirst = (text: string): string => text.slice(text.indexOf('.') + 1);
-  return sites.find((site) => site.path === withoutFirst(path)) ?? sites.find((site) => site.path.includes('.') && withoutFirst(site.path) === path);
+  return (
+    sites.find((site) => site.path === withoutFirst(path)) ??
+    sites.find((site) => site.path.includes('.') && withoutFirst(site.path) === path)
+  );
 }
 
 /** Reads one tensor, checking that its dtype can be used and that its bytes are all there. */
@@ -109,11 +120,19 @@ export async function readTensor(source: TensorSource, name: string, adapter: st
   const info = source.info(name);
   const dtype = info && dtypes[info.dtype];
   if (info === undefined || dtype === undefined)
-    throw new AdapterError(`${adapter}: ${name} is ${info?.dtype}: expected F32, F16 or BF16`, { tensor: name, actual: info?.dtype, expected: Object.keys(dtypes) });
+    throw new AdapterError(`${adapter}: ${name} is ${info?.dtype}: expected F32, F16 or BF16`, {
+      tensor: name,
+      actual: info?.dtype,
+      expected: Object.keys(dtypes),
+    });
   const bytes = await source.read(name);
   const elements = info.shape.reduce((count, size) => count * size, 1);
   const width = dtype === 'f32' ? 4 : 2;
   if (bytes.byteLength !== elements * width)
-    throw new AdapterError(`${adapter}: ${name} has ${bytes.byteLength} bytes, expected ${elements * width}`, { tensor: name, actual: bytes.byteLength, expected: elements * width });
-  return { name, shape: info.shape, dtype, data: viewAs(dtype, bytes) as Float32Array | Uint16Array };
+    throw new AdapterError(`${adapter}: ${name} has ${bytes.byteLength} bytes, expected ${elements * width}`, {
+      tensor: name,
+      actual: bytes.byteLength,
+      expected: elements * width,
+    });
+  return { name, shape: info.shape, dtype, data: viewAs(dtype, bytes) };
 }

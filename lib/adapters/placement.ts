@@ -49,13 +49,20 @@ export function placeAdapter(parts: AdapterParts, pool: PageAllocator, table: Ta
     const entries = new Int32Array(table.sites * entryColumns);
     const indexes: { at: number; index: number }[] = [];
     for (const site of parts.sites.values()) {
-      if (!(site.number >= 0 && site.number < table.sites)) throw new AdapterError(`${site.path} has site number ${site.number}, expected 0 to ${table.sites - 1}`, { module: site.path });
+      if (!(site.number >= 0 && site.number < table.sites))
+        throw new AdapterError(`${site.path} has site number ${site.number}, expected 0 to ${table.sites - 1}`, { module: site.path });
       placeSite(site, packer, entries, indexes);
     }
     const firstRow = table.takeRows(packer.addresses.length);
     // Entries name rows of the table, which was not known to have room before.
     for (const { at, index } of indexes) entries[at] = firstRow + index;
-    return { pages: packer.pages.map(({ page }) => page), firstRow, rows: Int32Array.from(packer.addresses), entries, writes: packer.pages };
+    return {
+      pages: packer.pages.map(({ page }) => page),
+      firstRow,
+      rows: Int32Array.from(packer.addresses),
+      entries,
+      writes: packer.pages,
+    };
   } catch (error) {
     packer.giveBack();
     throw error;
@@ -115,7 +122,8 @@ class RowPacker {
     const first = this.addresses.length;
     const step = piece === 0 ? Math.max(width, 1) : piece;
     for (let from = 0; from < width; from += step)
-      for (let row = 0; row < count; row++) this.addRow(data.subarray(row * width + from, row * width + Math.min(width, from + step)), path);
+      for (let row = 0; row < count; row++)
+        this.addRow(data.subarray(row * width + from, row * width + Math.min(width, from + step)), path);
     return first;
   }
 
@@ -127,7 +135,11 @@ class RowPacker {
     const { pageBytes } = this.pool;
     const needed = Math.ceil(row.byteLength / rowUnit) * rowUnit;
     if (needed > pageBytes)
-      throw new AdapterError(`a row of ${path} has ${row.byteLength} bytes, more than a page of ${pageBytes}`, { module: path, actual: row.byteLength, expected: pageBytes });
+      throw new AdapterError(`a row of ${path} has ${row.byteLength} bytes, more than a page of ${pageBytes}`, {
+        module: path,
+        actual: row.byteLength,
+        expected: pageBytes,
+      });
     // Few sizes of rows exist: what is left in all but the newest pages is seldom worth a search.
     const page = this.pages.slice(-4).find(({ used }) => used + needed <= pageBytes) ?? this.openPage();
     this.addresses.push(page.take(row, needed) / rowUnit);
@@ -137,7 +149,10 @@ class RowPacker {
     const { pageBytes } = this.pool;
     const number = this.pool.allocate();
     if (number === undefined)
-      throw new PoolExhaustedError(`the page pool is full: an adapter took ${this.pages.length} pages of ${pageBytes} bytes and needs more`, { pages: this.pages.length, pageBytes });
+      throw new PoolExhaustedError(
+        `the page pool is full: an adapter took ${this.pages.length} pages of ${pageBytes} bytes and needs more`,
+        { pages: this.pages.length, pageBytes },
+      );
     const page = new OpenPage(number, number * pageBytes);
     this.pages.push(page);
     return page;

@@ -13,11 +13,20 @@ export interface SavedModule {
 }
 
 /** Joins what an adapter brings for one site into what the kernels take; undefined when it changes nothing there. */
-export async function siteParts(request: SiteRequest, base: AdapterBase, saved: SavedModule, lowRank: LowRank | undefined): Promise<SiteParts | undefined> {
+export async function siteParts(
+  request: SiteRequest,
+  base: AdapterBase,
+  saved: SavedModule,
+  lowRank: LowRank | undefined,
+): Promise<SiteParts | undefined> {
   const { site, adapter } = request;
   if (saved.weight) expectTensorShape(saved.weight, weightShape(site), request);
   if (saved.bias) {
-    if (!site.bias) throw new AdapterError(`${adapter} does not fit ${base.name}: ${saved.bias.name} is a bias, but ${site.path} has none`, { tensor: saved.bias.name, base: base.name });
+    if (!site.bias)
+      throw new AdapterError(`${adapter} does not fit ${base.name}: ${saved.bias.name} is a bias, but ${site.path} has none`, {
+        tensor: saved.bias.name,
+        base: base.name,
+      });
     expectTensorShape(saved.bias, [site.outputs], request);
   }
   if (site.kind === 'norm') return normParts(site, base, saved);
@@ -25,7 +34,8 @@ export async function siteParts(request: SiteRequest, base: AdapterBase, saved: 
   // Files may hold unchanged copies of the base's embeddings: those cost nothing.
   const own = saved.weight && ownRows(saved.weight, site);
   const replaced = own !== undefined && !(await equalsBase(own, site, base)) ? own : undefined;
-  const weights = replaced === undefined ? base : { readRows: async (_: SiteShape, first: number, count: number) => sliceRows(replaced, first, count) };
+  const weights =
+    replaced === undefined ? base : { readRows: async (_: SiteShape, first: number, count: number) => sliceRows(replaced, first, count) };
   const factors = lowRank && (own === undefined ? await withBaseChange(lowRank, site, base, adapter) : lowRank);
   const gain = factors?.magnitude && (await magnitudeGain(factors, site, weights, adapter));
   const shift = await shiftOf(site, base, saved, factors);
@@ -34,7 +44,17 @@ export async function siteParts(request: SiteRequest, base: AdapterBase, saved: 
     const a = factors ? await merged(replaced, factors, gain, site) : replaced;
     return { ...common, kind: 'dense', dtype: a.dtype, rank: a.count, scale: 1, a };
   }
-  if (factors) return { ...common, kind: 'lowRank', dtype: factors.a.dtype, rank: factors.a.count, scale: factors.scale, a: factors.a, bT: factors.bT, gain };
+  if (factors)
+    return {
+      ...common,
+      kind: 'lowRank',
+      dtype: factors.a.dtype,
+      rank: factors.a.count,
+      scale: factors.scale,
+      a: factors.a,
+      bT: factors.bT,
+      gain,
+    };
   if (shift === undefined) return undefined;
   const none = (width: number): RowBlock => ({ dtype: 'f32', count: 0, width, data: new Float32Array(0) });
   return { ...common, kind: 'lowRank', dtype: 'f32', rank: 0, scale: 1, a: none(site.inputs), bT: none(site.outputs) };
@@ -76,7 +96,12 @@ async function equalsBase(own: RowBlock, site: SiteShape, base: AdapterBase): Pr
 }
 
 // What remains to be added to an output: the bias of B, and the difference between the adapter's and the base's own bias.
-async function shiftOf(site: SiteShape, base: AdapterBase, saved: SavedModule, factors: LowRank | undefined): Promise<Float32Array | undefined> {
+async function shiftOf(
+  site: SiteShape,
+  base: AdapterBase,
+  saved: SavedModule,
+  factors: LowRank | undefined,
+): Promise<Float32Array | undefined> {
   const scaled = factors?.bias?.map((x) => x * factors.scale);
   if (saved.bias === undefined) return scaled;
   const before = await base.readBias(site);
@@ -97,7 +122,8 @@ async function merged(own: RowBlock, { a, bT, scale }: LowRank, gain: Float32Arr
       const factor = scale * (across.data[j * across.width + r] as number);
       for (let i = 0; i < own.width; i++) sum[i] = (sum[i] as number) + factor * (down.data[j * own.width + i] as number);
     }
-    for (let i = 0; i < own.width; i++) row[i] = (sum[i] as number) * (gain === undefined ? 1 : (gain[site.kind === 'embedding' ? i : r] as number));
+    for (let i = 0; i < own.width; i++)
+      row[i] = (sum[i] as number) * (gain === undefined ? 1 : (gain[site.kind === 'embedding' ? i : r] as number));
     await slices.pause(own.width * (a.count + 1));
   }
   return rows;

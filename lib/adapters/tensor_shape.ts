@@ -4,7 +4,11 @@ import type { SiteRequest } from './method.js';
 const list = (shape: readonly number[]): string => `[${shape.join(', ')}]`;
 
 /** Throws AdapterError with the tensor, both shapes and the base's name unless the shapes are equal. */
-export function expectTensorShape(tensor: { name: string; shape: readonly number[] }, expected: readonly number[], { adapter, base, site }: SiteRequest): void {
+export function expectTensorShape(
+  tensor: { name: string; shape: readonly number[] },
+  expected: readonly number[],
+  { adapter, base, site }: SiteRequest,
+): void {
   const { name, shape } = tensor;
   if (shape.length === expected.length && shape.every((size, i) => size === expected[i])) return;
   throw new AdapterError(`${adapter} does not fit ${base}: ${name} is ${list(shape)}, expected ${list(expected)} for ${site.path}`, {

@@ -7,12 +7,21 @@ import { rowsPerSlice, WorkSlices } from '../work_slices.js';
  * The factor of every output that makes ‖W + scale · B A‖ along it equal to the magnitude. DoRA, Liu et al.,
  * https://arxiv.org/abs/2402.09353.
  */
-export async function magnitudeGain(factors: LowRank, site: SiteShape, base: Pick<AdapterBase, 'readRows'>, adapter: string): Promise<Float32Array> {
+export async function magnitudeGain(
+  factors: LowRank,
+  site: SiteShape,
+  base: Pick<AdapterBase, 'readRows'>,
+  adapter: string,
+): Promise<Float32Array> {
   const magnitude = factors.magnitude as Float32Array;
   const squares = await (site.kind === 'embedding' ? columnSquares : rowSquares)(factors, site, base);
   return magnitude.map((value, n) => {
     const gain = value / Math.sqrt(squares[n] as number);
-    if (!Number.isFinite(gain)) throw new AdapterError(`${adapter}: ${site.path} has a weight row of length 0 at output ${n}, so its magnitude cannot be applied`, { module: site.path, output: n });
+    if (!Number.isFinite(gain))
+      throw new AdapterError(`${adapter}: ${site.path} has a weight row of length 0 at output ${n}, so its magnitude cannot be applied`, {
+        module: site.path,
+        output: n,
+      });
     return gain;
   });
 }

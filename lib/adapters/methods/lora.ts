@@ -30,12 +30,17 @@ export const lora: AdapterMethod<LoraConfig> = {
     const embedding = embeddingName.exec(name);
     if (embedding) return { module: embedding[1] as string, part: `${embedding[2]}.embedding`, adapterName: embedding[3] };
     const magnitude = magnitudeName.exec(name);
-    if (magnitude) return { module: magnitude[1] as string, part: 'magnitude', adapterName: magnitude[2] === 'weight' ? undefined : magnitude[2] };
+    if (magnitude)
+      return { module: magnitude[1] as string, part: 'magnitude', adapterName: magnitude[2] === 'weight' ? undefined : magnitude[2] };
     return undefined;
   },
 
   describe: ({ magnitudes, rankStabilised, baseChange }) =>
-    [rankStabilised ? 'rs' : '', magnitudes ? 'DoRA' : 'LoRA', baseChange === 'pissa' ? ' (PiSSA)' : baseChange === 'olora' ? ' (OLoRA)' : ''].join(''),
+    [
+      rankStabilised ? 'rs' : '',
+      magnitudes ? 'DoRA' : 'LoRA',
+      baseChange === 'pissa' ? ' (PiSSA)' : baseChange === 'olora' ? ' (OLoRA)' : '',
+    ].join(''),
 
   measure(config, module, parts) {
     const rank = (parts.get('A.weight') ?? parts.get('A.embedding'))?.[0];
@@ -57,7 +62,11 @@ export const lora: AdapterMethod<LoraConfig> = {
     const magnitude = config.magnitudes ? take('magnitude', 'lora_magnitude_vector') : undefined;
     if (magnitude) expectTensorShape(magnitude, magnitude.shape.length === 2 ? [1, site.outputs] : [site.outputs], request);
     const left = [...parts.values()].find((tensor) => !take.taken.has(tensor));
-    if (left !== undefined) throw new AdapterError(`${request.adapter}: ${left.name} has no place in a ${lora.describe(config)} adapter on ${site.path}, a ${site.kind} module`, { tensor: left.name });
+    if (left !== undefined)
+      throw new AdapterError(
+        `${request.adapter}: ${left.name} has no place in a ${lora.describe(config)} adapter on ${site.path}, a ${site.kind} module`,
+        { tensor: left.name },
+      );
     const factors = sameDType(blockOf(a), transpose(blockOf(b)));
     return {
       ...factors,
@@ -78,14 +87,23 @@ function takeParts(config: LoraConfig, { adapter, site }: SiteRequest, parts: Re
   const taken = new Set<AdapterTensor>();
   const take = (part: string, spelled: string): AdapterTensor => {
     const tensor = parts.get(part);
-    if (tensor === undefined) throw new AdapterError(`${adapter}: ${site.path} has no ${spelled}, which a ${lora.describe(config)} adapter needs there`, { module: site.path, missing: spelled });
+    if (tensor === undefined)
+      throw new AdapterError(`${adapter}: ${site.path} has no ${spelled}, which a ${lora.describe(config)} adapter needs there`, {
+        module: site.path,
+        missing: spelled,
+      });
     taken.add(tensor);
     return tensor;
   };
   return Object.assign(take, { taken });
 }
 
-const blockOf = ({ dtype, shape, data }: AdapterTensor): RowBlock => ({ dtype, count: shape[0] as number, width: shape[1] as number, data });
+const blockOf = ({ dtype, shape, data }: AdapterTensor): RowBlock => ({
+  dtype,
+  count: shape[0] as number,
+  width: shape[1] as number,
+  data,
+});
 
 function sameDType(a: RowBlock, bT: RowBlock): { a: RowBlock; bT: RowBlock } {
   if (a.dtype === bT.dtype) return { a, bT };

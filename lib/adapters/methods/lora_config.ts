@@ -58,7 +58,8 @@ export function isUnset(value: unknown): boolean {
 /** Reads the options of a LoRA adapter. Throws AdapterError that names the option. */
 export function readLoraConfig(raw: Readonly<Record<string, unknown>>, adapter: string): LoraConfig {
   for (const [option, meaning] of unsupported)
-    if (!isUnset(raw[option])) throw new AdapterError(`${adapter}: ${option} is set: ${meaning} are not supported`, { option, actual: raw[option] });
+    if (!isUnset(raw[option]))
+      throw new AdapterError(`${adapter}: ${option} is set: ${meaning} are not supported`, { option, actual: raw[option] });
   for (const option of Object.keys(raw))
     if (option.startsWith('use_') && !known.has(option) && raw[option] === true)
       throw new AdapterError(`${adapter}: ${option} is true, an option that is not known`, { option, actual: true });
@@ -66,7 +67,10 @@ export function readLoraConfig(raw: Readonly<Record<string, unknown>>, adapter: 
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     const option = issue?.path.join('.') ?? '';
-    throw new AdapterError(`${adapter}: ${option} is ${JSON.stringify(raw[String(issue?.path[0])])}: ${issue?.message}`, { option, actual: raw[String(issue?.path[0])] });
+    throw new AdapterError(`${adapter}: ${option} is ${JSON.stringify(raw[String(issue?.path[0])])}: ${issue?.message}`, {
+      option,
+      actual: raw[String(issue?.path[0])],
+    });
   }
   const options = parsed.data;
   const start = String(options.init_lora_weights ?? true).toLowerCase();
@@ -77,7 +81,8 @@ export function readLoraConfig(raw: Readonly<Record<string, unknown>>, adapter: 
         'Save it with path_initial_model_for_weight_conversion to make it a plain LoRA',
       { option: 'init_lora_weights', actual: options.init_lora_weights },
     );
-  if (options.lora_bias && options.use_dora) throw new AdapterError(`${adapter}: lora_bias and use_dora are both true, which PEFT does not allow`, { option: 'lora_bias' });
+  if (options.lora_bias && options.use_dora)
+    throw new AdapterError(`${adapter}: lora_bias and use_dora are both true, which PEFT does not allow`, { option: 'lora_bias' });
   const rankPattern = options.rank_pattern ?? {};
   const alphaPattern = options.alpha_pattern ?? {};
   return {

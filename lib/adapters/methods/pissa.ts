@@ -13,16 +13,26 @@ export async function withBaseChange(factors: LowRank, site: SiteShape, base: Ad
   const { baseChange, scale } = factors;
   // PEFT changes linear layers only.
   if (baseChange === undefined || site.kind !== 'linear') return factors;
-  if (scale === 0) throw new AdapterError(`${adapter}: init_lora_weights '${baseChange}' needs a scale other than 0 at ${site.path}`, { option: 'init_lora_weights' });
+  if (scale === 0)
+    throw new AdapterError(`${adapter}: init_lora_weights '${baseChange}' needs a scale other than 0 at ${site.path}`, {
+      option: 'init_lora_weights',
+    });
   const weight = await base.readRows(site, 0, site.outputs);
-  const taken = baseChange === 'pissa' ? await principalPart(weight, site, factors.a.count, scale) : orthonormalPart(weight, site, factors.a.count);
+  const taken =
+    baseChange === 'pissa' ? await principalPart(weight, site, factors.a.count, scale) : orthonormalPart(weight, site, factors.a.count);
   return { ...factors, a: stack(factors.a, taken.a), bT: stack(factors.bT, taken.bT) };
 }
 
 async function principalPart(weight: Float32Array, site: SiteShape, rank: number, scale: number): Promise<{ a: RowBlock; bT: RowBlock }> {
   const { values, left, right } = await singularTriplets(weight, site.outputs, site.inputs, rank);
   const a = right.map((vector, i) => vector.map((x) => (x * (values[i] as number)) / scale));
-  return { a: rowsOf(a, site.inputs), bT: rowsOf(left.map((vector) => vector.map((x) => -x)), site.outputs) };
+  return {
+    a: rowsOf(a, site.inputs),
+    bT: rowsOf(
+      left.map((vector) => vector.map((x) => -x)),
+      site.outputs,
+    ),
+  };
 }
 
 // B A with B the orthonormalised first columns of W and A = Bᵀ W.
@@ -47,7 +57,13 @@ function orthonormalPart(weight: Float32Array, site: SiteShape, rank: number): {
     }
     return row;
   });
-  return { a: rowsOf(a, inputs), bT: rowsOf(basis.map((direction) => direction.map((x) => -x)), outputs) };
+  return {
+    a: rowsOf(a, inputs),
+    bT: rowsOf(
+      basis.map((direction) => direction.map((x) => -x)),
+      outputs,
+    ),
+  };
 }
 
 function rowsOf(vectors: readonly Float64Array[], width: number): RowBlock {

@@ -53,15 +53,18 @@ struct AdapterPool {
 };
 
 inline bool is_row_dtype(int32_t dtype) {
-  return dtype == static_cast<int32_t>(DType::kF32) || dtype == static_cast<int32_t>(DType::kF16) || dtype == static_cast<int32_t>(DType::kBF16);
+  const auto is = [&](DType known) { return dtype == static_cast<int32_t>(known); };
+  return is(DType::kF32) || is(DType::kF16) || is(DType::kBF16);
 }
 
-inline Status read_adapter_pool(const char* op, const TensorView& entries, const TensorView& rows, const TensorView& pool, AdapterPool* out) {
+inline Status read_adapter_pool(const char* op, const TensorView& entries, const TensorView& rows, const TensorView& pool,
+                                AdapterPool* out) {
   HEDDLE_CHECK(entries.rank == 3 && entries.dtype == DType::kI32 && entries.dims[2] == 8 && entries.dense(), op,
                "entries is " + describe(entries) + ": expected dense i32 [slots, sites, 8]");
   HEDDLE_CHECK(rows.rank == 1 && rows.dtype == DType::kI32, op, "rows is " + describe(rows) + ": expected i32 [rows]");
   HEDDLE_CHECK(pool.rank == 1 && pool.dtype == DType::kU8, op, "pool is " + describe(pool) + ": expected u8 [bytes]");
-  *out = {entries.as<AdapterEntry>(), entries.dims[0], entries.dims[1], rows.as<int32_t>(), rows.dims[0], pool.as<std::byte>(), pool.dims[0]};
+  *out = {entries.as<AdapterEntry>(), entries.dims[0], entries.dims[1], rows.as<int32_t>(), rows.dims[0], pool.as<std::byte>(),
+          pool.dims[0]};
   return Status::success();
 }
 
@@ -74,7 +77,8 @@ inline Status bad_entry(const char* op, int64_t slot, int64_t site, const std::s
 inline Status check_entry(const char* op, const AdapterPool& pool, const AdapterEntry& entry, int64_t slot, int64_t site, int64_t outputs) {
   if (entry.kind != EntryKind::kLowRank && entry.kind != EntryKind::kDense)
     return bad_entry(op, slot, site, "is of kind " + std::to_string(static_cast<int32_t>(entry.kind)) + ": expected 0, 1 or 2");
-  if (!is_row_dtype(entry.dtype)) return bad_entry(op, slot, site, "has dtype " + std::to_string(entry.dtype) + ": expected f32, f16 or bf16");
+  if (!is_row_dtype(entry.dtype))
+    return bad_entry(op, slot, site, "has dtype " + std::to_string(entry.dtype) + ": expected f32, f16 or bf16");
   if (entry.rank < 0) return bad_entry(op, slot, site, "has rank " + std::to_string(entry.rank));
   for (int32_t row : {entry.gain, entry.shift}) {
     if (row < -1 || (row >= 0 && !pool.holds(row, 1, outputs * 4)))
@@ -85,15 +89,17 @@ inline Status check_entry(const char* op, const AdapterPool& pool, const Adapter
 }
 
 inline Status rows_outside(const char* op, int64_t slot, int64_t site, int64_t first, int64_t count) {
-  return bad_entry(op, slot, site, "has rows " + std::to_string(first) + " to " + std::to_string(first + count) + " that do not all lie inside the pool");
+  const std::string range = std::to_string(first) + " to " + std::to_string(first + count);
+  return bad_entry(op, slot, site, "has rows " + range + " that do not all lie inside the pool");
 }
 
 // index and weight of a family op: i32 and f32 [tokens, routes], dense; every slot is -1 or exists.
 inline Status check_routes(const char* op, const TensorView& index, const TensorView& weight, int64_t tokens, int64_t slots, bool* any) {
   HEDDLE_CHECK(index.rank == 2 && index.dtype == DType::kI32 && index.dims[0] == tokens && index.dense(), op,
                "index is " + describe(index) + ": expected dense i32 [" + std::to_string(tokens) + ", routes]");
-  HEDDLE_CHECK(weight.rank == 2 && weight.dtype == DType::kF32 && weight.dims[0] == tokens && weight.dims[1] == index.dims[1] && weight.dense(), op,
-               "weight is " + describe(weight) + ": expected dense f32 [" + std::to_string(tokens) + ", " + std::to_string(index.dims[1]) + "]");
+  const bool fits = weight.rank == 2 && weight.dims[0] == tokens && weight.dims[1] == index.dims[1];
+  HEDDLE_CHECK(fits && weight.dtype == DType::kF32 && weight.dense(), op,
+               "weight is " + describe(weight) + " but index is " + describe(index) + ": expected dense f32 of the same shape");
   const int32_t* slot = index.as<int32_t>();
   int32_t smallest = 0, largest = -1;
   for (int64_t i = 0; i < index.elements(); i++) {
@@ -102,8 +108,9 @@ inline Status check_routes(const char* op, const TensorView& index, const Tensor
   }
   *any = largest >= 0;
   if (smallest >= -1 && largest < slots) return Status::success();
-  return fail(StatusCode::kInvalidArgument, std::string("[") + op + "] index holds slot " + std::to_string(smallest < -1 ? smallest : largest) +
-                                                ": expected -1 to " + std::to_string(slots - 1));
+  const std::string found = std::to_string(smallest < -1 ? smallest : largest);
+  return fail(StatusCode::kInvalidArgument,
+              std::string("[") + op + "] index holds slot " + found + ": expected -1 to " + std::to_string(slots - 1));
 }
 
 // Cuts the tokens that have any adapter into tiles; `tiles` has room for one per token.
@@ -114,7 +121,8 @@ inline int64_t cut_tiles(const TensorView& index, TokenTile* tiles) {
   for (int64_t first = 0; first < tokens;) {
     const int32_t* mine = slots + first * routes;
     int64_t next = first + 1;
-    while (next < tokens && next < first + kTileTokens && std::memcmp(mine, slots + next * routes, static_cast<size_t>(routes) * 4) == 0) next++;
+    const auto same = [&](int64_t token) { return std::memcmp(mine, slots + token * routes, static_cast<size_t>(routes) * 4) == 0; };
+    while (next < tokens && next < first + kTileTokens && same(next)) next++;
     bool any = false;
     for (int64_t j = 0; j < routes; j++) any |= mine[j] >= 0;
     if (any) tiles[count++] = {static_cast<int32_t>(first), static_cast<int32_t>(next - first)};

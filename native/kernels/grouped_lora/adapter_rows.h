@@ -58,52 +58,61 @@ inline constexpr bool kWideRegisters = false;
 #endif
 inline constexpr int kRowGroup = 4;
 
-// out[row * kTileTokens + t] = dot(row, x[t]) for kRows consecutive rows.
+// Into the second level only: eight rows at equal distances already fill the ways of one set of the first.
+template <class Element>
+HEDDLE_INLINE void fetch_ahead(const Element* p) {
+  __builtin_prefetch(p, 0, 2);
+}
+
+// sums[t][r] += rows[r] . x[t] over one vector; the last may be short.
 template <class Row, int kTokens, int kRows>
-HEDDLE_INLINE void dot_row_group(const typename Row::Element* const* rows, const float* const* x, int64_t width, float* out) {
-  Vector sum[kTokens][kRows];
+HEDDLE_INLINE void dot_step(const typename Row::Element* const* rows, const float* const* x, int64_t i, int lanes, Vector (*sums)[kRows]) {
+  Vector a[kRows];
+  for (int r = 0; r < kRows; r++) a[r] = lanes == kLanes ? Row::load(rows[r] + i) : load_row_end<Row>(rows[r] + i, lanes);
+  for (int t = 0; t < kTokens; t++) {
+    const Vector b = lanes == kLanes ? load(x[t] + i) : load_partial(x[t] + i, lanes);
+    for (int r = 0; r < kRows; r++) sums[t][r] = fma(a[r], b, sums[t][r]);
+  }
+}
+
+// out[r * kTileTokens + t] = rows[r] . x[t]. `ahead` are the rows that come after these, fetched on the way.
+template <class Row, int kTokens, int kRows>
+HEDDLE_INLINE void dot_row_group(const typename Row::Element* const* rows, const typename Row::Element* const* ahead, const float* const* x,
+                                 int64_t width, float* out) {
+  Vector sums[kTokens][kRows];
   for (int t = 0; t < kTokens; t++)
-    for (int r = 0; r < kRows; r++) sum[t][r] = zero();
+    for (int r = 0; r < kRows; r++) sums[t][r] = zero();
   int64_t i = 0;
-  for (; i + kLanes <= width; i += kLanes) {
-    Vector a[kRows];
-    for (int r = 0; r < kRows; r++) a[r] = Row::load(rows[r] + i);
-    for (int t = 0; t < kTokens; t++) {
-      const Vector b = load(x[t] + i);
-      for (int r = 0; r < kRows; r++) sum[t][r] = fma(a[r], b, sum[t][r]);
-    }
+  for (; i + 2 * kLanes <= width; i += 2 * kLanes) {
+    for (int r = 0; r < kRows; r++) fetch_ahead(ahead[r] + i);
+    dot_step<Row, kTokens, kRows>(rows, x, i, kLanes, sums);
+    dot_step<Row, kTokens, kRows>(rows, x, i + kLanes, kLanes, sums);
   }
-  if (i < width) {
-    const int rest = static_cast<int>(width - i);
-    Vector a[kRows];
-    for (int r = 0; r < kRows; r++) a[r] = load_row_end<Row>(rows[r] + i, rest);
-    for (int t = 0; t < kTokens; t++) {
-      const Vector b = load_partial(x[t] + i, rest);
-      for (int r = 0; r < kRows; r++) sum[t][r] = fma(a[r], b, sum[t][r]);
-    }
-  }
+  for (; i + kLanes <= width; i += kLanes) dot_step<Row, kTokens, kRows>(rows, x, i, kLanes, sums);
+  if (i < width) dot_step<Row, kTokens, kRows>(rows, x, i, static_cast<int>(width - i), sums);
   for (int t = 0; t < kTokens; t++) {
     if (kRows == kRowGroup) {
-      float sums[kRowGroup];
-      reduce_add_four(sum[t], sums);
-      for (int r = 0; r < kRows; r++) out[r * kTileTokens + t] = sums[r];
+      float four[kRowGroup];
+      reduce_add_four(sums[t], four);
+      for (int r = 0; r < kRows; r++) out[r * kTileTokens + t] = four[r];
     } else {
-      for (int r = 0; r < kRows; r++) out[r * kTileTokens + t] = reduce_add(sum[t][r]);
+      for (int r = 0; r < kRows; r++) out[r * kTileTokens + t] = reduce_add(sums[t][r]);
     }
   }
 }
 
 template <class Row, int kTokens>
 void dot_rows(const AdapterPool& pool, int64_t first, int64_t count, const float* const* x, int64_t width, float* out) {
-  const typename Row::Element* rows[kRowGroup];
+  const typename Row::Element* rows[2 * kRowGroup];
+  const auto point = [&](int64_t r) { return static_cast<const typename Row::Element*>(pool.row(first + (r < count ? r : count - 1))); };
   int64_t r = 0;
   for (; r + kRowGroup <= count; r += kRowGroup) {
-    for (int i = 0; i < kRowGroup; i++) rows[i] = static_cast<const typename Row::Element*>(pool.row(first + r + i));
-    dot_row_group<Row, kTokens, kRowGroup>(rows, x, width, out + r * kTileTokens);
+    for (int i = 0; i < 2 * kRowGroup; i++) rows[i] = point(r + i);
+    dot_row_group<Row, kTokens, kRowGroup>(rows, rows + kRowGroup, x, width, out + r * kTileTokens);
   }
   for (; r < count; r++) {
-    rows[0] = static_cast<const typename Row::Element*>(pool.row(first + r));
-    dot_row_group<Row, kTokens, 1>(rows, x, width, out + r * kTileTokens);
+    for (int i = 0; i < 2; i++) rows[i] = point(r + i);
+    dot_row_group<Row, kTokens, 1>(rows, rows + 1, x, width, out + r * kTileTokens);
   }
 }
 
@@ -158,6 +167,7 @@ HEDDLE_INLINE void add_rows_at(const typename Row::Element* const* rows, int cou
     const typename Row::Element* row = rows[j] + n;
     Vector b[kVectors];
     for (int i = 0; i + 1 < kVectors; i++) b[i] = Row::load(row + i * kLanes);
+    for (int i = 0; i < kVectors; i += 2) fetch_ahead(row + (kVectors + i) * kLanes);
     const typename Row::Element* end = row + (kVectors - 1) * kLanes;
     b[kVectors - 1] = last == kLanes ? Row::load(end) : load_row_end<Row>(end, last);
     for (int t = 0; t < kTokens; t++) {
@@ -201,7 +211,8 @@ HEDDLE_INLINE void with_row_type(int32_t dtype, const Body& body) {
 }
 
 template <class Row>
-HEDDLE_INLINE void dot_rows_of_tile(const AdapterPool& pool, int64_t first, int64_t count, int tokens, const float* const* x, int64_t width, float* out) {
+HEDDLE_INLINE void dot_rows_of_tile(const AdapterPool& pool, int64_t first, int64_t count, int tokens, const float* const* x, int64_t width,
+                                    float* out) {
   // Sixteen sums and their operands only fit where there are 32 registers; elsewhere a tile is two halves.
   if (!kWideRegisters && tokens > 2) {
     dot_rows<Row, 2>(pool, first, count, x, width, out);
@@ -220,7 +231,8 @@ HEDDLE_INLINE void dot_rows_of_tile(const AdapterPool& pool, int64_t first, int6
 }
 
 template <class Row>
-HEDDLE_INLINE void add_rows_to_tile(const AdapterPool& pool, int64_t first, int count, int tokens, const float* v, const Join& how, int64_t from, int64_t to) {
+HEDDLE_INLINE void add_rows_to_tile(const AdapterPool& pool, int64_t first, int count, int tokens, const float* v, const Join& how,
+                                    int64_t from, int64_t to) {
   switch (tokens) {
     case 1:
       return add_rows<Row, 1>(pool, first, count, v, how, from, to);

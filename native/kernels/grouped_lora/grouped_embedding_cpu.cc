@@ -68,7 +68,8 @@ static void grouped_embedding_token(const GroupedEmbeddingWork& work, int64_t to
     const bool own = entry.kind == EntryKind::kDense || entry.gain >= 0;
     const float* gain = entry.kind == EntryKind::kDense ? nullptr : row(entry.gain);
     const Join how = {&y, &original, weight, gain, row(entry.shift), nullptr, own, own && active == 1 && *weight == 1.0f};
-    with_row_type(entry.dtype, [&](auto kind) { join_embedding<decltype(kind)>(work.pool, entry, args.ids.as<int32_t>()[token], how, outputs, saved + outputs); });
+    const int64_t id = args.ids.as<int32_t>()[token];
+    with_row_type(entry.dtype, [&](auto kind) { join_embedding<decltype(kind)>(work.pool, entry, id, how, outputs, saved + outputs); });
   }
 }
 
@@ -88,12 +89,14 @@ Status check_token(const AdapterPool& pool, int64_t slot, int64_t site, int64_t 
   HEDDLE_TRY(check_entry(kOp, pool, entry, slot, site, outputs));
   const int64_t width = static_cast<int64_t>(dtype_bytes(static_cast<DType>(entry.dtype)));
   if (entry.kind == EntryKind::kDense) {
-    if (id >= entry.rank || entry.first_a < 0) return bad_entry(kOp, slot, site, "has " + std::to_string(entry.rank) + " rows, none for token id " + std::to_string(id));
+    if (id >= entry.rank || entry.first_a < 0)
+      return bad_entry(kOp, slot, site, "has " + std::to_string(entry.rank) + " rows, none for token id " + std::to_string(id));
     if (!pool.holds(entry.first_a + id, 1, outputs * width)) return rows_outside(kOp, slot, site, entry.first_a + id, 1);
     return Status::success();
   }
   const int64_t piece = entry.first_a + id / kEmbeddingPiece * entry.rank;
-  if (entry.first_a < 0 || !pool.holds(piece, entry.rank, (id % kEmbeddingPiece + 1) * width)) return rows_outside(kOp, slot, site, piece, entry.rank);
+  if (entry.first_a < 0 || !pool.holds(piece, entry.rank, (id % kEmbeddingPiece + 1) * width))
+    return rows_outside(kOp, slot, site, piece, entry.rank);
   if (!pool.holds(entry.first_b, entry.rank, outputs * width)) return rows_outside(kOp, slot, site, entry.first_b, entry.rank);
   return Status::success();
 }
@@ -109,7 +112,7 @@ Status grouped_embedding_cpu(const GroupedEmbeddingArgs& args, CpuContext& conte
   const int64_t tokens = args.ids.dims[0];
   for (const TensorView* view : {&args.base, &args.y})
     HEDDLE_CHECK(view->rank == 2 && view->dtype == DType::kF32 && view->dims[0] == tokens && view->dims[1] == args.base.dims[1], kOp,
-                 "base is " + describe(args.base) + " and y " + describe(args.y) + ": expected f32 [" + std::to_string(tokens) + ", width]");
+                 "base is " + describe(args.base) + " and y " + describe(args.y) + ": expected f32 [tokens, width]");
   HEDDLE_CHECK(args.base.data == args.y.data && args.base.leading_stride == args.y.leading_stride, kOp, "y does not lie over base");
   AdapterPool pool;
   HEDDLE_TRY(read_adapter_pool(kOp, args.entries, args.rows, args.pool, &pool));

@@ -31,7 +31,8 @@ namespace heddle::HEDDLE_TARGET {
 
 // What one adapter adds to the outputs from .. to of one tile at one site.
 template <class Row>
-void add_low_rank(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* const* x, int64_t inputs, Join how, int64_t from, int64_t to) {
+void add_low_rank(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* const* x, int64_t inputs, Join how,
+                  int64_t from, int64_t to) {
   float v[kRankBlock * kTileTokens];
   int64_t done = 0;
   do {  // once even for rank 0, which may carry a gain or a shift
@@ -46,7 +47,8 @@ void add_low_rank(const AdapterPool& pool, const AdapterEntry& entry, int tokens
 }
 
 template <class Row>
-void add_dense(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* const* x, int64_t inputs, const Join& how, int64_t from, int64_t to) {
+void add_dense(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* const* x, int64_t inputs, const Join& how,
+               int64_t from, int64_t to) {
   float dots[kRankBlock * kTileTokens], product[kRankBlock];
   for (int64_t n = from; n < to; n += kRankBlock) {
     const int64_t count = to - n < kRankBlock ? to - n : kRankBlock, at = n - from;
@@ -161,10 +163,11 @@ Status grouped_lora_cpu(const GroupedLoraArgs& args, CpuContext& context) {
   const int64_t tokens = args.x.dims[0], inputs = args.x.dims[1];
   for (const TensorView* view : {&args.base, &args.y})
     HEDDLE_CHECK(view->rank == 2 && view->dtype == DType::kF32 && view->dims[0] == tokens && view->dims[1] == args.base.dims[1], kOp,
-                 "base is " + describe(args.base) + " and y " + describe(args.y) + ": expected f32 [" + std::to_string(tokens) + ", columns]");
+                 "base is " + describe(args.base) + " and y " + describe(args.y) + ": expected f32 [tokens, columns]");
   HEDDLE_CHECK(args.base.data == args.y.data && args.base.leading_stride == args.y.leading_stride, kOp, "y does not lie over base");
-  HEDDLE_CHECK(!args.base_bias.present() || (args.base_bias.rank == 1 && args.base_bias.dtype == DType::kF32 && args.base_bias.dims[0] == args.base.dims[1]), kOp,
-               "base_bias is " + describe(args.base_bias) + ": expected f32 [" + std::to_string(args.base.dims[1]) + "]");
+  const TensorView& bias = args.base_bias;
+  HEDDLE_CHECK(!bias.present() || (bias.rank == 1 && bias.dtype == DType::kF32 && bias.dims[0] == args.base.dims[1]), kOp,
+               "base_bias is " + describe(bias) + ": expected f32 [" + std::to_string(args.base.dims[1]) + "]");
   HEDDLE_CHECK(args.columns.rank == 1 && args.columns.dtype == DType::kI32 && args.columns.dims[0] >= 2, kOp,
                "columns is " + describe(args.columns) + ": expected i32 [sites + 1]");
   AdapterPool pool;
@@ -178,7 +181,7 @@ Status grouped_lora_cpu(const GroupedLoraArgs& args, CpuContext& context) {
   int64_t widest = 0;
   for (int64_t s = 0; s < sites; s++) {
     HEDDLE_CHECK(columns[s] >= 0 && columns[s] <= columns[s + 1] && columns[s + 1] <= args.base.dims[1], kOp,
-                 "columns " + std::to_string(columns[s]) + " to " + std::to_string(columns[s + 1]) + " do not lie in base " + describe(args.base));
+                 "columns " + std::to_string(columns[s]) + " to " + std::to_string(columns[s + 1]) + " do not lie in " + describe(args.base));
     widest = columns[s + 1] - columns[s] > widest ? columns[s + 1] - columns[s] : widest;
   }
   HEDDLE_CHECK(args.site >= 0 && args.site + sites <= pool.sites, kOp,
@@ -195,7 +198,9 @@ Status grouped_lora_cpu(const GroupedLoraArgs& args, CpuContext& context) {
   const GroupedLoraWork work = {args, pool, tiles, reinterpret_cast<float*>(context.workspace + tile_bytes(args.index))};
   const int64_t blocks = (widest + kColumnBlock - 1) / kColumnBlock;
   const auto run = HEDDLE_DISPATCH(grouped_lora_chunk);
-  context.parallel(tile_count * sites * blocks, [&](int64_t chunk, int worker) { run(work, chunk / (sites * blocks), chunk / blocks % sites, chunk % blocks, worker); });
+  context.parallel(tile_count * sites * blocks, [&](int64_t chunk, int worker) {
+    run(work, chunk / (sites * blocks), chunk / blocks % sites, chunk % blocks, worker);
+  });
   return Status::success();
 }
 

@@ -1,0 +1,318 @@
+import { describe, expect, it } from 'vitest';
+import { checkOp, f32, i32, type OpCase, type Operand, runOp } from './check_op.ts';
+import { groupedEmbedding, groupedLora, groupedNorm } from './grouped_lora.reference.ts';
+import { AdapterScene, type AdapterSite, routes } from './grouped_lora.scene.ts';
+
+type Slots = readonly (number | readonly number[])[];
+
+interface LoraOptions {
+  inputs?: number;
+  outputs?: number[];
+  site?: number;
+  bias?: boolean;
+  weights?: (i: number) => number;
+  strided?: boolean;
+}
+
+// One adapter per slot, with `adapters[slot][s]` at site s.
+function loraCase(
+  name: string,
+  adapters: readonly (readonly (AdapterSite | undefined)[])[],
+  slots: Slots,
+  options: LoraOptions = {},
+): OpCase {
+  const { inputs = 33, outputs = [47], site = 0, strided = false } = options;
+  const scene = new AdapterScene(Math.max(1, adapters.length), site + outputs.length + 1);
+  adapters.forEach((sites, slot) => {
+    sites.forEach((what, s) => {
+      if (what !== undefined) scene.set(slot, site + s, inputs, outputs[s] as number, what);
+    });
+  });
+  const columns = [0];
+  for (const n of outputs) columns.push((columns.at(-1) as number) + n);
+  const total = columns.at(-1) as number;
+  const tokens = slots.length;
+  const make = (width: number): Operand => (strided ? f32.strided([tokens, width], width + 3) : f32([tokens, width]));
+  return {
+    name,
+    inputs: {
+      x: make(inputs),
+      base: make(total),
+      baseBias: options.bias ? f32([total]) : undefined,
+      ...routes(slots, options.weights),
+      ...scene.lay().operands(),
+      columns: i32([columns.length], columns),
+    },
+    attrs: { site },
+    // A row of a wide output is compared in parts: 8203 = 13 · 631, 2049 = 3 · 683.
+    outputs: { y: { dtype: 'f32', dims: [tokens, total === 8203 ? 631 : total === 2049 ? 683 : total] } },
+    reduction: inputs + 256,
+  };
+}
+
+const lowRank = (rank: number, more: Partial<AdapterSite> = {}): AdapterSite => ({ kind: 'lowRank', rank, ...more });
+const dense = (more: Partial<AdapterSite> = {}): AdapterSite => ({ kind: 'dense', ...more });
+const repeat = <T>(value: T, count: number): T[] => new Array<T>(count).fill(value);
+const cycle = (slots: readonly number[], count: number): number[] =>
+  Array.from({ length: count }, (_, i) => slots[i % slots.length] as number);
+
+const ranks = [[lowRank(1)], [lowRank(3, { dtype: 'f16' })], [lowRank(8, { dtype: 'f32', scale: 2 })], [lowRank(200)]];
+const three: LoraOptions = { inputs: 40, outputs: [48, 24, 24], site: 2 };
+
+const loraCases: OpCase[] = [
+  loraCase('one token, one adapter', [[lowRank(16)]], [0]),
+  loraCase('one adapter for all: tiles of every size', [[lowRank(16)]], repeat(0, 11)),
+  loraCase('ranks 1, 3, 8 and 200 side by side', ranks, [0, 1, 2, 3, 3, 3, -1, 2, 2, 0]),
+  loraCase('a different adapter for each token', ranks, cycle([3, 1, 0, 2], 8)),
+  loraCase('a run of one beside a run of many', ranks, [0, ...repeat(1, 9)]),
+  loraCase('holes', ranks, [-1, 2, -1, -1, 1, 1, -1]),
+  loraCase('no adapter anywhere', ranks, repeat(-1, 5)),
+  loraCase('no tokens', ranks, []),
+  loraCase('width 2049', [[lowRank(5)], [lowRank(16)]], [0, 0, 1, 1, 1, 1, 1], { inputs: 2049, outputs: [2049] }),
+  loraCase('width 1', [[lowRank(2)]], [0, -1], { inputs: 1, outputs: [1] }),
+  loraCase('outputs beyond one chunk of columns', [[lowRank(3)], [lowRank(2, { gain: true })]], [0, 1, 1], { inputs: 16, outputs: [8203] }),
+  loraCase('rank beyond one block of rows', [[lowRank(300, { gain: true, shift: true })], [lowRank(513)]], [0, 1, 0, 0]),
+  loraCase('rank 0 with a shift', [[lowRank(0, { shift: true })]], [0, 0, -1]),
+  loraCase('rank 0 without anything', [[lowRank(0)]], [0]),
+  loraCase('three sites that share x', [[lowRank(4), lowRank(8), lowRank(2)]], repeat(0, 6), three),
+  loraCase('adapters that miss sites', [[lowRank(4), undefined, lowRank(2)], [undefined, lowRank(3)], []], [0, 1, 2, 1, 1, 0], three),
+  loraCase('a site of no outputs', [[lowRank(4), lowRank(3)]], repeat(0, 3), { outputs: [20, 0] }),
+  loraCase('gain', [[lowRank(4, { gain: true })]], repeat(0, 5)),
+  loraCase('gain with bias and shift', [[lowRank(4, { gain: true, shift: true })], [lowRank(2)]], [0, 0, 1, 0], { bias: true }),
+  loraCase('gain at another weight', [[lowRank(4, { gain: true })]], repeat(0, 5), { bias: true, weights: (i) => (i % 2 ? 0.5 : 1) }),
+  ...(['f32', 'f16', 'bf16'] as const).map((dtype) =>
+    loraCase(`whole weight in ${dtype}`, [[dense({ dtype, shift: true })]], repeat(0, 6), { bias: true }),
+  ),
+  loraCase('whole weight of several hundred rows', [[dense()]], repeat(0, 3), { outputs: [301] }),
+  loraCase(
+    'two routes',
+    ranks,
+    [
+      [0, 1],
+      [0, 1],
+      [2, -1],
+      [-1, 3],
+      [-1, -1],
+    ],
+    { weights: (i) => 0.25 * (i + 1) },
+  ),
+  loraCase('the same adapter twice', [[lowRank(4)]], [[0, 0]], { weights: (i) => i + 0.5 }),
+  loraCase(
+    'three routes of all kinds: each sees the base as it was',
+    [[lowRank(4)], [lowRank(3, { gain: true })], [dense({ shift: true })]],
+    [
+      [0, 1, 2],
+      [0, 1, 2],
+      [2, 1, 0],
+      [1, -1, 2],
+    ],
+    { bias: true, weights: (i) => 0.1 * (i + 1) },
+  ),
+  loraCase(
+    'rows inside wider tensors',
+    [
+      [lowRank(4), lowRank(2, { gain: true })],
+      [dense(), lowRank(3)],
+    ],
+    [0, 0, 1, 1, 1, -1],
+    { outputs: [19, 30], strided: true },
+  ),
+];
+
+checkOp('grouped_lora', { cases: loraCases, reference: groupedLora });
+
+function refusal(
+  name: string,
+  error: RegExp,
+  change: (scene: AdapterScene) => void,
+  slots: Slots = [0, 0],
+  tensors: Partial<Record<string, Operand>> = {},
+): OpCase {
+  const scene = new AdapterScene(2, 2).set(0, 1, 32, 40, lowRank(4, { gain: true, shift: true }));
+  change(scene.lay());
+  return {
+    name,
+    inputs: {
+      x: f32([slots.length, 32]),
+      base: f32([slots.length, 40]),
+      ...routes(slots),
+      ...scene.operands(),
+      columns: i32([2], [0, 40]),
+      ...tensors,
+    },
+    attrs: { site: 1 },
+    outputs: { y: { dtype: 'f32', dims: [slots.length, 40] } },
+    error,
+  };
+}
+
+describe('refusals', () => {
+  checkOp('grouped_lora', {
+    cases: [
+      refusal('a slot that does not exist', /slot 2: expected -1 to 1/, () => {}, [0, 2]),
+      refusal('a slot below -1', /slot -2/, () => {}, [-2, 0]),
+      refusal('an unknown kind', /kind 3/, (scene) => scene.spoil(0, 1, 0, 3)),
+      refusal('a dtype of no float', /dtype 3/, (scene) => scene.spoil(0, 1, 1, 3)),
+      refusal('a negative rank', /rank -1/, (scene) => scene.spoil(0, 1, 2, -1)),
+      refusal('more ranks than rows', /rows 0 to 100000 /, (scene) => scene.spoil(0, 1, 2, 100_000)),
+      refusal('rows of A before the table', /rows -1 to 3/, (scene) => scene.spoil(0, 1, 3, -1)),
+      refusal('rows of A behind the table', /do not all lie inside/, (scene) => scene.spoil(0, 1, 3, 2 ** 31 - 2)),
+      refusal('rows of B behind the table', /do not all lie inside/, (scene) => scene.spoil(0, 1, 4, 7)),
+      refusal('a gain behind the table', /gain row 10/, (scene) => scene.spoil(0, 1, 5, 10)),
+      refusal('a shift below -1', /shift row -2/, (scene) => scene.spoil(0, 1, 6, -2)),
+      refusal('a whole weight of too few rows', /4 dense rows: expected 40/, (scene) => scene.spoil(0, 1, 0, 2)),
+      ...[-1, 2 ** 31 - 1, -(2 ** 31)].map((address) =>
+        refusal(`a row at address ${address}`, /do not all lie inside/, (scene) => {
+          scene.rows[2] = address;
+        }),
+      ),
+      refusal('a row that ends behind the pool', /do not all lie inside/, (scene) => {
+        scene.bytes = scene.bytes.slice(0, -1);
+      }),
+      refusal('columns that descend', /columns/, () => {}, [0, 0], { columns: i32([3], [0, 20, 10]) }),
+      refusal('columns behind base', /columns 0 to 41/, () => {}, [0, 0], { columns: i32([2], [0, 41]) }),
+      refusal('more sites than there are', /sites 1 to 3 of 2/, () => {}, [0, 0], { columns: i32([3], [0, 20, 40]) }),
+      refusal('entries of another shape', /entries/, () => {}, [0, 0], { entries: i32([2, 2, 7]) }),
+      refusal('a bias of another length', /base_bias/, () => {}, [0, 0], { baseBias: f32([39]) }),
+      refusal('an index for fewer tokens', /index/, () => {}, [0, 0], { index: i32([1, 1], [0]), weight: f32([1, 1]) }),
+    ],
+    reference: groupedLora,
+  });
+});
+
+describe('tokens never influence each other', () => {
+  const adapters = [[lowRank(16)], [lowRank(3, { gain: true, shift: true })], [dense()], [lowRank(200, { dtype: 'f32' })]];
+  const slots = [
+    [0, -1],
+    [0, -1],
+    [0, -1],
+    [1, 0],
+    [1, 0],
+    [2, -1],
+    [2, -1],
+    [2, -1],
+    [2, -1],
+    [2, -1],
+    [3, 1],
+    [-1, -1],
+  ];
+  const whole = loraCase('', adapters, slots, { inputs: 131, outputs: [77], bias: true, weights: (i) => (i % 3 === 0 ? 1 : 0.7) });
+
+  it('has the same bits alone and in company', async () => {
+    const together = (await runOp('grouped_lora', whole)).y as Float64Array;
+    const rowOf = ({ dtype, dims, values }: Operand, t: number): Operand => ({
+      dtype,
+      dims: [1, dims[1] as number],
+      values: values.slice(t * (dims[1] as number), (t + 1) * (dims[1] as number)),
+    });
+    for (let t = 0; t < slots.length; t++) {
+      const inputs = { ...whole.inputs };
+      for (const name of ['x', 'base', 'index', 'weight']) inputs[name] = rowOf(inputs[name] as Operand, t);
+      const alone = (await runOp('grouped_lora', { ...whole, inputs })).y as Float64Array;
+      expect(Array.from(together.subarray(t * 77, (t + 1) * 77)), `token ${t}`).toEqual(Array.from(alone));
+    }
+  });
+
+  it('leaves tokens without an adapter as they were, to the bit', async () => {
+    const y = (await runOp('grouped_lora', whole)).y as Float64Array;
+    expect(y.subarray(11 * 77)).toEqual((whole.inputs.base as Operand).values.subarray(11 * 77));
+  });
+});
+
+function embeddingCase(
+  name: string,
+  adapters: readonly AdapterSite[],
+  slots: Slots,
+  ids: number[],
+  options: { vocabulary?: number; width?: number; weights?: (i: number) => number; error?: RegExp } = {},
+): OpCase {
+  const { vocabulary = 50, width = 21 } = options;
+  const scene = new AdapterScene(adapters.length, 3);
+  adapters.forEach((what, slot) => {
+    scene.set(slot, 1, vocabulary, width, what, 'embedding');
+  });
+  return {
+    name,
+    inputs: { ids: i32([ids.length], ids), base: f32([ids.length, width]), ...routes(slots, options.weights), ...scene.lay().operands() },
+    attrs: { site: 1 },
+    outputs: { y: { dtype: 'f32', dims: [ids.length, width] } },
+    reduction: 256,
+    ...(options.error && { error: options.error }),
+  };
+}
+
+checkOp('grouped_embedding', {
+  cases: [
+    embeddingCase('low rank', [lowRank(6), lowRank(1, { dtype: 'f16' })], [0, 0, 1, -1, 1], [3, 49, 0, 7, 12]),
+    embeddingCase('a vocabulary of several pieces', [lowRank(3)], [0, 0, 0, 0], [4095, 4096, 8192, 9000], { vocabulary: 9001 }),
+    embeddingCase('rank beyond one block', [lowRank(300)], [0, 0], [1, 2]),
+    embeddingCase('gain and shift', [lowRank(4, { gain: true, shift: true })], [0, -1, 0], [1, 2, 3]),
+    embeddingCase('own rows', [dense({ dtype: 'f32' }), dense()], [0, 1, 1, -1], [0, 49, 5, 5]),
+    embeddingCase(
+      'two routes',
+      [lowRank(4), dense(), lowRank(2, { gain: true })],
+      [
+        [0, 1],
+        [1, 2],
+        [2, 2],
+      ],
+      [5, 6, 7],
+      { weights: (i) => 0.2 * (i + 1) },
+    ),
+    embeddingCase('many tokens', [lowRank(4), dense()], cycle([0, 1, -1], 40), cycle([1, 2, 3, 4], 40), { width: 130 }),
+    embeddingCase('no tokens', [lowRank(4)], [], []),
+    embeddingCase('an id without a row of its own', [dense()], [0], [50], { error: /none for token id 50/ }),
+    embeddingCase('an id behind the pieces', [lowRank(4)], [0], [2 ** 31 - 1], { error: /do not all lie inside/ }),
+    embeddingCase('a negative id is no token', [lowRank(4), dense()], [0, 1, 0, 1], [-1, -1, 3, 4]),
+    embeddingCase('a slot that does not exist', [lowRank(4)], [1], [0], { error: /slot 1/ }),
+  ],
+  reference: groupedEmbedding,
+});
+
+function normCase(
+  name: string,
+  width: number,
+  slots: Slots,
+  options: { kind?: 'rms' | 'layer'; offset?: number; weights?: (i: number) => number; what?: AdapterSite; error?: RegExp } = {},
+): OpCase {
+  const scene = new AdapterScene(3, 2);
+  scene.set(0, 1, width, width, options.what ?? dense({ dtype: 'f32' }), 'norm');
+  scene.set(1, 1, width, width, dense({ dtype: 'f32', shift: true }), 'norm');
+  return {
+    name,
+    inputs: {
+      x: f32([slots.length, width]),
+      base: f32([slots.length, width]),
+      ...routes(slots, options.weights),
+      ...scene.lay().operands(),
+    },
+    attrs: { site: 1, kind: options.kind ?? 'rms', eps: 1e-5, weightOffset: options.offset ?? 0 },
+    outputs: { y: { dtype: 'f32', dims: [slots.length, width] } },
+    reduction: width,
+    ...(options.error && { error: options.error }),
+  };
+}
+
+checkOp('grouped_norm', {
+  cases: [
+    normCase('root mean square', 48, [0, -1, 1, 2, 0]),
+    normCase('with an offset', 37, [0, 1], { offset: 1 }),
+    normCase('layer norm with bias', 130, [0, 1, -1], { kind: 'layer' }),
+    normCase('width 1', 1, [0, 0]),
+    normCase(
+      'two routes',
+      65,
+      [
+        [0, 1],
+        [1, 2],
+        [-1, 0],
+      ],
+      { weights: (i) => 0.3 * (i + 1) },
+    ),
+    normCase('many tokens', 96, cycle([0, 1, 2, -1], 30)),
+    normCase('no tokens', 16, []),
+    normCase('factors instead of a weight', 16, [0], { what: lowRank(2), error: /one f32 weight row/ }),
+    normCase('a weight of 16 bits', 16, [0], { what: dense({ dtype: 'bf16' }), error: /one f32 weight row/ }),
+  ],
+  reference: groupedNorm,
+});
