@@ -37,7 +37,7 @@ export interface SchedulerStats {
 }
 
 // A burst returns to JavaScript about this often, so that tokens stream smoothly and the loop is seldom crossed.
-const burstMilliseconds = 40;
+const burstMilliseconds = 100;
 const maxBurstSteps = 64;
 
 /**
