@@ -16,6 +16,7 @@ export * from './errors.js';
 export { type CompileOptions, compile } from './graph/compile.js';
 export { Graph, graph } from './graph/graph.js';
 export { Tensor } from './graph/tensor.js';
+/** The operations of graphs: each checks shapes and dtypes where it is called. */
 export * as ops from './ops/index.js';
 export { type DeviceTensor, emptyTensor, packedWeight, tensor } from './runtime/device_tensor.js';
 export type { DType } from './runtime/dtype.js';

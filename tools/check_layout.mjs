@@ -164,6 +164,9 @@ function checkPublicNames() {
   const module = checker.getSymbolAtLocation(program.getSourceFile(entry));
   for (const name of module ? checker.getExportsOfModule(module) : []) {
     const symbol = name.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(name) : name;
+    // `export * as name` is documented where it stands.
+    const exported = name.declarations?.[0];
+    if (exported && ts.isNamespaceExport(exported) && ts.getJSDocCommentsAndTags(exported.parent).length) continue;
     if (symbol.getDocumentationComment(checker).length) continue;
     const declaration = symbol.declarations?.[0];
     const file = declaration?.getSourceFile();

@@ -7,13 +7,19 @@ export type AdapterLoader = (folder: string) => Promise<AdapterParts>;
 
 /** What a loaded adapter is. */
 export interface AdapterSummary {
+  /** What requests call it. */
   readonly name: string;
   /** sha-256 over everything that changes results: what caches are keyed by. */
   readonly contentHash: string;
+  /** The method as people write it, such as LoRA or DoRA. */
   readonly kind: string;
+  /** Every rank that occurs, ascending. */
   readonly ranks: readonly number[];
+  /** Last component of the module paths, such as q_proj. */
   readonly targets: readonly string[];
+  /** Numbers in its file. */
   readonly parameters: number;
+  /** Bytes of its tensors in the file. */
   readonly bytes: number;
   /** Requests that use it now. */
   readonly uses: number;
@@ -46,6 +52,7 @@ export class ModelAdapters {
     this.registry.remove(name);
   }
 
+  /** Whether an adapter of this name is loaded. */
   has(name: string): boolean {
     return this.registry.find(name) !== undefined;
   }
@@ -57,6 +64,7 @@ export class ModelAdapters {
     return { name, contentHash: parts.contentHash, kind, ranks, targets, parameters, bytes, uses };
   }
 
+  /** Every loaded adapter, in the order of loading. */
   list(): AdapterSummary[] {
     return this.registry.names().map((name) => this.get(name));
   }

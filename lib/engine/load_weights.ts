@@ -12,7 +12,9 @@ export interface TensorLocation {
 
 /** Told while weights are read. */
 export interface LoadProgress {
+  /** Bytes in native memory so far. */
   readonly bytes: number;
+  /** Bytes that all weights take there. */
   readonly totalBytes: number;
 }
 

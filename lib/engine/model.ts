@@ -24,15 +24,21 @@ export type GeneratedPiece = RequestPiece;
 
 /** A finished answer. */
 export interface Completion {
+  /** The answer, without the stop string that ended it. */
   readonly text: string;
+  /** Ids of the tokens drawn, the one that ended the answer included. */
   readonly tokens: readonly number[];
+  /** Every token with its log-probability, and the most likely others where `topLogprobs` asked for them. */
   readonly logprobs: readonly DrawnToken[];
+  /** Why it ended. */
   readonly finishReason: FinishReason;
+  /** Length of the prompt in tokens. */
   readonly promptTokens: number;
 }
 
 /** Log-probabilities of a text. */
 export interface Score {
+  /** The ids that were scored. */
   readonly tokens: readonly number[];
   /** Natural logarithm of each token's probability given those before it; the first is null. */
   readonly logprobs: readonly (number | null)[];
@@ -46,8 +52,11 @@ export interface Score {
 
 /** Memory of a model, in bytes. */
 export interface ModelMemory {
+  /** Weights as they lie in native memory, padding included. */
   readonly weights: number;
+  /** The pages that keys, values and adapters share. */
   readonly pool: { readonly bytes: number; readonly pages: number; readonly heldPages: number; readonly pageBytes: number };
+  /** Intermediates and scratch memory of the compiled programs. */
   readonly programs: number;
 }
 
@@ -116,6 +125,7 @@ export class Model {
     });
   }
 
+  /** config.json with one spelling of every setting. */
   get config(): ModelConfig {
     return this.parts.config;
   }
@@ -135,13 +145,16 @@ export class Model {
     return this.parts.contextLength;
   }
 
-  /** Continues a text, piece by piece. Leaving the loop ends the request. Throws AbortError when `signal` is aborted. */
+  /**
+   * Continues a text, piece by piece. Leaving the loop ends the request. Throws OptionError, MissingAdapterError, PromptTooLongError,
+   * PoolExhaustedError where it can never run, DisposedError, and AbortError when `signal` is aborted.
+   */
   async *generate(request: GenerateRequest, options: { signal?: AbortSignal | undefined } = {}): AsyncGenerator<GeneratedPiece, void, undefined> {
     const { pieces } = await this.start(request, options.signal);
     yield* pieces;
   }
 
-  /** Continues a text and gives the whole answer. */
+  /** Continues a text and gives the whole answer. Throws as `generate` does. */
   async complete(request: GenerateRequest, options: { signal?: AbortSignal | undefined } = {}): Promise<Completion> {
     let text = '';
     let finishReason: FinishReason = 'abort';
@@ -172,7 +185,7 @@ export class Model {
     }
   }
 
-  /** The log-probability of every token of a text. */
+  /** The natural log-probability of every token of a text given those before it. Throws as `generate` does. */
   async score(request: ScoreRequestOptions, options: { signal?: AbortSignal | undefined } = {}): Promise<Score> {
     this.assertUsable();
     const { signal } = options;
@@ -241,6 +254,7 @@ export class Model {
     program.setProfiling(on);
   }
 
+  /** What the model holds in native memory, in bytes. */
   memory(): ModelMemory {
     const { pool, weights } = this.parts;
     const programs = this.programs.compiled.reduce((sum, p) => sum + p.memory.arenaBytes + p.memory.workspaceBytes, 0);
@@ -251,6 +265,7 @@ export class Model {
     };
   }
 
+  /** Whether `dispose()` was called. */
   get disposed(): boolean {
     return this.ended;
   }
@@ -269,6 +284,7 @@ export class Model {
     parts.folder.dispose();
   }
 
+  /** Same as `dispose()`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -8,7 +8,9 @@ export type FinishReason = 'stop' | 'length' | 'abort';
 
 /** A token that was drawn, with its log-probability under the model's own distribution. */
 export interface DrawnToken {
+  /** Token id. */
   readonly token: number;
+  /** Natural logarithm of its probability. */
   readonly logprob: number;
   /** Most likely tokens and their log-probabilities; empty unless asked for. */
   readonly top: readonly { token: number; logprob: number }[];

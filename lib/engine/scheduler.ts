@@ -25,14 +25,19 @@ export interface Machinery {
 
 /** Counters since the model was loaded. */
 export interface SchedulerStats {
+  /** Steps of the model, bursts counted by their steps. */
   steps: number;
+  /** Tokens that went through the model, prompts included. */
   tokens: number;
+  /** Most requests that shared a step. */
   maxRequestsInStep: number;
+  /** Most different adapters that shared a step. */
   maxAdaptersInStep: number;
   /** Requests whose pages were taken for others, to be computed again. */
   preemptions: number;
   /** Prompt tokens found in the prefix cache. */
   cachedTokens: number;
+  /** Time inside kernels. */
   kernelNanoseconds: number;
 }
 

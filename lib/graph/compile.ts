@@ -19,7 +19,10 @@ export interface CompileOptions {
   while?: string;
 }
 
-/** Plans and verifies the part of `graph` that the outputs need. */
+/**
+ * Plans and verifies the part of `graph` that the outputs need, and reserves its memory for the largest extents.
+ * Throws OptionError for an extent without a bound, ShapeError for an output of another graph, PoolExhaustedError without memory.
+ */
 export function compile(graph: Graph, options: CompileOptions): Program {
   return compilePlan(lower(graph, options));
 }

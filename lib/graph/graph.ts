@@ -17,7 +17,7 @@ export class Graph {
   private readonly names = new Set<string>();
   private readonly next = (): number => this.count++;
 
-  /** A value given at each run. A string in `shape` names a symbolic extent. */
+  /** A value given at each run. A string in `shape` names a symbolic extent. Throws OptionError for a name that is taken, ShapeError for a bad size. */
   input(name: string, dtype: DType, shape: readonly DimensionLike[]): Tensor {
     this.claim(name);
     return new Tensor(this, this.next(), dtype, toShape(shape, `input '${name}'`), { kind: 'input', name }, this.next);

@@ -26,8 +26,11 @@ export class Tensor {
     readonly graph: object,
     /** Position in order of creation: inputs of an op are always older than its outputs. */
     readonly id: number,
+    /** Type of its elements. */
     readonly dtype: DType,
+    /** Dimensions, outermost first; symbolic ones are known when a program runs. */
     readonly shape: Shape,
+    /** What it is computed from. */
     readonly source: Source,
     private readonly nextId: () => number,
   ) {}

@@ -15,6 +15,7 @@ function checkPaging(op: 'kv_write' | 'attention', leading: Tensor, paging: { po
   expectShape(op, 'request', request, [leading.shape[0] as number], 'one per token');
 }
 
+/** @internal Result types of the family's ops, and the errors where inputs do not fit. */
 export const attentionRules: Rules<'kv_write' | 'attention'> = {
   kv_write: {
     infer: ({ k, v, ...paging }) => {

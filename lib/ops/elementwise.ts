@@ -15,6 +15,7 @@ function sameAsX(op: 'scale' | 'activate' | 'soft_cap', x: Tensor) {
   return { y: { dtype: 'f32', shape: x.shape } } as const;
 }
 
+/** @internal Result types of the family's ops, and the errors where inputs do not fit. */
 export const elementwiseRules: Rules<'add' | 'mul' | 'add_bias' | 'scale' | 'activate' | 'gate' | 'soft_cap' | 'copy'> = {
   add: { infer: ({ a, b }) => sameAsFirst('add', ['a', a], ['b', b]) },
   mul: { infer: ({ a, b }) => sameAsFirst('mul', ['a', a], ['b', b]) },

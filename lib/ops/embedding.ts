@@ -18,6 +18,7 @@ export function embeddingRule(width?: number): Rules<'embedding'>['embedding'] {
   };
 }
 
+/** @internal Result types of the family's ops, and the errors where inputs do not fit. */
 export const embeddingRules: Rules<'embedding' | 'gather_rows'> = {
   embedding: embeddingRule(),
   gather_rows: {

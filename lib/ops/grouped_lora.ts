@@ -29,6 +29,7 @@ function checkRouting(op: GroupedOp, base: Tensor, routing: AdapterRouting) {
   return { y: { dtype: 'f32', shape: base.shape } } as const;
 }
 
+/** @internal Result types of the family's ops, and the errors where inputs do not fit. */
 export const groupedLoraRules: Rules<GroupedOp> = {
   grouped_lora: {
     infer: ({ x, base, baseBias, columns, ...routing }) => {

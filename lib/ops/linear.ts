@@ -6,6 +6,7 @@ import { apply, expectDType, expectRank, fixed, type Rules } from './op_rule.js'
 /** How bf16 weights are multiplied where the processor has a bf16 dot product: inputs rounded to bf16, or split in two bf16 parts. */
 export type LinearPrecision = 'fast' | 'precise';
 
+/** @internal Outputs in a panel of a packed weight. */
 export const linearPanel = 16;
 
 /** Dimensions of a weight [outputs, inputs] packed for `linear`. */

@@ -14,6 +14,7 @@ function check(op: NormOp, x: Tensor, rows: Record<string, Tensor | undefined>) 
   return { dtype: 'f32', shape: x.shape } as const;
 }
 
+/** @internal Result types of the family's ops, and the errors where inputs do not fit. */
 export const normRules: Rules<NormOp> = {
   rms_norm: { infer: ({ x, weight }) => ({ y: check('rms_norm', x, { weight }) }) },
   add_rms_norm: {

@@ -8,6 +8,7 @@ function lastDropped(op: 'reduce' | 'argmax', x: Tensor) {
   return x.shape.slice(0, -1);
 }
 
+/** @internal Result types of the family's ops, and the errors where inputs do not fit. */
 export const reduceRules: Rules<'reduce' | 'argmax'> = {
   reduce: { infer: ({ x }) => ({ y: { dtype: 'f32', shape: lastDropped('reduce', x) } }) },
   argmax: { infer: ({ x }) => ({ y: { dtype: 'i32', shape: lastDropped('argmax', x) } }) },

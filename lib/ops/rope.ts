@@ -3,6 +3,7 @@ import { formatShape, sameDimension } from '../runtime/shape.js';
 import type { Tensor } from '../graph/tensor.js';
 import { type Attrs, apply, expectDType, expectRank, expectSameDimension, expectShape, fixed, type Rules } from './op_rule.js';
 
+/** @internal Result types of the family's ops, and the errors where inputs do not fit. */
 export const ropeRules: Rules<'rope_table' | 'rope'> = {
   rope_table: {
     infer: ({ positions, frequencies, longFrequencies, lengths }) => {

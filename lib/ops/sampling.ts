@@ -25,6 +25,7 @@ export function sampleRule(tops: Dimension): Rules<'sample'>['sample'] {
   };
 }
 
+/** @internal Result types of the family's ops, and the errors where inputs do not fit. */
 export const samplingRules: Rules<'sample' | 'advance'> = {
   sample: sampleRule(0),
   advance: {

@@ -1,6 +1,7 @@
 import type { Tensor } from '../graph/tensor.js';
 import { apply, expectDType, expectRank, expectSameDimension, type Rules } from './op_rule.js';
 
+/** @internal Result types of the family's ops, and the errors where inputs do not fit. */
 export const softmaxRules: Rules<'softmax' | 'log_softmax' | 'token_logprob'> = {
   softmax: {
     infer: ({ x }) => {

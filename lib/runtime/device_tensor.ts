@@ -4,9 +4,11 @@ import { type DType, dtypeBytes, holderName, holds, type TensorData } from './dt
 
 /** Native memory that a graph reads (a frozen weight) or keeps between runs (state). */
 export interface DeviceTensor {
+  /** Type of the elements. */
   readonly dtype: DType;
   /** Dimensions as stored; a weight packed for `linear` has three. */
   readonly dims: readonly number[];
+  /** The memory; `buffer.dispose()` frees it. */
   readonly buffer: NativeBuffer;
   /** Bytes from the start of the buffer. */
   readonly offset: number;

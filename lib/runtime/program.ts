@@ -24,6 +24,7 @@ export interface RunOptions {
   extents?: Readonly<Record<string, number>>;
   /** Steps of a burst: fed outputs become the next step's inputs without returning to JavaScript. Default 1. */
   steps?: number;
+  /** Stops the run between two ops; it then throws AbortError. */
   signal?: AbortSignal | undefined;
   /** Ends a burst from outside after its current step. */
   control?: NativeRunControl;
@@ -31,9 +32,11 @@ export interface RunOptions {
 
 /** Outputs of a burst, step by step. */
 export interface BurstResult {
+  /** Steps that ran: fewer than asked for where `while` became 0 or the burst was ended. */
   readonly steps: number;
   /** Time inside kernels, in nanoseconds. */
   readonly nanoseconds: number;
+  /** One entry per step: typed arrays by the names of the outputs. */
   readonly outputs: readonly Readonly<Record<string, TensorData>>[];
 }
 
@@ -41,16 +44,20 @@ export interface BurstResult {
 export class Program {
   constructor(
     private readonly native: NativeProgram,
+    /** Inputs, outputs and bounds of the extents. */
     readonly description: ProgramDescription,
   ) {}
 
-  /** Runs once. Inputs and outputs are typed arrays by name; outputs are copies. */
+  /**
+   * Runs once, off the event loop. Inputs and outputs are typed arrays by name (16-bit floats as their bits); outputs are copies.
+   * Throws OptionError, DTypeError or ShapeError for inputs that do not fit, AbortError, DisposedError.
+   */
   async run(inputs: Readonly<Record<string, TensorData>>, options: RunOptions = {}): Promise<Record<string, TensorData>> {
     const result = await this.runBurst(inputs, { ...options, steps: 1 });
     return result.outputs[0] as Record<string, TensorData>;
   }
 
-  /** Runs up to `steps` steps in one crossing of the boundary. */
+  /** Runs up to `steps` steps in one crossing of the boundary. Throws as `run` does. */
   async runBurst(inputs: Readonly<Record<string, TensorData>>, options: RunOptions = {}): Promise<BurstResult> {
     if (this.native.disposed) throw new DisposedError('the program was used after dispose()');
     const { signal } = options;
@@ -81,10 +88,12 @@ export class Program {
     this.native.setProfiling(on);
   }
 
+  /** Calls and time by op since profiling began. */
   profile(): { op: string; calls: number; nanoseconds: number }[] {
     return this.native.profile();
   }
 
+  /** Whether `dispose()` was called. */
   get disposed(): boolean {
     return this.native.disposed;
   }
@@ -94,6 +103,7 @@ export class Program {
     this.native.dispose();
   }
 
+  /** Same as `dispose()`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -8,7 +8,9 @@ import { ThreadHost } from './thread_host.js';
 
 /** One message of a conversation. Templates may use more fields than these. */
 export interface ChatMessage {
+  /** Who speaks: what the template knows, such as system, user and assistant. */
   role: string;
+  /** Text, or parts as the template expects them. */
   content?: unknown;
   [field: string]: unknown;
 }

@@ -20,7 +20,10 @@ describe('all adapters and the bare base in one batch', () => {
   it('gives each request the numbers that PEFT gives it', async () => {
     const before = model.stats().maxAdaptersInStep;
     const scores = await Promise.all(cases.map(({ tokens, adapter }) => model.score({ tokens, adapter })));
-    const errors = cases.map(({ adapter, logprobs }, i) => ({ adapter: adapter ?? 'base', error: largestError(scores[i]?.logprobs ?? [], logprobs) }));
+    const errors = cases.map(({ adapter, logprobs }, i) => ({
+      adapter: adapter ?? 'base',
+      error: largestError(scores[i]?.logprobs ?? [], logprobs),
+    }));
     expect(errors.filter(({ error }) => !(error < tolerance))).toEqual([]);
     expect(before).toBe(0);
     expect(model.stats().maxAdaptersInStep).toBe(loraAdapters.length);

@@ -80,6 +80,26 @@ describe('Panes', () => {
     expect(screen.text).toBe('[a]\none two three four five six seven eight nine ten\n\n[b]\nsecond');
   });
 
+  it('makes bands of equal size where the columns do not fit beside each other, and one when they do', () => {
+    const screen = new Screen(66, 24);
+    const panes = new Panes(['a', 'b', 'c', 'd'], { stream: screen });
+    for (let i = 0; i < 4; i++) panes.write(i, `text ${i}`);
+    vi.advanceTimersByTime(50);
+    const line = (first: string, second: string): string => `${first.padEnd(31)} │ ${second}`;
+    const rule = `${'─'.repeat(31)}─┼─${'─'.repeat(31)}`;
+    expect(screen.text).toBe(
+      [line('a', 'b'), rule, line('text 0', 'text 1'), '', line('c', 'd'), rule, line('text 2', 'text 3')].join('\n'),
+    );
+    screen.resize(100);
+    expect(screen.text.split('\n')[0]).toMatch(/^a +│ b +│ c +│ d$/);
+    screen.resize(66);
+    for (let i = 0; i < 40; i++) panes.write(1, `line ${i}\n`);
+    vi.advanceTimersByTime(50);
+    expect(screen.lines.length).toBeLessThanOrEqual(24);
+    panes.close();
+    for (const text of ['text 0', 'text 3', 'line 0', 'line 39']) expect(screen.text).toContain(text);
+  });
+
   it('writes labelled blocks in order where there is no terminal', () => {
     const screen = new Screen();
     screen.isTTY = false;

@@ -53,6 +53,18 @@ describe('ProgressBar', () => {
     expect(screen.text).toBe('read[2J');
   });
 
+  it('makes room for what others write, and comes back below', () => {
+    const screen = new Screen(100);
+    const bar = new ProgressBar({ label: 'score', total: 2, stream: screen, now: () => 0 });
+    bar.around(() => screen.write('first\n'));
+    bar.around(() => screen.write('second\n'));
+    expect(screen.lines.slice(0, 2)).toEqual(['first', 'second']);
+    expect(screen.lines[2]).toMatch(/^score /);
+    bar.finish();
+    bar.around(() => screen.write('third\n'));
+    expect(screen.text).toBe('first\nsecond\nthird');
+  });
+
   it('counts without a total', () => {
     const screen = new Screen();
     using bar = new ProgressBar({ label: 'score', unit: 'tokens', stream: screen, now: () => 0 });

@@ -11,7 +11,11 @@ interface Subject {
   readonly vocabulary: number;
 }
 
-const llama: Omit<Subject, 'options'> = { folder: modelFolder('llama'), adapters: ['lora', 'lora-dora', 'lora-rslora', 'lora-embeddings-head'], vocabulary: 256 };
+const llama: Omit<Subject, 'options'> = {
+  folder: modelFolder('llama'),
+  adapters: ['lora', 'lora-dora', 'lora-rslora', 'lora-embeddings-head'],
+  vocabulary: 256,
+};
 const story: Omit<Subject, 'options'> = { folder: storyteller.base, adapters: ['poet', 'cynic', 'playwright'], vocabulary: 2048 };
 const adaptersOf = ({ folder, adapters }: Omit<Subject, 'options'>): Record<string, string> =>
   Object.fromEntries(adapters.map((name) => [name, folder === storyteller.base ? storyteller.adapter(name) : adapterFolder(name)]));
@@ -30,9 +34,30 @@ function randomTokens(count: number, vocabulary: number, seed: number): number[]
 // Long enough for several pages, and for a prompt of several pieces of 7 and of 64.
 const probes = (subject: Subject): GenerateRequest[] => [
   { tokens: randomTokens(70, subject.vocabulary, 1), maxTokens: 12, temperature: 0, ignoreEos: true },
-  { tokens: randomTokens(70, subject.vocabulary, 1), maxTokens: 12, temperature: 0, ignoreEos: true, adapter: subject.adapters[0] as string },
-  { tokens: randomTokens(33, subject.vocabulary, 2), maxTokens: 12, seed: 11, ignoreEos: true, adapter: subject.adapters[1] as string, topLogprobs: 3 },
-  { tokens: randomTokens(5, subject.vocabulary, 3), maxTokens: 12, seed: 12, temperature: 0.7, topP: 0.9, ignoreEos: true, repetitionPenalty: 1.2 },
+  {
+    tokens: randomTokens(70, subject.vocabulary, 1),
+    maxTokens: 12,
+    temperature: 0,
+    ignoreEos: true,
+    adapter: subject.adapters[0] as string,
+  },
+  {
+    tokens: randomTokens(33, subject.vocabulary, 2),
+    maxTokens: 12,
+    seed: 11,
+    ignoreEos: true,
+    adapter: subject.adapters[1] as string,
+    topLogprobs: 3,
+  },
+  {
+    tokens: randomTokens(5, subject.vocabulary, 3),
+    maxTokens: 12,
+    seed: 12,
+    temperature: 0.7,
+    topP: 0.9,
+    ignoreEos: true,
+    repetitionPenalty: 1.2,
+  },
 ];
 
 const strangers = (subject: Subject, count: number): GenerateRequest[] =>
@@ -137,11 +162,17 @@ describe('a prompt that is known under another adapter', () => {
   it('is never answered from the wrong cache', async () => {
     model = await loadModel(llama.folder, { adapters: adaptersOf(llama) });
     const tokens = randomTokens(60, 256, 9);
-    const ask = (adapter?: GenerateRequest['adapter']): Promise<string> => generated(model, { tokens, adapter, maxTokens: 5, temperature: 0, ignoreEos: true });
+    const ask = (adapter?: GenerateRequest['adapter']): Promise<string> =>
+      generated(model, { tokens, adapter, maxTokens: 5, temperature: 0, ignoreEos: true });
     const [first, other, bare, scaled] = [await ask('lora'), await ask('lora-dora'), await ask(), await ask({ name: 'lora', scale: 0.5 })];
     expect(new Set([first, other, bare, scaled]).size).toBe(4);
     const cached = model.stats().cachedTokens;
-    expect([await ask('lora'), await ask('lora-dora'), await ask(), await ask({ name: 'lora', scale: 0.5 })]).toEqual([first, other, bare, scaled]);
+    expect([await ask('lora'), await ask('lora-dora'), await ask(), await ask({ name: 'lora', scale: 0.5 })]).toEqual([
+      first,
+      other,
+      bare,
+      scaled,
+    ]);
     expect(model.stats().cachedTokens - cached).toBe(4 * 48);
   });
 

@@ -33,7 +33,11 @@ describe('a request with a mistake', () => {
     ['a mistyped option', { tokens: [3], maxToken: 4 }, /^generate has no option 'maxToken': did you mean 'maxTokens'\?$/],
     ['an option in another spelling', { tokens: [3], top_p: 0.5 }, /did you mean 'topP'\?$/],
     ['an option of another library', { tokens: [3], beams: 4 }, /^generate has no option 'beams': expected one of .*temperature/],
-    ['a mistyped field of an adapter', { tokens: [3], adapter: { name: 'a', scael: 1 } }, /^generate\.adapter has no option 'scael': did you mean 'scale'\?$/],
+    [
+      'a mistyped field of an adapter',
+      { tokens: [3], adapter: { name: 'a', scael: 1 } },
+      /^generate\.adapter has no option 'scael': did you mean 'scale'\?$/,
+    ],
     ['one of several', { tokens: [3], adapter: ['a', { nam: 'b' }] }, /^generate\.adapter\.1\.?.*(nam|name)/],
     ['the wrong type', { tokens: [3], temperature: 'hot' }, /^generate\.temperature is "hot": /],
     ['a number out of range', { tokens: [3], topP: 1.5 }, /^generate\.topP is 1\.5: /],
@@ -43,14 +47,22 @@ describe('a request with a mistake', () => {
     ['an infinite bias', { tokens: [3], logitBias: { 5: Number.POSITIVE_INFINITY } }, /^generate\.logitBias/],
     ['a bias for no token', { tokens: [3], logitBias: { five: 1 } }, /^generate\.logitBias/],
     ['a bias for a token that is none', { tokens: [3], logitBias: { 256: 1 } }, /^logitBias: 256 is no token of llama: expected 0 to 255$/],
-    ['more biases than a step holds', { tokens: [3], logitBias: Object.fromEntries(Array.from({ length: 513 }, (_, i) => [i, 1])) }, /^generate\.logitBias .*expected at most 512 tokens$/],
+    [
+      'more biases than a step holds',
+      { tokens: [3], logitBias: Object.fromEntries(Array.from({ length: 513 }, (_, i) => [i, 1])) },
+      /^generate\.logitBias .*expected at most 512 tokens$/,
+    ],
     ['a token beyond the vocabulary', { tokens: [3, 256] }, /^tokens: 256 is no token of llama: expected 0 to 255$/],
     ['a token that is no number', { tokens: [3, 'x'] }, /^generate\.tokens\.1 is "x": /],
     ['an empty prompt', { tokens: [] }, /^the prompt is empty: expected at least one token$/],
     ['nothing to continue', { maxTokens: 4 }, /one of prompt, messages and tokens: got 0$/],
     ['two things to continue', { tokens: [3], prompt: 'x' }, /one of prompt, messages and tokens: got 2$/],
     ['text without a tokenizer', { prompt: 'x' }, /^llama has no tokenizer: give tokens instead of text$/],
-    ['stop strings without a tokenizer', { tokens: [3], stop: 'x' }, /^llama has no tokenizer: stop strings cannot be seen, give stopTokens$/],
+    [
+      'stop strings without a tokenizer',
+      { tokens: [3], stop: 'x' },
+      /^llama has no tokenizer: stop strings cannot be seen, give stopTokens$/,
+    ],
     ['no object at all', 'Once upon a time', /^generate is "Once upon a time": /],
     ['nothing', undefined, /^generate is undefined: /],
   ];
@@ -93,7 +105,12 @@ describe('a request with a mistake', () => {
 });
 
 describe('loadModel', () => {
-  const refused = async (folder: string, options: unknown, message: RegExp, Class: new (...args: never[]) => HeddleError = OptionError): Promise<void> => {
+  const refused = async (
+    folder: string,
+    options: unknown,
+    message: RegExp,
+    Class: new (...args: never[]) => HeddleError = OptionError,
+  ): Promise<void> => {
     const before = memory().bytes;
     const error = await rejection(loadModel(folder, options as object));
     expect(error).toBeInstanceOf(Class);

@@ -2,8 +2,27 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { AdapterError, FileAccessError, loadModel, MissingAdapterError, type Model, memory, OptionError, PoolExhaustedError } from '../../lib/index.js';
-import { adapterFolder, bitsOf, expectedScores, type FileTensor, largestError, loraAdapters, modelFolder, readTensors, storyteller } from '../models/fixture_files.js';
+import {
+  AdapterError,
+  FileAccessError,
+  loadModel,
+  MissingAdapterError,
+  type Model,
+  memory,
+  OptionError,
+  PoolExhaustedError,
+} from '../../lib/index.js';
+import {
+  adapterFolder,
+  bitsOf,
+  expectedScores,
+  type FileTensor,
+  largestError,
+  loraAdapters,
+  modelFolder,
+  readTensors,
+  storyteller,
+} from '../models/fixture_files.js';
 import { changedCopy, scratchFolder } from '../models/write_fixture.js';
 import { Reader, randomTokens, rejection, until, untilIdle } from './driving.js';
 
@@ -15,12 +34,17 @@ beforeAll(async () => {
 });
 afterAll(() => model.dispose());
 
-const scoreOf = async (on: Model, adapter?: Parameters<Model['score']>[0]['adapter']): Promise<readonly (number | null)[]> => (await on.score({ tokens, adapter })).logprobs;
+const scoreOf = async (on: Model, adapter?: Parameters<Model['score']>[0]['adapter']): Promise<readonly (number | null)[]> =>
+  (await on.score({ tokens, adapter })).logprobs;
 
 /** W + Σ weight · scale · B A in float64, for plain and rank-stabilised LoRA. */
 function merge(weights: Record<string, FileTensor>, adapter: string, weight: number): void {
   const folder = adapterFolder(adapter);
-  const { r, lora_alpha: alpha, use_rslora: stabilised } = JSON.parse(readFileSync(join(folder, 'adapter_config.json'), 'utf8')) as { r: number; lora_alpha: number; use_rslora: boolean };
+  const {
+    r,
+    lora_alpha: alpha,
+    use_rslora: stabilised,
+  } = JSON.parse(readFileSync(join(folder, 'adapter_config.json'), 'utf8')) as { r: number; lora_alpha: number; use_rslora: boolean };
   const scale = weight * (alpha / (stabilised ? Math.sqrt(r) : r));
   const factors = readTensors(join(folder, 'adapter_model.safetensors'));
   for (const [name, a] of Object.entries(factors)) {
@@ -54,16 +78,19 @@ describe('several adapters in one request', () => {
     ],
   ];
 
-  it.each(combinations.map((adapters) => [adapters.map(({ name, scale }) => `${scale} ${name}`).join(' + '), adapters] as const))('%s equals the merged weights', async (_, adapters) => {
-    using folder = scratchFolder();
-    const merged = changedCopy(modelFolder('llama'), folder.path, 'model.safetensors', (weights) => {
-      for (const { name, scale } of adapters) merge(weights, name, scale);
-    });
-    using plain = await loadModel(merged);
-    const expected = (await scoreOf(plain)).slice(1) as number[];
-    expect(largestError(await scoreOf(model, adapters), expected)).toBeLessThan(2e-5);
-    expect(largestError(await scoreOf(model), expected)).toBeGreaterThan(0.01);
-  });
+  it.each(combinations.map((adapters) => [adapters.map(({ name, scale }) => `${scale} ${name}`).join(' + '), adapters] as const))(
+    '%s equals the merged weights',
+    async (_, adapters) => {
+      using folder = scratchFolder();
+      const merged = changedCopy(modelFolder('llama'), folder.path, 'model.safetensors', (weights) => {
+        for (const { name, scale } of adapters) merge(weights, name, scale);
+      });
+      using plain = await loadModel(merged);
+      const expected = (await scoreOf(plain)).slice(1) as number[];
+      expect(largestError(await scoreOf(model, adapters), expected)).toBeLessThan(2e-5);
+      expect(largestError(await scoreOf(model), expected)).toBeGreaterThan(0.01);
+    },
+  );
 
   it('does not care in which order other requests name them', async () => {
     const forth = [
@@ -159,7 +186,11 @@ describe('an adapter that is unloaded', () => {
 });
 
 describe('adapters that are refused leave everything as it was', () => {
-  const state = (of: Model) => ({ held: of.memory().pool.heldPages, names: of.adapters.list().map(({ name }) => name), native: memory().bytes });
+  const state = (of: Model) => ({
+    held: of.memory().pool.heldPages,
+    names: of.adapters.list().map(({ name }) => name),
+    native: memory().bytes,
+  });
 
   it('names the first tensor, both shapes and the base when shapes differ', async () => {
     using story = await loadModel(storyteller.base, { adapters: { poet: storyteller.adapter('poet') } });
@@ -177,7 +208,9 @@ describe('adapters that are refused leave everything as it was', () => {
     const before = state(model);
     const error = await rejection(model.adapters.load('wrong', storyteller.adapter('poet')));
     expect(error).toBeInstanceOf(AdapterError);
-    expect(error.message).toMatch(/^poet does not fit llama: base_model\.model\.model\.layers\.2\.\S+\.lora_A\.weight is for model\.layers\.2\./);
+    expect(error.message).toMatch(
+      /^poet does not fit llama: base_model\.model\.model\.layers\.2\.\S+\.lora_A\.weight is for model\.layers\.2\./,
+    );
     expect(state(model)).toEqual(before);
   });
 
@@ -218,7 +251,9 @@ describe('adapters that are refused leave everything as it was', () => {
 
   it('gives up a model whose adapter does not fit, with all its memory', async () => {
     const before = memory();
-    expect(await rejection(loadModel(modelFolder('llama'), { adapters: { lora: adapterFolder('lora'), poet: storyteller.adapter('poet') } }))).toBeInstanceOf(AdapterError);
+    expect(
+      await rejection(loadModel(modelFolder('llama'), { adapters: { lora: adapterFolder('lora'), poet: storyteller.adapter('poet') } })),
+    ).toBeInstanceOf(AdapterError);
     await until(() => memory().bytes === before.bytes, 'all memory is given back');
   });
 
@@ -243,9 +278,18 @@ describe('an adapter with numbers that are none', () => {
       for (const tensor of Object.values(tensors)) (tensor.data as Float32Array).fill(Number.NaN, 0, 5);
     });
     await model.adapters.load('broken', folder.path);
-    const others = [undefined, 'lora', 'lora-all-r3'].map((adapter) => ({ ...greedy, tokens: randomTokens(40, 256, 8), adapter, maxTokens: 12 }));
+    const others = [undefined, 'lora', 'lora-all-r3'].map((adapter) => ({
+      ...greedy,
+      tokens: randomTokens(40, 256, 8),
+      adapter,
+      maxTokens: 12,
+    }));
     const clean = await model.generateBatch(others);
-    const mixed = await model.generateBatch([{ ...others[0], adapter: 'broken' }, ...others, { ...others[0], adapter: 'broken', temperature: 1, topK: 5, seed: 1 }]);
+    const mixed = await model.generateBatch([
+      { ...others[0], adapter: 'broken' },
+      ...others,
+      { ...others[0], adapter: 'broken', temperature: 1, topK: 5, seed: 1 },
+    ]);
     expect(mixed.slice(1, 4)).toEqual(clean);
     expect(mixed[0]?.tokens).toHaveLength(12);
     const [spoiled, fine] = await Promise.all([scoreOf(model, 'broken'), scoreOf(model, 'lora')]);

@@ -69,7 +69,15 @@ describe('the end of an answer', () => {
 
 describe('log-probabilities', () => {
   it('are the model’s own, however the token was drawn', async () => {
-    const request = { tokens: randomTokens(9, 2048, 4), maxTokens: 30, ignoreEos: true, seed: 3, temperature: 1.4, repetitionPenalty: 1.3, logitBias: { 7: 3 } };
+    const request = {
+      tokens: randomTokens(9, 2048, 4),
+      maxTokens: 30,
+      ignoreEos: true,
+      seed: 3,
+      temperature: 1.4,
+      repetitionPenalty: 1.3,
+      logitBias: { 7: 3 },
+    };
     const { tokens, logprobs } = await model.complete(request);
     const score = await model.score({ tokens: [...request.tokens, ...tokens] });
     expect(bitsOf(logprobs.map((t) => t.logprob))).toBe(bitsOf(score.logprobs.slice(request.tokens.length)));
@@ -112,9 +120,12 @@ describe('how tokens are drawn', () => {
     expect(await tokensOf(unseeded)).not.toEqual(await tokensOf(unseeded));
   });
 
-  it.each([{ topK: 1 }, { topP: 1e-9 }, { minP: 1 }, { temperature: 1e-6 }, { temperature: 1e-40 }])('is greedy with %j', async (options) => {
-    expect(await tokensOf({ ...sampled, ...options })).toEqual(await tokensOf({ ...sampled, temperature: 0 }));
-  });
+  it.each([{ topK: 1 }, { topP: 1e-9 }, { minP: 1 }, { temperature: 1e-6 }, { temperature: 1e-40 }])(
+    'is greedy with %j',
+    async (options) => {
+      expect(await tokensOf({ ...sampled, ...options })).toEqual(await tokensOf({ ...sampled, temperature: 0 }));
+    },
+  );
 
   it.each([{ temperature: 0.3 }, { topK: 3 }, { topP: 0.3 }, { minP: 0.4 }])('changes with %j', async (options) => {
     expect(await tokensOf({ ...sampled, ...options })).not.toEqual(await tokensOf(sampled));

@@ -178,7 +178,10 @@ describe('requests that are given up', () => {
   });
 
   it('sees a signal that is aborted while the prompt is being read', async () => {
-    for (const run of [(signal: AbortSignal) => model.complete({ prompt: 'Once', maxTokens: 900 }, { signal }), (signal: AbortSignal) => model.score({ text: 'Once upon' }, { signal })]) {
+    for (const run of [
+      (signal: AbortSignal) => model.complete({ prompt: 'Once', maxTokens: 900 }, { signal }),
+      (signal: AbortSignal) => model.score({ text: 'Once upon' }, { signal }),
+    ]) {
       const controller = new AbortController();
       const running = run(controller.signal);
       const { steps } = model.stats();
@@ -190,7 +193,10 @@ describe('requests that are given up', () => {
 
   it('stops within a prompt', async () => {
     const controller = new AbortController();
-    const running = model.complete({ ...greedy, tokens: randomTokens(900, 2048, 7), maxTokens: 9, adapter: 'poet' }, { signal: controller.signal });
+    const running = model.complete(
+      { ...greedy, tokens: randomTokens(900, 2048, 7), maxTokens: 9, adapter: 'poet' },
+      { signal: controller.signal },
+    );
     const { steps } = model.stats();
     await until(() => model.stats().steps > steps + 1, 'the prompt is on its way');
     controller.abort('prefill');

@@ -29,7 +29,9 @@ it('reads every text as PEFT does, with each adapter, in shared steps', async ()
     }),
   );
   // bf16 products differ in their last bits between libraries.
-  cells.forEach(({ text, who }, i) => expect(Math.abs((losses[i] as number) - (expected.windowLoss[who]?.[text] as number)), `${who} on ${text}`).toBeLessThan(2e-3));
+  cells.forEach(({ text, who }, i) =>
+    expect(Math.abs((losses[i] as number) - (expected.windowLoss[who]?.[text] as number)), `${who} on ${text}`).toBeLessThan(2e-3),
+  );
   expect(model.stats().maxAdaptersInStep).toBeGreaterThan(1);
 });
 
@@ -38,7 +40,9 @@ it('continues as PEFT does where the choice is clear, base and adapters side by 
     Object.entries(prompts).flatMap(([prompt, want]) => (want.top2_gap > 1e-2 ? [{ who, prompt, want }] : [])),
   );
   expect(cases.length).toBeGreaterThan(6);
-  const answers = await model.generateBatch(cases.map(({ who, prompt, want }) => ({ prompt, maxTokens: want.tokens.length, temperature: 0, ignoreEos: true, ...adapterOf(who) })));
+  const answers = await model.generateBatch(
+    cases.map(({ who, prompt, want }) => ({ prompt, maxTokens: want.tokens.length, temperature: 0, ignoreEos: true, ...adapterOf(who) })),
+  );
   expect(answers.map(({ tokens, text }) => ({ tokens, text }))).toEqual(cases.map(({ want: { tokens, text } }) => ({ tokens, text })));
 });
 

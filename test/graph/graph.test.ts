@@ -1,7 +1,17 @@
 // Graphs: shapes and dtypes are checked where the user made the mistake, and what is compiled computes what was written.
 import { describe, expect, it } from 'vitest';
-import { compile, DisposedError, DTypeError, graph, OptionError, ops, type Program, ShapeError, tensor } from '../../lib/index.js';
-import { packedWeight } from '../../lib/index.js';
+import {
+  compile,
+  DisposedError,
+  DTypeError,
+  graph,
+  OptionError,
+  ops,
+  type Program,
+  packedWeight,
+  ShapeError,
+  tensor,
+} from '../../lib/index.js';
 import { randomNormal } from '../kernels/numbers.js';
 
 const { add, linear, mul, relu, rmsNorm, scale } = ops;
@@ -20,7 +30,9 @@ describe('the graph refuses', () => {
   it('an operand whose last dimension does not fit', () => {
     const g = graph();
     const x = g.input('x', 'f32', ['tokens', 8]);
-    expect(() => rmsNorm(x, g.input('w', 'f32', [9]), { eps: 1e-6 })).toThrow('[rms_norm] x is [tokens, 8] but weight is [9]: expected weight.shape[0] = 8');
+    expect(() => rmsNorm(x, g.input('w', 'f32', [9]), { eps: 1e-6 })).toThrow(
+      '[rms_norm] x is [tokens, 8] but weight is [9]: expected weight.shape[0] = 8',
+    );
     expect(() => rmsNorm(x, g.input('v', 'f32', [2, 8]), { eps: 1e-6 })).toThrow('[rms_norm] weight is [2, 8]: expected 1 dimension');
   });
 
@@ -56,7 +68,9 @@ describe('the graph refuses', () => {
     expect(() => x.reshape(['tokens', 5])).toThrow('[reshape] x is [tokens, 12]: cannot be seen as [tokens, 5]');
     expect(() => x.columns(4, 13)).toThrow('[columns] x is [tokens, 12]: cannot take columns 4 to 13');
     expect(() => x.columns(4, 8).reshape(['tokens', 2, 2])).not.toThrow();
-    expect(() => x.columns(4, 8).reshape([{ extent: 'tokens', coefficient: 4 }])).toThrow(/slice of columns \[tokens, 4\]: its first dimension must stay/);
+    expect(() => x.columns(4, 8).reshape([{ extent: 'tokens', coefficient: 4 }])).toThrow(
+      /slice of columns \[tokens, 4\]: its first dimension must stay/,
+    );
   });
 
   it('programs without outputs or bounds', () => {
@@ -64,7 +78,9 @@ describe('the graph refuses', () => {
     const x = g.input('x', 'f32', ['tokens', 2]);
     expect(() => compile(g, { outputs: {} })).toThrow(OptionError);
     expect(() => compile(g, { outputs: { y: relu(x) } })).toThrow("the extent 'tokens' has no bound: give extents: { tokens: { max: … } }");
-    expect(() => compile(g, { outputs: { y: relu(x) }, extents: { tokens: { max: -3 } } })).toThrow('extents.tokens.max is -3: expected a whole number, 0 or more');
+    expect(() => compile(g, { outputs: { y: relu(x) }, extents: { tokens: { max: -3 } } })).toThrow(
+      'extents.tokens.max is -3: expected a whole number, 0 or more',
+    );
   });
 });
 
@@ -81,17 +97,23 @@ describe('a program', () => {
     expect(await program.run({ x: pair, z: pair })).toEqual({ y: Float32Array.of(2, 4), sum: Float32Array.of(2, 4) });
     expect((await program.run({ x: new Float32Array(8).fill(1), z: new Float32Array(8) })).y).toHaveLength(8);
     expect((await program.run({ x: new Float32Array(0), z: new Float32Array(0) })).y).toHaveLength(0);
-    await expect(program.run({ x: new Float32Array(10), z: new Float32Array(10) })).rejects.toThrow("the extent 'tokens' is 5: expected 0 to 4, what the program was compiled for");
+    await expect(program.run({ x: new Float32Array(10), z: new Float32Array(10) })).rejects.toThrow(
+      "the extent 'tokens' is 5: expected 0 to 4, what the program was compiled for",
+    );
     await expect(program.run({ x: new Float32Array(3), z: pair })).rejects.toThrow(ShapeError);
     await expect(program.run({ x: pair, z: new Float32Array(4) })).rejects.toThrow("input 'z' is [tokens, 2]: expected 2 elements, got 4");
-    await expect(program.run({ x: pair, z: pair }, { extents: { tokens: 2 } })).rejects.toThrow("input 'x' is [tokens, 2]: expected 4 elements, got 2");
+    await expect(program.run({ x: pair, z: pair }, { extents: { tokens: 2 } })).rejects.toThrow(
+      "input 'x' is [tokens, 2]: expected 4 elements, got 2",
+    );
   });
 
   it('names inputs that are missing, unknown or of the wrong kind', async () => {
     using program = small();
     await expect(program.run({ x: pair })).rejects.toThrow("input 'z' is missing: expected a Float32Array of shape [tokens, 2]");
     await expect(program.run({ x: pair, z: pair, w: pair })).rejects.toThrow("the program has no input 'w': it has x, z");
-    await expect(program.run({ x: pair, z: Int32Array.of(1, 2) })).rejects.toThrow("input 'z' is f32: expected a Float32Array, got Int32Array");
+    await expect(program.run({ x: pair, z: Int32Array.of(1, 2) })).rejects.toThrow(
+      "input 'z' is f32: expected a Float32Array, got Int32Array",
+    );
   });
 
   it('asks for extents that no input tells', async () => {

@@ -1,8 +1,8 @@
 // Encoded programs that were tampered with: the native side refuses them, or runs them without leaving its memory.
 import { describe, expect, it } from 'vitest';
+import { opTable, opTableHash } from '../../lib/generated/op_table.js';
 import { compile, graph, loadModel, ops, type Program, packedWeight, tensor } from '../../lib/index.js';
 import { binding, type NativeBuffer } from '../../lib/runtime/binding.js';
-import { opTable, opTableHash } from '../../lib/generated/op_table.js';
 import type { TensorData } from '../../lib/runtime/dtype.js';
 import { randomNormal, uniform } from '../kernels/numbers.js';
 import { adapterFolder, modelFolder } from '../models/fixture_files.js';
@@ -72,14 +72,17 @@ describe('the native side refuses', () => {
     const { bytes, buffers } = await simpleProgram();
     const other = Uint8Array.from(bytes);
     other.set(Buffer.from('0123456789abcdef'), 4);
-    expect(refusal(() => build(other, buffers))).toBe(`encoded program: made for op table 0123456789abcdef, this library has ${opTableHash}`);
+    expect(refusal(() => build(other, buffers))).toBe(
+      `encoded program: made for op table 0123456789abcdef, this library has ${opTableHash}`,
+    );
   });
 
   it('bytes that are no program, cut short, or too long', async () => {
     const { bytes, buffers } = await simpleProgram();
     expect(refusal(() => build(new Uint8Array(0), buffers))).toBe('encoded program: does not begin with HLD1');
     expect(refusal(() => build(new Uint8Array(500).fill(255), buffers))).toBe('encoded program: does not begin with HLD1');
-    for (let length = 20; length < bytes.length; length++) expect(refusal(() => build(bytes.subarray(0, length), buffers))).toMatch(/^encoded program: |^program: /);
+    for (let length = 20; length < bytes.length; length++)
+      expect(refusal(() => build(bytes.subarray(0, length), buffers))).toMatch(/^encoded program: |^program: /);
     expect(refusal(() => build(Uint8Array.from([...bytes, 0]), buffers))).toBe('encoded program: has bytes after its end');
   });
 
@@ -87,7 +90,14 @@ describe('the native side refuses', () => {
     const { bytes, buffers } = await simpleProgram();
     expect(refusal(() => build(bytes, buffers.slice(1)))).toMatch(/^program: wants 2 bound buffers, got 1$/);
     const tiny = new (binding().Buffer)(16);
-    expect(refusal(() => build(bytes, buffers.map(() => tiny)))).toMatch(/^program: tensor \d+ ends at byte \d+ of a buffer of 16$/);
+    expect(
+      refusal(() =>
+        build(
+          bytes,
+          buffers.map(() => tiny),
+        ),
+      ),
+    ).toMatch(/^program: tensor \d+ ends at byte \d+ of a buffer of 16$/);
   });
 
   it('extents and inputs that do not belong to it', async () => {
@@ -155,21 +165,26 @@ describe('random changes of an encoded program', () => {
     expect(built).toBeGreaterThan(300);
     const again = build(record.bytes, record.buffers);
     const [run] = record.runs;
-    expect((await again.run(run?.extents ?? [], (run?.inputs ?? []), 1)).steps).toBe(1);
+    expect((await again.run(run?.extents ?? [], run?.inputs ?? [], 1)).steps).toBe(1);
   });
 
   it('of a whole model', async () => {
     const tokens = Array.from({ length: 20 }, (_, i) => 3 + i);
     let model: Awaited<ReturnType<typeof loadModel>> | undefined;
     const records = await recorded(async () => {
-      model = await loadModel(modelFolder('llama'), { adapters: { all: adapterFolder('lora-all-r3') }, maxRequests: 8, maxStepTokens: 32, poolBytes: 4 << 20 });
+      model = await loadModel(modelFolder('llama'), {
+        adapters: { all: adapterFolder('lora-all-r3') },
+        maxRequests: 8,
+        maxStepTokens: 32,
+        poolBytes: 4 << 20,
+      });
       await model.complete({ tokens, maxTokens: 3, temperature: 0, ignoreEos: true, adapter: 'all' });
       await model.score({ tokens, adapter: 'all' });
     });
     expect(records).toHaveLength(2);
     for (const [i, record] of records.entries()) {
       const { refused, built } = await torture(record, 600, 10 + i);
-      
+
       expect(refused + built).toBe(600);
       expect(built).toBeGreaterThan(50);
     }

@@ -39,7 +39,12 @@ describe('the arena', () => {
     const program = lower(g, { outputs: { last: values.at(-1) as Tensor, middle: values[30] as Tensor }, extents: { n: { max: 7 } } });
     placeInPlace(program);
     const { offsets, bytes } = layOutArena(program);
-    const life = new Map([...offsets.keys()].map((value) => [value, { first: value.pinned ? -1 : Number.POSITIVE_INFINITY, last: value.pinned ? Number.POSITIVE_INFINITY : -1 }]));
+    const life = new Map(
+      [...offsets.keys()].map((value) => [
+        value,
+        { first: value.pinned ? -1 : Number.POSITIVE_INFINITY, last: value.pinned ? Number.POSITIVE_INFINITY : -1 },
+      ]),
+    );
     program.nodes.forEach((node, time) => {
       for (const value of [...node.inputs, ...node.outputs]) {
         if (value === undefined) continue;
@@ -95,7 +100,10 @@ describe('results in place', () => {
   it('copy nothing when the operand is not needed any more', async () => {
     const { copies, program } = scene((a, t) => ({ y: relu(rope(scale(a, 1), t)) }));
     expect(copies).toBe(0);
-    closeTo((await program.run({ x, table })).y as Float32Array, rotated(x, table, width / 2).map((v) => Math.max(0, v)));
+    closeTo(
+      (await program.run({ x, table })).y as Float32Array,
+      rotated(x, table, width / 2).map((v) => Math.max(0, v)),
+    );
   });
 
   it('work on a copy when the operand is read again, is an input, or is an output', async () => {
@@ -105,12 +113,21 @@ describe('results in place', () => {
       return { y: add(rope(b, t), b) };
     });
     expect(readAgain.copies).toBeGreaterThan(0);
-    closeTo((await readAgain.program.run({ x, table })).y as Float32Array, want.map((v, i) => v + (x[i] as number)));
+    closeTo(
+      (await readAgain.program.run({ x, table })).y as Float32Array,
+      want.map((v, i) => v + (x[i] as number)),
+    );
 
     const input = scene((a, t) => ({ y: relu(rope(a, t)), z: relu(a) }));
     const fromInput = await input.program.run({ x, table });
-    closeTo(fromInput.z as Float32Array, Array.from(x, (v) => Math.max(0, v)));
-    closeTo(fromInput.y as Float32Array, want.map((v) => Math.max(0, v)));
+    closeTo(
+      fromInput.z as Float32Array,
+      Array.from(x, (v) => Math.max(0, v)),
+    );
+    closeTo(
+      fromInput.y as Float32Array,
+      want.map((v) => Math.max(0, v)),
+    );
 
     const output = scene((a, t) => {
       const b = scale(a, 1);
@@ -142,10 +159,20 @@ describe('results in place', () => {
     const turned = rope(left.reshape([rows, heads, width]), t).reshape([rows, heads * width]);
     using program = compile(g, { outputs: { y: ops.gate(turned, right, 'relu'), again: ops.gate(right, right, 'relu') } });
     const { y, again } = await program.run({ x: data, table });
-    const part = (offset: number) => Float32Array.from({ length: rows * heads * width }, (_, i) => data[Math.floor(i / (heads * width)) * 2 * heads * width + offset + (i % (heads * width))] as number);
+    const part = (offset: number) =>
+      Float32Array.from(
+        { length: rows * heads * width },
+        (_, i) => data[Math.floor(i / (heads * width)) * 2 * heads * width + offset + (i % (heads * width))] as number,
+      );
     const [l, r] = [part(0), part(heads * width)];
-    closeTo(y as Float32Array, rotated(l, table, width / 2).map((v, i) => Math.max(0, v) * (r[i] as number)));
-    closeTo(again as Float32Array, Array.from(r, (v) => Math.max(0, v) * v));
+    closeTo(
+      y as Float32Array,
+      rotated(l, table, width / 2).map((v, i) => Math.max(0, v) * (r[i] as number)),
+    );
+    closeTo(
+      again as Float32Array,
+      Array.from(r, (v) => Math.max(0, v) * v),
+    );
   });
 
   it('chained over one another keep every version that is still wanted', async () => {
@@ -157,7 +184,11 @@ describe('results in place', () => {
     const once = rotated(x, table, width / 2);
     const thrice = [1, 2].reduce<number[]>((v) => rotated(Float32Array.from(v), table, width / 2), once);
     const { y } = await program.run({ x, table });
-    expect((y as Float32Array).every((v, i) => Math.abs(v - (thrice[i] as number) - (once[i] as number)) < 1e-3 * Math.max(1, Math.abs(thrice[i] as number)))).toBe(true);
+    expect(
+      (y as Float32Array).every(
+        (v, i) => Math.abs(v - (thrice[i] as number) - (once[i] as number)) < 1e-3 * Math.max(1, Math.abs(thrice[i] as number)),
+      ),
+    ).toBe(true);
   });
 });
 
@@ -169,7 +200,13 @@ describe('overlap of views', () => {
     const { nodes } = lower(g, { outputs: Object.fromEntries(parts.map((part, i) => [`y${i}`, part])) });
     const [left, middle, across, reshaped] = nodes.filter(({ op }) => op === 'copy').map(({ inputs }) => inputs[0]);
     const meet = (a: typeof left, b: typeof left): boolean => overlap(a as NonNullable<typeof left>, b as NonNullable<typeof left>);
-    expect([meet(left, middle), meet(left, across), meet(middle, across), meet(middle, reshaped), meet(left, reshaped)]).toEqual([false, true, true, true, false]);
+    expect([meet(left, middle), meet(left, across), meet(middle, across), meet(middle, reshaped), meet(left, reshaped)]).toEqual([
+      false,
+      true,
+      true,
+      true,
+      false,
+    ]);
   });
 });
 

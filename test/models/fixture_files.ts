@@ -36,7 +36,10 @@ export interface FileTensor {
 export function readTensors(file: string): Record<string, FileTensor> {
   const bytes = readFileSync(file);
   const length = Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.subarray(8, 8 + length).toString()) as Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
+  const header = JSON.parse(bytes.subarray(8, 8 + length).toString()) as Record<
+    string,
+    { dtype: string; shape: number[]; data_offsets: [number, number] }
+  >;
   const tensors: Record<string, FileTensor> = {};
   for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries(header)) {
     if (name === '__metadata__') continue;
@@ -79,4 +82,5 @@ export function largestError(actual: readonly (number | null)[], expected: reado
 }
 
 /** Numbers as text that tells every bit. */
-export const bitsOf = (numbers: readonly (number | null)[]): string => Buffer.from(Float64Array.from(numbers, (n) => n ?? Number.NaN).buffer).toString('hex');
+export const bitsOf = (numbers: readonly (number | null)[]): string =>
+  Buffer.from(Float64Array.from(numbers, (n) => n ?? Number.NaN).buffer).toString('hex');

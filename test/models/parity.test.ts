@@ -16,14 +16,19 @@ describe.each(architectures)('%s', (name) => {
     using model = await loadModel(folder);
     const expected = expectedScores(folder);
     const scores = await Promise.all(expected.map(({ tokens }) => model.score({ tokens })));
-    scores.forEach(({ logprobs }, i) => expect(largestError(logprobs, expected[i]?.logprobs ?? [])).toBeLessThan(tolerance));
+    for (const [i, { logprobs }] of scores.entries()) expect(largestError(logprobs, expected[i]?.logprobs ?? [])).toBeLessThan(tolerance);
   });
 
   it('continues greedily as transformers does', async () => {
     using model = await loadModel(folder);
     const { input_ids: ids, greedy } = readTensors(join(folder, 'expected.safetensors'));
     const expected = rowsOf(greedy as FileTensor);
-    const requests = rowsOf(ids as FileTensor).map((tokens, i) => ({ tokens, maxTokens: expected[i]?.length ?? 0, temperature: 0, ignoreEos: true }));
+    const requests = rowsOf(ids as FileTensor).map((tokens, i) => ({
+      tokens,
+      maxTokens: expected[i]?.length ?? 0,
+      temperature: 0,
+      ignoreEos: true,
+    }));
     const made = await model.generateBatch(requests);
     expect(made.map((answer) => answer.tokens)).toEqual(expected);
   });
@@ -40,7 +45,8 @@ it('reads settings of rotary embeddings in the old spelling as in the new one', 
     delete config.rope_parameters;
     await writeFile(join(folder, 'config.json'), JSON.stringify({ ...config, rope_theta: theta, rope_scaling: scaling }));
     using model = await loadModel(folder);
-    for (const { tokens, logprobs } of expectedScores(folder)) expect(largestError((await model.score({ tokens })).logprobs, logprobs)).toBeLessThan(tolerance);
+    for (const { tokens, logprobs } of expectedScores(folder))
+      expect(largestError((await model.score({ tokens })).logprobs, logprobs)).toBeLessThan(tolerance);
   } finally {
     await rm(folder, { recursive: true });
   }

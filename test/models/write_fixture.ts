@@ -14,12 +14,19 @@ export function scratchFolder(): { path: string; [Symbol.dispose](): void } {
 export function writeTensors(file: string, tensors: Readonly<Record<string, FileTensor>>): void {
   let end = 0;
   const header: Record<string, unknown> = {};
-  for (const [name, { shape, data }] of Object.entries(tensors)) header[name] = { dtype: 'F32', shape, data_offsets: [end, (end += 4 * data.length)] };
+  for (const [name, { shape, data }] of Object.entries(tensors)) {
+    const begin = end;
+    end += 4 * data.length;
+    header[name] = { dtype: 'F32', shape, data_offsets: [begin, end] };
+  }
   const json = Buffer.from(JSON.stringify(header));
   const padded = Buffer.concat([json, Buffer.alloc((8 - (json.length % 8)) % 8, ' ')]);
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(padded.length));
-  writeFileSync(file, Buffer.concat([length, padded, ...Object.values(tensors).map(({ data }) => Buffer.from(Float32Array.from(data).buffer))]));
+  writeFileSync(
+    file,
+    Buffer.concat([length, padded, ...Object.values(tensors).map(({ data }) => Buffer.from(Float32Array.from(data).buffer))]),
+  );
 }
 
 /** Copies a folder, with the f32 tensors of `file` as `change` leaves them. */

@@ -113,7 +113,10 @@ describe('dispose', () => {
   it('comes at any moment of a request', async () => {
     for (let turns = 0; turns < 24; turns++) {
       const model = await loadModel(modelFolder('llama'));
-      const answers = [model.complete({ tokens: randomTokens(60, 256, turns), maxTokens: 100, ignoreEos: true }), model.score({ tokens: [3, 4, 5] })];
+      const answers = [
+        model.complete({ tokens: randomTokens(60, 256, turns), maxTokens: 100, ignoreEos: true }),
+        model.score({ tokens: [3, 4, 5] }),
+      ];
       const ends = answers.map((answer) => answer.catch((error: unknown) => error));
       if (turns < 16) for (let i = 0; i < turns; i++) await Promise.resolve();
       else await sleep(turns - 16);
@@ -179,9 +182,20 @@ describe('the event loop', () => {
   // A busy machine may keep the whole process from its cores: then another try tells.
   it('stays free while models load and answer', { retry: 4 }, async () => {
     const waited = await longestWait(async () => {
-      using model = await loadModel(storyteller.base, { adapters: { poet: storyteller.adapter('poet'), cynic: storyteller.adapter('cynic') } });
-      const requests = Array.from({ length: 8 }, (_, i) => ({ tokens: randomTokens(200, 2048, i), maxTokens: 60, ignoreEos: true, ...(i % 2 === 0 && { adapter: 'poet' }) }));
-      await Promise.all([model.generateBatch(requests), model.complete({ prompt: 'It was', maxTokens: 20 }), model.score({ tokens: randomTokens(900, 2048, 1) })]);
+      using model = await loadModel(storyteller.base, {
+        adapters: { poet: storyteller.adapter('poet'), cynic: storyteller.adapter('cynic') },
+      });
+      const requests = Array.from({ length: 8 }, (_, i) => ({
+        tokens: randomTokens(200, 2048, i),
+        maxTokens: 60,
+        ignoreEos: true,
+        ...(i % 2 === 0 && { adapter: 'poet' }),
+      }));
+      await Promise.all([
+        model.generateBatch(requests),
+        model.complete({ prompt: 'It was', maxTokens: 20 }),
+        model.score({ tokens: randomTokens(900, 2048, 1) }),
+      ]);
     });
     expect(waited).toBeLessThan(150);
   });
