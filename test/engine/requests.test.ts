@@ -51,6 +51,9 @@ describe('the end of an answer', () => {
         expect(reader.text, JSON.stringify(stop)).toBe(text.slice(0, text.indexOf(stop)));
         expect(reader.finishReason).toBe('stop');
         expect(tokens.slice(0, reader.tokens.length)).toEqual(reader.tokens);
+        // No token more than the stop string needs.
+        if (length === 4 && from < 40)
+          expect((await model.complete({ ...greedy, maxTokens: reader.tokens.length - 1 })).text).not.toContain(stop);
       }
   });
 

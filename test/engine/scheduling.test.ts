@@ -135,6 +135,11 @@ describe('a pool that is too small for all at once', () => {
 describe('requests that are given up', () => {
   const held = (): number => model.memory().pool.heldPages;
   let atRest: number;
+  // Fewer steps than any of these requests would take to its end.
+  const endsEarly = async (stepsBefore: number): Promise<void> => {
+    await until(() => held() === atRest, 'its pages come back');
+    expect(model.stats().steps - stepsBefore).toBeLessThan(500);
+  };
   beforeAll(async () => {
     await untilIdle(model);
     atRest = held();
@@ -147,18 +152,22 @@ describe('requests that are given up', () => {
 
   it('frees the pages of a loop that is left', async () => {
     let seen = 0;
+    const { steps } = model.stats();
     for await (const { tokens } of model.generate({ ...long(4), adapter: 'poet' })) {
       seen += tokens.length;
       expect(held()).toBeGreaterThan(atRest);
       if (seen > 20) break;
     }
+    await endsEarly(steps);
   });
 
   it('frees them too when the loop throws', async () => {
     const loop = async (): Promise<void> => {
       for await (const _ of model.generate({ ...long(5), adapter: 'poet' })) throw new Error('enough');
     };
+    const { steps } = model.stats();
     await expect(loop()).rejects.toThrow('enough');
+    await endsEarly(steps);
   });
 
   const stopped = async (promise: Promise<unknown>, reason: unknown): Promise<void> => {
