@@ -1,5 +1,5 @@
 import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
-import type { ModelConfig } from '../checkpoint/model_config.js';
+import type { ModelConfig, RopeSettings } from '../checkpoint/model_config.js';
 import { AbortError, DisposedError, OptionError, PromptTooLongError } from '../errors.js';
 import type { Site } from '../models/model_builder.js';
 import type { WeightStore } from '../models/weight_store.js';
@@ -349,7 +349,7 @@ export class Model {
       tokens,
       promptLength: tokens.length,
       adapters,
-      adapterKey: adapterKey(adapters),
+      adapterKey: adapterKey(adapters) + lengthKey(config.rope, tokens.length),
       computed: 0,
       pages: [],
       sampling: { ...parsed, seed: parsed.seed ?? randomSeed() },
@@ -397,4 +397,10 @@ export class Model {
   private assertUsable(): void {
     if (this.ended) throw new DisposedError(`${this.name} was used after dispose()`);
   }
+}
+
+// Under these position schemes the keys of a long prompt depend on its length too.
+function lengthKey(rope: RopeSettings, length: number): string {
+  if ((rope.type !== 'dynamic' && rope.type !== 'longrope') || length <= rope.originalMaxPositions) return '';
+  return rope.type === 'dynamic' ? ` of ${length}` : ' long';
 }

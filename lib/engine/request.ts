@@ -29,7 +29,7 @@ interface SequenceState {
   readonly tokens: number[];
   readonly promptLength: number;
   readonly adapters: readonly AdapterUse[];
-  /** Content and scale of the adapters: what cached keys and values depend on besides the tokens. */
+  /** Content and scale of the adapters, and the prompt's length where positions depend on it: what cached keys and values depend on besides the tokens. */
   readonly adapterKey: string;
   /** Tokens whose keys and values are in the cache. */
   computed: number;

@@ -1,8 +1,11 @@
 // A request's numbers have the same bits alone and in company, whatever the threads, the pieces of its prompt, and what happens to its pages.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { deviceInfo, type GenerateRequest, type LoadOptions, loadModel, type Model, setThreads } from '../../lib/index.js';
 import { uniform } from '../kernels/numbers.js';
 import { adapterFolder, bitsOf, modelFolder, storyteller } from '../models/fixture_files.js';
+import { changedCopy, scratchFolder } from '../models/write_fixture.js';
 
 interface Subject {
   readonly folder: string;
@@ -192,5 +195,29 @@ describe('a prompt that is known under another adapter', () => {
     const cached = model.stats().cachedTokens;
     expect(await generated(model, { ...request, adapter: 'again' })).toBe(first);
     expect(model.stats().cachedTokens - cached).toBe(48);
+  });
+});
+
+describe('positions that depend on the length of the prompt', () => {
+  const long = [1.5, 2, 2.5, 3, 3.5, 4];
+  it.each([
+    { rope_type: 'dynamic', factor: 4, original_max_position_embeddings: 32 },
+    { rope_type: 'longrope', factor: 8, original_max_position_embeddings: 32, short_factor: long.map(() => 1), long_factor: long },
+  ])('never meet cached keys of another length: $rope_type', async (scaling) => {
+    using folder = scratchFolder();
+    changedCopy(modelFolder('llama'), folder.path, 'model.safetensors', () => {});
+    const config = JSON.parse(readFileSync(join(folder.path, 'config.json'), 'utf8')) as object;
+    writeFileSync(join(folder.path, 'config.json'), JSON.stringify({ ...config, rope_parameters: { rope_theta: 10000, ...scaling } }));
+    const tokens = randomTokens(90, 256, 21);
+    const ask = async (prefixCache: boolean): Promise<string[]> => {
+      using model = await loadModel(folder.path, { prefixCache });
+      const answers: string[] = [];
+      // Short of the original length, around it, and beyond.
+      for (const length of [20, 33, 40, 70, 90, 20, 70])
+        answers.push(await generated(model, { tokens: tokens.slice(0, length), maxTokens: 24, temperature: 0, ignoreEos: true }));
+      expect(model.stats().cachedTokens > 0).toBe(prefixCache);
+      return answers;
+    };
+    expect(await ask(true)).toEqual(await ask(false));
   });
 });
