@@ -1,29 +1,38 @@
-import { Script } from 'node:vm';
 import { AdapterError } from '../errors.js';
+import { LinearPattern } from './linear_pattern.js';
 
-const plain = /^\^?[\w.\\-]*\$?$/;
-const timeoutMs = 50;
+const plain = /^\^?[\w.-]*\$?$/;
+const most = 10_000;
+const longestPath = 1000;
 
 /**
- * PEFT's rank_pattern and alpha_pattern: keys are regular expressions (Python's) for the end of a module path, and the
- * first that matches counts. Expressions come from strangers: those that could take exponential time run under a time limit.
+ * PEFT's rank_pattern and alpha_pattern: keys are regular expressions for the end of a module path, from a dot or the start,
+ * and the first that matches counts.
  */
 export class ModulePattern {
-  private readonly entries: { key: string; value: number; source: string; expression: RegExp }[];
+  private readonly entries: { value: number; matches: (path: string) => boolean }[];
 
-  constructor(
-    private readonly option: string,
-    values: Readonly<Record<string, number>>,
-    private readonly adapter: string,
-  ) {
-    this.entries = Object.entries(values).map(([key, value]) => {
-      // Python spells named groups and the ends of a string differently.
-      const source = `^(?:.*\\.)?(?:${key.replaceAll('(?P<', '(?<').replaceAll('\\Z', '$').replaceAll('\\A', '^')})$`;
+  constructor(option: string, values: Readonly<Record<string, number>>, adapter: string) {
+    const all = Object.entries(values);
+    if (all.length > most)
+      throw new AdapterError(`${adapter}: ${option} has ${all.length} keys, at most ${most} are read`, {
+        option,
+        actual: all.length,
+        expected: most,
+      });
+    this.entries = all.map(([key, value]) => {
+      // Keys without repetition, by far the most, are safe and fast with the built-in expressions.
+      if (plain.test(key)) {
+        const expression = new RegExp(`^(?:.*\\.)?(?:${key})$`);
+        return { value, matches: (path) => expression.test(path) };
+      }
       try {
-        return { key, value, source, expression: new RegExp(source, 's') };
+        const pattern = new LinearPattern(`(.*\\.)?(${key})`);
+        return { value, matches: (path) => pattern.matches(path) };
       } catch (error) {
+        const reason = (error as Error).message;
         throw new AdapterError(
-          `${adapter}: ${option} has the key '${key}', which is no regular expression: ${(error as Error).message}`,
+          `${adapter}: ${option} has the key '${key}', which cannot be used: ${reason}`,
           { option, key },
           { cause: error },
         );
@@ -33,20 +42,7 @@ export class ModulePattern {
 
   /** The value for a module path, or undefined when no key matches. */
   find(path: string): number | undefined {
-    return this.entries.find((entry) => (plain.test(entry.key) ? entry.expression.test(path) : this.matchWithLimit(entry, path)))?.value;
-  }
-
-  private matchWithLimit({ key, source }: { key: string; source: string }, path: string): boolean {
-    const script = new Script(`new RegExp(${JSON.stringify(source)}, 's').test(${JSON.stringify(path)})`);
-    try {
-      return script.runInNewContext({}, { timeout: timeoutMs }) as boolean;
-    } catch (error) {
-      const limit = `${timeoutMs} ms`;
-      throw new AdapterError(
-        `${this.adapter}: ${this.option} has the key '${key}', which takes more than ${limit} to match`,
-        { option: this.option, key },
-        { cause: error },
-      );
-    }
+    if (path.length > longestPath) return undefined;
+    return this.entries.find(({ matches }) => matches(path))?.value;
   }
 }

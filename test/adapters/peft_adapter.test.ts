@@ -136,8 +136,10 @@ describe('scales', () => {
   });
 
   it('does not hang on a hostile pattern', async () => {
-    await expect(scaleOf({ alpha_pattern: { '(([a-z_.0-9])+)+!': 4 } })).rejects.toThrow(/more than 50 ms/);
-    await expect(scaleOf({ alpha_pattern: { '(': 4 } })).rejects.toThrow(/no regular expression/);
+    expect(await scaleOf({ alpha_pattern: { '(([a-z_.0-9])+)+!': 4 } })).toBe(2);
+    await expect(scaleOf({ alpha_pattern: { '(': 4 } })).rejects.toThrow(
+      /alpha_pattern has the key '\(', which cannot be used: a group is not closed/,
+    );
   });
 });
 

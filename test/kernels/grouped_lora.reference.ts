@@ -182,8 +182,7 @@ export const groupedNorm: Reference = (inputs, attrs) => {
       (entry) => {
         const weight = tables.row(entry.firstA, 'f32', width);
         return row.map(
-          (v, n) =>
-            ((v - mean) / Math.sqrt(variance + (attrs.eps as number))) * ((weight[n] as number) + (attrs.weightOffset as number)),
+          (v, n) => ((v - mean) / Math.sqrt(variance + (attrs.eps as number))) * ((weight[n] as number) + (attrs.weightOffset as number)),
         );
       },
     );
