@@ -7,9 +7,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <iterator>
 #include <new>
@@ -133,6 +133,13 @@ std::vector<Bytes> seeds() {
   for (int i = 0; i < 40; i++) many += (i > 0 ? "," : "") + entry(("model.layers." + std::to_string(i) + ".weight").c_str(), "U8", "[1,2,1]", 2 * i, 2 * i + 2);
   all.push_back(file_of(many + "}", 80));
   return all;
+}
+
+// Of this thread: other programs on the machine do not count.
+double processor_milliseconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) * 1e-6;
 }
 
 class Mutator {
@@ -323,12 +330,12 @@ TEST("random mutations: a verdict each, in bounded memory and time") {
     SafetensorsHeader header;
     const size_t before = live;
     peak = before;
-    const auto start = std::chrono::steady_clock::now();
+    const double start = processor_milliseconds();
     const Status status = parse(bytes, &header);
-    const auto spent = std::chrono::steady_clock::now() - start;
+    const double spent = processor_milliseconds() - start;
     const size_t used = peak - before;
     if (used > 2 * bytes.size() + 2048) test::report(__FILE__, __LINE__, "mutation " + std::to_string(i) + ": " + std::to_string(used) + " bytes for a file of " + std::to_string(bytes.size()));
-    if (spent > std::chrono::milliseconds(50)) test::report(__FILE__, __LINE__, "mutation " + std::to_string(i) + " took longer than 50 ms");
+    if (spent > 50) test::report(__FILE__, __LINE__, "mutation " + std::to_string(i) + " took longer than 50 ms");
     if (status.ok()) {
       accepted++;
       check_promises(bytes, header);
