@@ -3,7 +3,7 @@ const [width, height] = [640, 360];
 const margin = { left: 70, right: 20, top: 44, bottom: 52 };
 const colours = ['#1b6ca8', '#c8553d', '#3a7d44', '#8d5a97'];
 
-const escapeXml = (text) => String(text).replace(/[&<>"]/g, (letter) => `&#${letter.charCodeAt(0)};`);
+const escapeMarkup = (text) => String(text).replace(/[&<>"]/g, (letter) => `&#${letter.charCodeAt(0)};`);
 
 /** The smallest 1, 2 or 5 times a power of ten that cuts `top` into at most five parts. */
 function tickStep(top) {
@@ -21,7 +21,7 @@ export function plot({ title, axis, unit, points }) {
   const lines = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12">`,
     `<rect width="${width}" height="${height}" fill="white"/>`,
-    `<text x="${margin.left}" y="20" font-size="14">${escapeXml(title)}</text>`,
+    `<text x="${margin.left}" y="20" font-size="14">${escapeMarkup(title)}</text>`,
   ];
   for (let y = 0; y <= top + step / 2; y += step) {
     lines.push(
@@ -30,11 +30,11 @@ export function plot({ title, axis, unit, points }) {
     );
   }
   points.forEach(({ x }, index) => {
-    lines.push(`<text x="${atX(index)}" y="${height - margin.bottom + 18}" text-anchor="middle">${escapeXml(x)}</text>`);
+    lines.push(`<text x="${atX(index)}" y="${height - margin.bottom + 18}" text-anchor="middle">${escapeMarkup(x)}</text>`);
   });
   lines.push(
-    `<text x="${(margin.left + width - margin.right) / 2}" y="${height - 12}" text-anchor="middle">${escapeXml(axis)}</text>`,
-    `<text transform="translate(16 ${(margin.top + height - margin.bottom) / 2}) rotate(-90)" text-anchor="middle">${escapeXml(unit)}</text>`,
+    `<text x="${(margin.left + width - margin.right) / 2}" y="${height - 12}" text-anchor="middle">${escapeMarkup(axis)}</text>`,
+    `<text transform="translate(16 ${(margin.top + height - margin.bottom) / 2}) rotate(-90)" text-anchor="middle">${escapeMarkup(unit)}</text>`,
   );
   labels.forEach((label, index) => {
     const colour = colours[index % colours.length];
@@ -42,7 +42,7 @@ export function plot({ title, axis, unit, points }) {
     lines.push(
       `<polyline fill="none" stroke="${colour}" stroke-width="2" points="${dots.map((dot) => dot.map((v) => v.toFixed(1)).join(',')).join(' ')}"/>`,
       ...dots.map(([x, y]) => `<circle cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="3" fill="${colour}"/>`),
-      `<text x="${width - margin.right - 150}" y="${34 + index * 15}" fill="${colour}">${escapeXml(label)}</text>`,
+      `<text x="${width - margin.right - 150}" y="${34 + index * 15}" fill="${colour}">${escapeMarkup(label)}</text>`,
     );
   });
   return `${lines.join('\n')}\n</svg>\n`;

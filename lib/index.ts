@@ -2,12 +2,13 @@
  * heddle: many adapters over one language model in one batch, inside your Node.js process.
  * @packageDocumentation
  */
+
+export { type AdapterSummary, ModelAdapters } from './engine/adapters.js';
 export { type DeviceInfo, deviceInfo, memory, setThreads } from './engine/device.js';
 export type { GenerateRequest, ScoreRequestOptions } from './engine/generate_options.js';
 export { loadModel } from './engine/load_model.js';
 export type { LoadProgress } from './engine/load_weights.js';
 export { type Completion, type GeneratedPiece, Model, type ModelMemory, type Score } from './engine/model.js';
-export { type AdapterSummary, ModelAdapters } from './engine/adapters.js';
 export type { LoadOptions } from './engine/options.js';
 export type { DrawnToken, FinishReason } from './engine/request.js';
 export type { SamplingOptions } from './engine/sampling.js';

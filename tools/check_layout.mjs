@@ -21,7 +21,7 @@ const layers = [
   ['engine', 'train'],
   ['server', 'cli', 'index'],
 ];
-const leaves = { checkpoint: ['errors', 'generated', 'runtime'], text: ['errors', 'generated', 'runtime'] };
+const leaves = { checkpoint: ['errors', 'generated', 'runtime'], text: ['errors', 'generated', 'runtime', 'checkpoint'] };
 const layerOf = (part) => (part in leaves ? 5 : layers.findIndex((layer) => layer.includes(part)));
 
 const breaches = [];

@@ -50,16 +50,26 @@ export class AdapterRegistry {
     const found = this.byName.get(name);
     if (found !== undefined) return found;
     const loaded = this.names();
-    throw new MissingAdapterError(`no adapter named '${name}' is loaded: ${loaded.length === 0 ? 'none is' : `loaded are ${loaded.join(', ')}`}`, { name, loaded });
+    throw new MissingAdapterError(
+      `no adapter named '${name}' is loaded: ${loaded.length === 0 ? 'none is' : `loaded are ${loaded.join(', ')}`}`,
+      { name, loaded },
+    );
   }
 
   /** Copies an adapter into the pool and makes it the one of this name; an older one stays for the requests that use it. */
   async add(name: string, parts: AdapterParts): Promise<ResidentAdapter> {
     const slot = this.freeSlots.pop();
-    if (slot === undefined) throw new PoolExhaustedError(`all ${this.entries.dims[0]} adapter slots are taken: unload one, or give loadModel a larger maxAdapters`);
+    if (slot === undefined)
+      throw new PoolExhaustedError(
+        `all ${this.entries.dims[0]} adapter slots are taken: unload one, or give loadModel a larger maxAdapters`,
+      );
     let placement: PagePlacement;
     try {
-      placement = placeAdapter(parts, this.pool, { slot, sites: this.entries.dims[1] as number, takeRows: (count) => this.takeRows(count, name) });
+      placement = placeAdapter(parts, this.pool, {
+        slot,
+        sites: this.entries.dims[1] as number,
+        takeRows: (count) => this.takeRows(count, name),
+      });
     } catch (error) {
       this.freeSlots.push(slot);
       throw error;
@@ -84,7 +94,11 @@ export class AdapterRegistry {
 
   /** Resolves what a request names into versions that it holds until `release`. */
   acquire(wanted: readonly { name: string; scale: number }[], limit: number): AdapterUse[] {
-    if (wanted.length > limit) throw new OptionError(`a request names ${wanted.length} adapters: at most ${limit} are possible, see maxAdaptersPerRequest`, { actual: wanted.length, expected: limit });
+    if (wanted.length > limit)
+      throw new OptionError(`a request names ${wanted.length} adapters: at most ${limit} are possible, see maxAdaptersPerRequest`, {
+        actual: wanted.length,
+        expected: limit,
+      });
     const uses = wanted.map(({ name, scale }) => ({ adapter: this.get(name), scale }));
     for (const { adapter } of uses) adapter.uses++;
     return uses;
@@ -114,7 +128,8 @@ export class AdapterRegistry {
 
   private takeRows(count: number, name: string): number {
     const gap = this.freeRows.find((range) => range.count >= count);
-    if (gap === undefined) throw new PoolExhaustedError(`the table of adapter rows has no room for the ${count} rows of '${name}'`, { needed: count });
+    if (gap === undefined)
+      throw new PoolExhaustedError(`the table of adapter rows has no room for the ${count} rows of '${name}'`, { needed: count });
     const { first } = gap;
     gap.first += count;
     gap.count -= count;

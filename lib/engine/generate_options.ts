@@ -15,16 +15,22 @@ const text = {
 };
 
 /** A request to generate. */
-export const generateSchema = samplingSchema.extend(text).extend({
-  /** Tokens to generate at most. Default: as many as the context holds. */
-  maxTokens: z.number().int().min(1).optional(),
-  /** Strings that end the answer; they are not part of it. */
-  stop: z.union([z.string().min(1), z.array(z.string().min(1)).max(64)]).default([]),
-  /** Tokens that end the answer, besides the model's own end of text. */
-  stopTokens: z.array(z.number().int().min(0)).max(samplingLimits.stopTokens - 16).default([]),
-  /** Go on when the model wants to end. */
-  ignoreEos: z.boolean().default(false),
-}).strict();
+export const generateSchema = samplingSchema
+  .extend(text)
+  .extend({
+    /** Tokens to generate at most. Default: as many as the context holds. */
+    maxTokens: z.number().int().min(1).optional(),
+    /** Strings that end the answer; they are not part of it. */
+    stop: z.union([z.string().min(1), z.array(z.string().min(1)).max(64)]).default([]),
+    /** Tokens that end the answer, besides the model's own end of text. */
+    stopTokens: z
+      .array(z.number().int().min(0))
+      .max(samplingLimits.stopTokens - 16)
+      .default([]),
+    /** Go on when the model wants to end. */
+    ignoreEos: z.boolean().default(false),
+  })
+  .strict();
 
 /** A request to generate. */
 export type GenerateRequest = z.input<typeof generateSchema>;

@@ -16,7 +16,11 @@ export function collectDrawn(batch: StepBatch, result: BurstResult): void {
       // Every step after the first has put the token before it into the cache.
       if (step > 0) request.computed++;
       request.tokens.push(token);
-      drawn.push({ token, logprob: outputs.logprob?.[row] as number, top: topTokens(outputs, row, batch.rows.length, request.sampling.topLogprobs) });
+      drawn.push({
+        token,
+        logprob: outputs.logprob?.[row] as number,
+        top: topTokens(outputs, row, batch.rows.length, request.sampling.topLogprobs),
+      });
       const state = outputs.state?.[row];
       if (state !== requestState.running) reason = state === requestState.stopped ? 'stop' : 'length';
     }
@@ -30,11 +34,19 @@ export function finishGeneration(request: GenerationRequest, reason: FinishReaso
   request.deliver({ tokens: [], text: '', finishReason: reason });
 }
 
-function topTokens(outputs: Record<string, Int32Array | Float32Array>, row: number, rows: number, wanted: number): { token: number; logprob: number }[] {
+function topTokens(
+  outputs: Record<string, Int32Array | Float32Array>,
+  row: number,
+  rows: number,
+  wanted: number,
+): { token: number; logprob: number }[] {
   const { topTokens: tokens, topLogprobs: logprobs } = outputs;
   if (wanted === 0 || tokens === undefined || logprobs === undefined) return [];
   const width = tokens.length / rows;
-  return Array.from({ length: wanted }, (_, i) => ({ token: tokens[row * width + i] as number, logprob: logprobs[row * width + i] as number })).filter((t) => t.token >= 0);
+  return Array.from({ length: wanted }, (_, i) => ({
+    token: tokens[row * width + i] as number,
+    logprob: logprobs[row * width + i] as number,
+  })).filter((t) => t.token >= 0);
 }
 
 function deliver(request: GenerationRequest, drawn: readonly DrawnToken[], ended: FinishReason | undefined): void {

@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CheckpointBase } from '../adapters/checkpoint_base.js';
 import { loadPeftFolder } from '../adapters/peft_folder.js';
-import { type HuggingFaceFolder, openHuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import { resolveModelFolder } from '../checkpoint/hub.js';
+import { type HuggingFaceFolder, openHuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import { AbortError, ModelError, OptionError } from '../errors.js';
 import { architectureOf } from '../models/index.js';
 import { WeightStore } from '../models/weight_store.js';
@@ -104,7 +104,11 @@ export async function loadModel(pathOrId: string, options: LoadOptions = {}): Pr
 
 function contextOf(wanted: number | undefined, maxPositions: number, model: string): number {
   if (wanted === undefined) return maxPositions;
-  if (wanted > maxPositions) throw new OptionError(`loadModel.contextLength is ${wanted}: ${model} was made for at most ${maxPositions}`, { actual: wanted, expected: maxPositions });
+  if (wanted > maxPositions)
+    throw new OptionError(`loadModel.contextLength is ${wanted}: ${model} was made for at most ${maxPositions}`, {
+      actual: wanted,
+      expected: maxPositions,
+    });
   return wanted;
 }
 
@@ -115,14 +119,15 @@ function endTokens(folder: HuggingFaceFolder): readonly number[] {
 }
 
 function defaultCacheDtype(folder: HuggingFaceFolder): 'f32' | 'bf16' {
-  for (const name of folder.tensors.names()) if (folder.tensors.info(name)?.shape.length === 2) return folder.tensors.info(name)?.dtype === 'F32' ? 'f32' : 'bf16';
+  for (const name of folder.tensors.names())
+    if (folder.tensors.info(name)?.shape.length === 2) return folder.tensors.info(name)?.dtype === 'F32' ? 'f32' : 'bf16';
   return 'f32';
 }
 
 function locate(folder: HuggingFaceFolder, name: string) {
   const info = folder.tensors.info(name);
   const file = folder.tensors.fileOf(name);
-  if (info === undefined || file === undefined) throw new ModelError(`${folder.name}: the checkpoint has no tensor ${name}`, { tensor: name });
+  if (info === undefined || file === undefined)
+    throw new ModelError(`${folder.name}: the checkpoint has no tensor ${name}`, { tensor: name });
   return { file: file.native, begin: info.begin, dtype: info.dtype };
 }
-

@@ -20,16 +20,30 @@ export function cacheLayout(config: ModelConfig, dtype: 'f32' | 'f16' | 'bf16', 
 
 /** The widest row that an adapter of this model can have, in bytes. Embedding factors are cut into pieces of their own. */
 export function widestAdapterRow(config: ModelConfig): number {
-  const widest = Math.max(config.hiddenSize, 2 * config.intermediateSize, (config.heads + 2 * config.keyHeads) * config.headWidth, config.vocabularySize, 4096);
+  const widest = Math.max(
+    config.hiddenSize,
+    2 * config.intermediateSize,
+    (config.heads + 2 * config.keyHeads) * config.headWidth,
+    config.vocabularySize,
+    4096,
+  );
   return widest * 4;
 }
 
 /** Pages of the pool: what was asked for, or room for every request at a modest length beside some adapters. */
-export function poolPages(options: { poolBytes?: number | undefined; maxRequests: number }, layout: CacheLayout, contextBlocks: number): number {
+export function poolPages(
+  options: { poolBytes?: number | undefined; maxRequests: number },
+  layout: CacheLayout,
+  contextBlocks: number,
+): number {
   const { pageBytes } = layout;
   if (options.poolBytes !== undefined) {
     const pages = Math.floor(options.poolBytes / pageBytes);
-    if (pages < 1) throw new OptionError(`poolBytes is ${options.poolBytes}: expected at least one page of ${pageBytes} bytes`, { actual: options.poolBytes, expected: pageBytes });
+    if (pages < 1)
+      throw new OptionError(`poolBytes is ${options.poolBytes}: expected at least one page of ${pageBytes} bytes`, {
+        actual: options.poolBytes,
+        expected: pageBytes,
+      });
     return pages;
   }
   const wanted = options.maxRequests * Math.min(contextBlocks, Math.ceil(512 / blockTokens)) + Math.ceil(adapterReserve / pageBytes);

@@ -3,15 +3,15 @@ import type { ModelConfig, RopeSettings } from '../checkpoint/model_config.js';
 import { AbortError, DisposedError, OptionError, PromptTooLongError } from '../errors.js';
 import type { Site } from '../models/model_builder.js';
 import type { WeightStore } from '../models/weight_store.js';
+import { parseOptions } from '../runtime/parse_options.js';
 import type { Program } from '../runtime/program.js';
 import type { ChatTemplate } from '../text/chat_template.js';
 import { StopStrings } from '../text/stop_strings.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { type AdapterLoader, ModelAdapters } from './adapters.js';
 import { type AdapterRegistry, type AdapterUse, adapterKey } from './adapter_registry.js';
+import { type AdapterLoader, ModelAdapters } from './adapters.js';
 import { adapterList, type GenerateRequest, generateSchema, type ScoreRequestOptions, scoreSchema } from './generate_options.js';
 import type { ModelGraphs, ModelState, StepLimits } from './model_programs.js';
-import { parseOptions } from '../runtime/parse_options.js';
 import type { PagePool } from './page_pool.js';
 import { PrefixCache } from './prefix_cache.js';
 import type { DrawnToken, FinishReason, GenerationRequest, RequestPiece, ScoreRequest } from './request.js';
@@ -149,7 +149,10 @@ export class Model {
    * Continues a text, piece by piece. Leaving the loop ends the request. Throws OptionError, MissingAdapterError, PromptTooLongError,
    * PoolExhaustedError where it can never run, DisposedError, and AbortError when `signal` is aborted.
    */
-  async *generate(request: GenerateRequest, options: { signal?: AbortSignal | undefined } = {}): AsyncGenerator<GeneratedPiece, void, undefined> {
+  async *generate(
+    request: GenerateRequest,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<GeneratedPiece, void, undefined> {
     const { pieces } = await this.start(request, options.signal);
     yield* pieces;
   }
@@ -222,7 +225,13 @@ export class Model {
     let nll = 0;
     for (let i = 1; i < logprobs.length; i++) nll -= logprobs[i] as number;
     const count = tokens.length - 1;
-    return { tokens, logprobs: Array.from(logprobs, (value, i) => (i === 0 ? null : value)), count, nll, perplexity: Math.exp(nll / count) };
+    return {
+      tokens,
+      logprobs: Array.from(logprobs, (value, i) => (i === 0 ? null : value)),
+      count,
+      nll,
+      perplexity: Math.exp(nll / count),
+    };
   }
 
   /** Token ids of a request's prompt, as it would be run. */
@@ -289,7 +298,10 @@ export class Model {
     this.dispose();
   }
 
-  private async start(request: GenerateRequest, signal?: AbortSignal): Promise<{ promptTokens: number; pieces: AsyncGenerator<GeneratedPiece, void, undefined> }> {
+  private async start(
+    request: GenerateRequest,
+    signal?: AbortSignal,
+  ): Promise<{ promptTokens: number; pieces: AsyncGenerator<GeneratedPiece, void, undefined> }> {
     const stream = new Stream<GeneratedPiece>();
     const sequence = await this.prepare(request, stream, signal);
     const forget = this.submit(sequence, signal);
@@ -342,7 +354,8 @@ export class Model {
     if (tokens.length >= contextLength) throw this.tooLong(tokens.length, contextLength - 1);
     for (const token of Object.keys(parsed.logitBias)) this.checkToken(Number(token), 'logitBias');
     const stop = typeof parsed.stop === 'string' ? [parsed.stop] : parsed.stop;
-    if (stop.length > 0 && tokenizer === undefined) throw new OptionError(`${this.name} has no tokenizer: stop strings cannot be seen, give stopTokens`);
+    if (stop.length > 0 && tokenizer === undefined)
+      throw new OptionError(`${this.name} has no tokenizer: stop strings cannot be seen, give stopTokens`);
     const adapters = this.acquire(adapterList(parsed.adapter));
     return {
       kind: 'generate',
@@ -387,11 +400,17 @@ export class Model {
   private checkToken(token: number, what: string): void {
     const { vocabularySize } = this.parts.config;
     if (!Number.isInteger(token) || token < 0 || token >= vocabularySize)
-      throw new OptionError(`${what}: ${token} is no token of ${this.name}: expected 0 to ${vocabularySize - 1}`, { actual: token, expected: vocabularySize - 1 });
+      throw new OptionError(`${what}: ${token} is no token of ${this.name}: expected 0 to ${vocabularySize - 1}`, {
+        actual: token,
+        expected: vocabularySize - 1,
+      });
   }
 
   private tooLong(actual: number, expected: number): PromptTooLongError {
-    return new PromptTooLongError(`the text has ${actual} tokens: ${this.name} takes at most ${expected} in a context of ${this.parts.contextLength}`, { actual, expected });
+    return new PromptTooLongError(
+      `the text has ${actual} tokens: ${this.name} takes at most ${expected} in a context of ${this.parts.contextLength}`,
+      { actual, expected },
+    );
   }
 
   private assertUsable(): void {

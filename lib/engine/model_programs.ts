@@ -1,5 +1,5 @@
-import type { ModelConfig } from '../checkpoint/model_config.js';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { ModelConfig } from '../checkpoint/model_config.js';
 import { compileInTurns } from '../graph/compile.js';
 import { Graph } from '../graph/graph.js';
 import type { Tensor } from '../graph/tensor.js';
@@ -75,7 +75,14 @@ export class ModelGraphs {
       },
       { tops: { extent: 'tops', coefficient: 1 } },
     );
-    const next = advance({ token: drawn.token, positions, integers, history, historyState, stopTokens: graph.input('stopTokens', 'i32', ['rows', 'stops']) });
+    const next = advance({
+      token: drawn.token,
+      positions,
+      integers,
+      history,
+      historyState,
+      stopTokens: graph.input('stopTokens', 'i32', ['rows', 'stops']),
+    });
     return compileInTurns(graph, {
       outputs: { ...drawn, ...next },
       extents: {
@@ -107,10 +114,21 @@ export class ModelGraphs {
 
   private extents(tokens: number, rows: number): Record<string, { max: number }> {
     const { maxRequests, contextBlocks, maxAdaptersPerRequest } = this.limits;
-    return { tokens: { max: tokens }, rows: { max: rows }, requests: { max: maxRequests }, blocks: { max: contextBlocks }, routes: { max: maxAdaptersPerRequest } };
+    return {
+      tokens: { max: tokens },
+      rows: { max: rows },
+      requests: { max: maxRequests },
+      blocks: { max: contextBlocks },
+      routes: { max: maxAdaptersPerRequest },
+    };
   }
 
-  private build(state: Pick<ModelState, 'pool' | 'entries' | 'adapterRows'>): { graph: Graph; step: StepTensors; logits: Tensor; builder: ModelBuilder } {
+  private build(state: Pick<ModelState, 'pool' | 'entries' | 'adapterRows'>): {
+    graph: Graph;
+    step: StepTensors;
+    logits: Tensor;
+    builder: ModelBuilder;
+  } {
     const graph = new Graph();
     const step: StepTensors = {
       tokens: graph.input('tokens', 'i32', ['tokens']),

@@ -65,7 +65,11 @@ export class PagePool {
   assertPossible(pages: number, what: string): void {
     if (pages <= this.pages) return;
     const needs = `${what} needs ${pages} pages of ${this.pageBytes} bytes`;
-    throw new PoolExhaustedError(`${needs}: the pool has ${this.pages}. Give loadModel a larger poolBytes`, { needed: pages, pages: this.pages, pageBytes: this.pageBytes });
+    throw new PoolExhaustedError(`${needs}: the pool has ${this.pages}. Give loadModel a larger poolBytes`, {
+      needed: pages,
+      pages: this.pages,
+      pageBytes: this.pageBytes,
+    });
   }
 
   dispose(): void {

@@ -18,7 +18,12 @@ export const samplingSchema = z.object({
   /** 0: always the most likely token. */
   temperature: z.number().min(0).max(100).default(1),
   /** Keep the k most likely tokens; 0: all. */
-  topK: z.number().int().min(0).max(2 ** 31 - 1).default(0),
+  topK: z
+    .number()
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+    .default(0),
   /** Keep the smallest set of most likely tokens with this probability together. */
   topP: probability.default(1),
   /** Drop tokens less likely than this share of the most likely one. */
@@ -50,10 +55,17 @@ export type SamplingOptions = z.input<typeof samplingSchema>;
 export const randomSeed = (): number => randomBytes(6).readUIntBE(0, 6);
 
 /** Writes one request's settings into row `row` of the step's tables. */
-export function writeSampling(sampling: Sampling & { seed: number }, slot: number, maxLength: number, row: number, controls: Float32Array, integers: Int32Array): void {
+export function writeSampling(
+  sampling: Sampling & { seed: number },
+  slot: number,
+  maxLength: number,
+  row: number,
+  controls: Float32Array,
+  integers: Int32Array,
+): void {
   const { temperature, topP, minP, repetitionPenalty, frequencyPenalty, presencePenalty } = sampling;
   controls.set([temperature, topP, minP, repetitionPenalty, frequencyPenalty, presencePenalty, 0, 0], row * controlColumns);
-  const low = sampling.seed % 2 ** 32 | 0;
+  const low = (sampling.seed % 2 ** 32) | 0;
   const high = Math.floor(sampling.seed / 2 ** 32) | 0;
   integers.set([sampling.topK, low, high, sampling.topLogprobs, slot, maxLength, 0, 0], row * integerColumns);
 }

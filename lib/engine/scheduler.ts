@@ -50,7 +50,15 @@ const maxBurstSteps = 64;
  * single tokens are wanted, many steps run in one crossing to native code; an arrival or an abort ends such a burst at its next step.
  */
 export class Scheduler {
-  readonly stats: SchedulerStats = { steps: 0, tokens: 0, maxRequestsInStep: 0, maxAdaptersInStep: 0, preemptions: 0, cachedTokens: 0, kernelNanoseconds: 0 };
+  readonly stats: SchedulerStats = {
+    steps: 0,
+    tokens: 0,
+    maxRequestsInStep: 0,
+    maxAdaptersInStep: 0,
+    preemptions: 0,
+    cachedTokens: 0,
+    kernelNanoseconds: 0,
+  };
   private readonly waiting: Sequence[] = [];
   private readonly running: Sequence[] = [];
   private readonly freeSlots: number[] = [];
@@ -257,7 +265,11 @@ export class Scheduler {
       if (this.running.length > 1 || shares.length > 0) this.preempt(sequence);
       else
         this.end(sequence, () =>
-          sequence.fail(new PoolExhaustedError(`the page pool is exhausted: ${pool.pages} pages, the rest held by adapters. Unload some, or give loadModel a larger poolBytes`)),
+          sequence.fail(
+            new PoolExhaustedError(
+              `the page pool is exhausted: ${pool.pages} pages, the rest held by adapters. Unload some, or give loadModel a larger poolBytes`,
+            ),
+          ),
         );
       return false;
     }
@@ -282,7 +294,8 @@ export class Scheduler {
       requests.reduce((sum, r) => sum + Math.max(0, Math.ceil(Math.min(r.computed + n, r.maxLength) / blockTokens) - r.pages.length), 0);
     while (steps > 1 && missing(steps) > pool.available) steps = Math.floor(steps / 2);
     for (const request of requests)
-      while (request.pages.length * blockTokens < Math.min(request.computed + steps, request.maxLength)) request.pages.push(pool.allocate() as number);
+      while (request.pages.length * blockTokens < Math.min(request.computed + steps, request.maxLength))
+        request.pages.push(pool.allocate() as number);
     return steps;
   }
 

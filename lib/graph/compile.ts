@@ -58,7 +58,9 @@ export function lower(graph: Graph, options: CompileOptions): LogicalProgram {
   for (const tensor of [...tensors].sort((a, b) => a.id - b.id)) values.set(tensor, toValue(tensor, values));
   const nodes = [...calls].sort((a, b) => firstOutput(a) - firstOutput(b)).map((call) => toNode(call, values));
   const inputs = [...tensors]
-    .flatMap((tensor) => (tensor.source.kind === 'input' ? [{ name: tensor.source.name, value: values.get(tensor) as Value, id: tensor.id }] : []))
+    .flatMap((tensor) =>
+      tensor.source.kind === 'input' ? [{ name: tensor.source.name, value: values.get(tensor) as Value, id: tensor.id }] : [],
+    )
     .sort((a, b) => a.id - b.id);
   const producers = new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
   const outputs = names.map(([name, tensor]) => ({ name, value: ownedOutput(values.get(tensor) as Value, producers, nodes) }));
@@ -102,10 +104,14 @@ function ownedOutput(value: Value, producers: ReadonlyMap<Value, PlanNode>, node
 
 function boundExtents(tensors: ReadonlySet<Tensor>, options: CompileOptions): Map<string, number> {
   const bounds = new Map(Object.entries(options.extents ?? {}).map(([name, { max }]) => [name, max]));
-  for (const [name, max] of bounds) if (!Number.isSafeInteger(max) || max < 0) throw new OptionError(`extents.${name}.max is ${max}: expected a whole number, 0 or more`, { name });
+  for (const [name, max] of bounds)
+    if (!Number.isSafeInteger(max) || max < 0)
+      throw new OptionError(`extents.${name}.max is ${max}: expected a whole number, 0 or more`, { name });
   for (const tensor of tensors)
     for (const dimension of tensor.shape)
       if (typeof dimension !== 'number' && !bounds.has(dimension.extent))
-        throw new OptionError(`the extent '${dimension.extent}' has no bound: give extents: { ${dimension.extent}: { max: … } }`, { extent: dimension.extent });
+        throw new OptionError(`the extent '${dimension.extent}' has no bound: give extents: { ${dimension.extent}: { max: … } }`, {
+          extent: dimension.extent,
+        });
   return bounds;
 }

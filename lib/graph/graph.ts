@@ -1,8 +1,8 @@
 import { OptionError, ShapeError } from '../errors.js';
 import type { OpName } from '../generated/op_table.js';
+import type { DeviceTensor } from '../runtime/device_tensor.js';
 import type { DType } from '../runtime/dtype.js';
 import { type DimensionLike, formatShape, type Shape, toShape } from '../runtime/shape.js';
-import type { DeviceTensor } from '../runtime/device_tensor.js';
 import { type OpCall, Tensor } from './tensor.js';
 
 /** Type of an op's output before it becomes a tensor. */

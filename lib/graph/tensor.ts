@@ -2,7 +2,7 @@ import { ShapeError } from '../errors.js';
 import type { OpName } from '../generated/op_table.js';
 import type { DeviceTensor } from '../runtime/device_tensor.js';
 import type { DType } from '../runtime/dtype.js';
-import { type Dimension, formatShape, product, sameDimension, type Shape, toShape } from '../runtime/shape.js';
+import { type Dimension, formatShape, product, type Shape, sameDimension, toShape } from '../runtime/shape.js';
 
 /** A call of an op: what a node of the graph is. */
 export interface OpCall {
@@ -41,9 +41,14 @@ export class Tensor {
     const before = product(this.shape);
     const after = product(shape);
     if (before === undefined || after === undefined || !sameDimension(before, after))
-      throw new ShapeError(`[reshape] x is ${formatShape(this.shape)}: cannot be seen as ${formatShape(shape)}`, { actual: this.shape, expected: shape });
+      throw new ShapeError(`[reshape] x is ${formatShape(this.shape)}: cannot be seen as ${formatShape(shape)}`, {
+        actual: this.shape,
+        expected: shape,
+      });
     if (this.strided && !sameDimension(this.shape[0] as Dimension, shape[0] as Dimension))
-      throw new ShapeError(`[reshape] x is a slice of columns ${formatShape(this.shape)}: its first dimension must stay, got ${formatShape(shape)}`);
+      throw new ShapeError(
+        `[reshape] x is a slice of columns ${formatShape(this.shape)}: its first dimension must stay, got ${formatShape(shape)}`,
+      );
     return new Tensor(this.graph, this.nextId(), this.dtype, shape, { kind: 'view', base: this, firstColumn: 0 }, this.nextId);
   }
 
@@ -60,6 +65,9 @@ export class Tensor {
   get strided(): boolean {
     if (this.source.kind !== 'view') return false;
     const { base } = this.source;
-    return base.strided || (base.shape.length === 2 && this.shape.length === 2 && !sameDimension(base.shape[1] as Dimension, this.shape[1] as Dimension));
+    return (
+      base.strided ||
+      (base.shape.length === 2 && this.shape.length === 2 && !sameDimension(base.shape[1] as Dimension, this.shape[1] as Dimension))
+    );
   }
 }

@@ -5,5 +5,12 @@ import { decoder } from './parts/decoder.js';
 export const gemma3: Architecture = {
   modelType: 'gemma3_text',
   build: (b, c) =>
-    decoder(b, c, { headNorms: true, sandwichNorms: true, normWeightOffset: 1, scaledEmbeddings: true, queryKeyValueBias: c.attentionBias, outputBias: c.attentionBias }),
+    decoder(b, c, {
+      headNorms: true,
+      sandwichNorms: true,
+      normWeightOffset: 1,
+      scaledEmbeddings: true,
+      queryKeyValueBias: c.attentionBias,
+      outputBias: c.attentionBias,
+    }),
 };

@@ -18,7 +18,11 @@ export const gpt2: Architecture = {
     for (let layer = 0; layer < c.layers; layer++) {
       const path = `${stored}h.${layer}`;
       const qkv = linear(b.layerNorm(x, `${path}.ln_1`, c.normEps), `${path}.attn.c_attn`, 3 * width);
-      const [q, k, v] = [0, 1, 2].map((i) => qkv.columns(i * width, (i + 1) * width).reshape([x.shape[0] as number, heads, headWidth])) as [Tensor, Tensor, Tensor];
+      const [q, k, v] = [0, 1, 2].map((i) => qkv.columns(i * width, (i + 1) * width).reshape([x.shape[0] as number, heads, headWidth])) as [
+        Tensor,
+        Tensor,
+        Tensor,
+      ];
       const attended = b.attend(q, k, v, layer, { scale: headWidth ** -0.5 });
       x = add(x, linear(attended, `${path}.attn.c_proj`, width));
       const inner = linear(b.layerNorm(x, `${path}.ln_2`, c.normEps), `${path}.mlp.c_fc`, c.intermediateSize);

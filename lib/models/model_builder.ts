@@ -107,10 +107,18 @@ export class ModelBuilder {
     const outputs = projections.reduce((sum, p) => sum + p.outputs, 0);
     const transposed = options.transposed ?? false;
     const weightOf = (p: Projection): string => options.weight ?? `${p.path}.weight`;
-    const weight = this.weights.panels(projections.map((p) => ({ name: weightOf(p), outputs: p.outputs })), inputs, { transposed });
+    const weight = this.weights.panels(
+      projections.map((p) => ({ name: weightOf(p), outputs: p.outputs })),
+      inputs,
+      { transposed },
+    );
     const biased = projections.filter((p) => p.bias);
-    if (biased.length > 0 && biased.length < projections.length) throw new ModelError(`${projections[0]?.path}: modules that share an input have biases all or none`);
-    const bias = biased.length === 0 ? undefined : this.constant(this.weights.vector(biased.map((p) => ({ name: `${p.path}.bias`, outputs: p.outputs }))));
+    if (biased.length > 0 && biased.length < projections.length)
+      throw new ModelError(`${projections[0]?.path}: modules that share an input have biases all or none`);
+    const bias =
+      biased.length === 0
+        ? undefined
+        : this.constant(this.weights.vector(biased.map((p) => ({ name: `${p.path}.bias`, outputs: p.outputs }))));
     const base = linear(x, this.constant(weight), { outputs, bias, precision: this.weights.precision });
     const starts = [0];
     const numbers = projections.map((p) => {
@@ -162,13 +170,17 @@ export class ModelBuilder {
     const { blockTable, positions, request } = this.step;
     const where = { pageBytes, layerOffset: layerOffsets[layer] as number, cacheType: dtype };
     this.pool = kvWrite(k, v, { pool: this.pool, blockTable, positions, request }, where);
-    const attended = attention(q, { pool: this.pool, blockTable, positions, request }, {
-      ...where,
-      keyHeads,
-      scale: options.scale,
-      window: options.window ?? 0,
-      softCap: options.softCap ?? 0,
-    });
+    const attended = attention(
+      q,
+      { pool: this.pool, blockTable, positions, request },
+      {
+        ...where,
+        keyHeads,
+        scale: options.scale,
+        window: options.window ?? 0,
+        softCap: options.softCap ?? 0,
+      },
+    );
     const [tokens, heads, width] = q.shape;
     return attended.reshape([tokens as number, (heads as number) * (width as number)]);
   }

@@ -49,19 +49,35 @@ export class WeightStore {
   /** Matrices with the same inputs, one above the other, packed for `linear`. */
   panels(matrices: readonly { name: string; outputs: number }[], inputs: number, options: { transposed?: boolean } = {}): DeviceTensor {
     const transposed = options.transposed ?? false;
-    return this.reserve('panels', matrices, transposed, (m) => (transposed ? [inputs, m.outputs] : [m.outputs, inputs]), (dtype, outputs) =>
-      emptyTensor(dtype, packedDims(dtype, outputs, inputs)),
+    return this.reserve(
+      'panels',
+      matrices,
+      transposed,
+      (m) => (transposed ? [inputs, m.outputs] : [m.outputs, inputs]),
+      (dtype, outputs) => emptyTensor(dtype, packedDims(dtype, outputs, inputs)),
     );
   }
 
   /** Vectors one behind the other, as f32. */
   vector(parts: readonly { name: string; outputs: number }[]): DeviceTensor {
-    return this.reserve('vector', parts, false, (p) => [p.outputs], (_, length) => emptyTensor('f32', [length]));
+    return this.reserve(
+      'vector',
+      parts,
+      false,
+      (p) => [p.outputs],
+      (_, length) => emptyTensor('f32', [length]),
+    );
   }
 
   /** A matrix as it is, for row lookups. */
   rows(name: string, count: number, width: number): DeviceTensor {
-    return this.reserve('rows', [{ name, outputs: count }], false, () => [count, width], (dtype) => emptyTensor(dtype, [count, width]));
+    return this.reserve(
+      'rows',
+      [{ name, outputs: count }],
+      false,
+      () => [count, width],
+      (dtype) => emptyTensor(dtype, [count, width]),
+    );
   }
 
   dispose(): void {
@@ -86,7 +102,9 @@ export class WeightStore {
       const expected = shapeOf(part);
       const found = this.check(part.name, expected);
       if (dtype !== undefined && found !== dtype && kind !== 'vector')
-        throw new ModelError(`${this.catalog.model}: ${part.name} is ${found} but ${parts[0]?.name} is ${dtype}: weights that are multiplied together must have one dtype`);
+        throw new ModelError(
+          `${this.catalog.model}: ${part.name} is ${found} but ${parts[0]?.name} is ${dtype}: weights that are multiplied together must have one dtype`,
+        );
       dtype ??= found;
       placed.push({ tensor: part.name, shape: expected, first });
       first += part.outputs;
@@ -100,11 +118,17 @@ export class WeightStore {
   private check(name: string, expected: readonly number[]): 'f32' | 'f16' | 'bf16' {
     const { model } = this.catalog;
     const info = this.catalog.info(name);
-    if (info === undefined) throw new ModelError(`${model}: the checkpoint has no tensor ${name}, expected [${expected.join(', ')}]`, { tensor: name, expected });
+    if (info === undefined)
+      throw new ModelError(`${model}: the checkpoint has no tensor ${name}, expected [${expected.join(', ')}]`, { tensor: name, expected });
     if (info.shape.length !== expected.length || info.shape.some((size, i) => size !== expected[i]))
-      throw new ModelError(`${model}: ${name} is [${info.shape.join(', ')}], expected [${expected.join(', ')}] by config.json`, { tensor: name, actual: info.shape, expected });
+      throw new ModelError(`${model}: ${name} is [${info.shape.join(', ')}], expected [${expected.join(', ')}] by config.json`, {
+        tensor: name,
+        actual: info.shape,
+        expected,
+      });
     const dtype = floats[info.dtype];
-    if (dtype === undefined) throw new ModelError(`${model}: ${name} is ${info.dtype}: expected F32, F16 or BF16`, { tensor: name, actual: info.dtype });
+    if (dtype === undefined)
+      throw new ModelError(`${model}: ${name} is ${info.dtype}: expected F32, F16 or BF16`, { tensor: name, actual: info.dtype });
     return dtype;
   }
 }

@@ -1,12 +1,16 @@
 import { ShapeError } from '../errors.js';
-import { formatShape } from '../runtime/shape.js';
 import type { Tensor } from '../graph/tensor.js';
+import { formatShape } from '../runtime/shape.js';
 import { type Attrs, apply, expectDType, expectRank, expectSameDimension, expectShape, fixed, type Rules } from './op_rule.js';
 
 /** Positions per page of the cache. */
 export const blockTokens = 16;
 
-function checkPaging(op: 'kv_write' | 'attention', leading: Tensor, paging: { pool: Tensor; blockTable: Tensor; positions: Tensor; request: Tensor }) {
+function checkPaging(
+  op: 'kv_write' | 'attention',
+  leading: Tensor,
+  paging: { pool: Tensor; blockTable: Tensor; positions: Tensor; request: Tensor },
+) {
   const { pool, blockTable, positions, request } = paging;
   expectDType(op, 'pool', pool, 'u8');
   for (const [name, tensor] of Object.entries({ blockTable, positions, request })) expectDType(op, name, tensor, 'i32');
@@ -32,7 +36,9 @@ export const attentionRules: Rules<'kv_write' | 'attention'> = {
       expectRank('attention', 'q', q, 3);
       checkPaging('attention', q, paging);
       if (fixed('attention', 'q', q, 1) % keyHeads !== 0)
-        throw new ShapeError(`[attention] q is ${formatShape(q.shape)}: its heads cannot be shared equally by ${keyHeads} key heads`, { op: 'attention' });
+        throw new ShapeError(`[attention] q is ${formatShape(q.shape)}: its heads cannot be shared equally by ${keyHeads} key heads`, {
+          op: 'attention',
+        });
       expectSameDimension('attention', { name: 'q', tensor: q, axis: 0 }, { name: 'positions', tensor: paging.positions, axis: 0 });
       return { y: { dtype: 'f32', shape: q.shape } };
     },
@@ -56,4 +62,5 @@ export const kvWrite = (k: Tensor, v: Tensor, paging: Paging, attrs: Attrs<'kv_w
   apply('kv_write', attentionRules.kv_write, { k, v, ...paging }, attrs).written;
 
 /** Attention of q f32 [tokens, heads, width] over the cached positions of each token's request up to its own. Causal, paged, ragged. */
-export const attention = (q: Tensor, paging: Paging, attrs: Attrs<'attention'>): Tensor => apply('attention', attentionRules.attention, { q, ...paging }, attrs).y;
+export const attention = (q: Tensor, paging: Paging, attrs: Attrs<'attention'>): Tensor =>
+  apply('attention', attentionRules.attention, { q, ...paging }, attrs).y;

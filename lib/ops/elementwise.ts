@@ -53,7 +53,8 @@ export const activate = (x: Tensor, f: Activation): Tensor => apply('activate', 
 export const relu = (x: Tensor): Tensor => activate(x, 'relu');
 
 /** f(gate) * up, the product inside gated feed-forward layers. f32, equal shapes. */
-export const gate = (gated: Tensor, up: Tensor, f: Activation): Tensor => apply('gate', elementwiseRules.gate, { gate: gated, up }, { function: f }).y;
+export const gate = (gated: Tensor, up: Tensor, f: Activation): Tensor =>
+  apply('gate', elementwiseRules.gate, { gate: gated, up }, { function: f }).y;
 
 /** cap * tanh(x / cap). f32. */
 export const softCap = (x: Tensor, cap: number): Tensor => apply('soft_cap', elementwiseRules.soft_cap, { x }, { cap }).y;

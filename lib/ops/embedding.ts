@@ -1,6 +1,6 @@
 import { ShapeError } from '../errors.js';
-import { type Dimension, formatShape } from '../runtime/shape.js';
 import type { Tensor } from '../graph/tensor.js';
+import { type Dimension, formatShape } from '../runtime/shape.js';
 import { apply, expectDType, expectRank, type Rules } from './op_rule.js';
 
 /** Width is known from plain rows; packed panels may be padded, so there the caller says it. */
@@ -12,7 +12,8 @@ export function embeddingRule(width?: number): Rules<'embedding'>['embedding'] {
       expectRank('embedding', 'ids', ids, 1);
       expectRank('embedding', 'weight', weight, 2, 3);
       const columns = weight.shape.length === 2 ? weight.shape[1] : width;
-      if (typeof columns !== 'number') throw new ShapeError(`[embedding] weight is ${formatShape(weight.shape)}: the width of packed rows must be given`);
+      if (typeof columns !== 'number')
+        throw new ShapeError(`[embedding] weight is ${formatShape(weight.shape)}: the width of packed rows must be given`);
       return { y: { dtype: 'f32', shape: [ids.shape[0] as Dimension, columns] } };
     },
   };

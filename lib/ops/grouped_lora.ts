@@ -20,7 +20,13 @@ export interface AdapterRouting {
 function checkRouting(op: GroupedOp, base: Tensor, routing: AdapterRouting) {
   expectDType(op, 'base', base, 'f32');
   expectRank(op, 'base', base, 2);
-  for (const [name, dtype] of [['index', 'i32'], ['weight', 'f32'], ['entries', 'i32'], ['rows', 'i32'], ['pool', 'u8']] as const)
+  for (const [name, dtype] of [
+    ['index', 'i32'],
+    ['weight', 'f32'],
+    ['entries', 'i32'],
+    ['rows', 'i32'],
+    ['pool', 'u8'],
+  ] as const)
     expectDType(op, name, routing[name], dtype);
   expectRank(op, 'index', routing.index, 2);
   expectShape(op, 'weight', routing.weight, routing.index.shape, 'the shape of index');
@@ -38,7 +44,8 @@ export const groupedLoraRules: Rules<GroupedOp> = {
       expectDType('grouped_lora', 'columns', columns, 'i32');
       expectRank('grouped_lora', 'x', x, 2);
       expectSameDimension('grouped_lora', { name: 'x', tensor: x, axis: 0 }, { name: 'base', tensor: base, axis: 0 });
-      if (baseBias !== undefined) expectSameDimension('grouped_lora', { name: 'base', tensor: base, axis: 1 }, { name: 'baseBias', tensor: baseBias, axis: 0 });
+      if (baseBias !== undefined)
+        expectSameDimension('grouped_lora', { name: 'base', tensor: base, axis: 1 }, { name: 'baseBias', tensor: baseBias, axis: 0 });
       return checkRouting('grouped_lora', base, routing);
     },
   },
@@ -68,7 +75,12 @@ export const groupedLora = (
   routing: AdapterRouting,
   options: { site: number; columns: Tensor; baseBias?: Tensor | undefined },
 ): Tensor =>
-  apply('grouped_lora', groupedLoraRules.grouped_lora, { x, base, baseBias: options.baseBias, ...routing, columns: options.columns }, { site: options.site }).y;
+  apply(
+    'grouped_lora',
+    groupedLoraRules.grouped_lora,
+    { x, base, baseBias: options.baseBias, ...routing, columns: options.columns },
+    { site: options.site },
+  ).y;
 
 /** Embedding rows plus each token's adapter delta for its id. ids i32 [tokens], base f32 [tokens, width]. */
 export const groupedEmbedding = (ids: Tensor, base: Tensor, routing: AdapterRouting, options: { site: number }): Tensor =>

@@ -1,6 +1,6 @@
 import { ShapeError } from '../errors.js';
-import { type Dimension, formatShape } from '../runtime/shape.js';
 import type { Tensor } from '../graph/tensor.js';
+import { type Dimension, formatShape } from '../runtime/shape.js';
 import { apply, expectDType, expectRank, fixed, type Rules } from './op_rule.js';
 
 /** How bf16 weights are multiplied where the processor has a bf16 dot product: inputs rounded to bf16, or split in two bf16 parts. */
@@ -27,18 +27,26 @@ export function linearRule(outputs: number): Rules<'linear'>['linear'] {
       expectRank('linear', 'weight', weight, 3);
       const expected = packedDims(weight.dtype as 'f32', outputs, fixed('linear', 'x', x, 1));
       if (expected.some((size, i) => size !== weight.shape[i]))
-        throw new ShapeError(`[linear] x is ${formatShape(x.shape)} but the packed weight is ${formatShape(weight.shape)}: expected ${formatShape(expected)} for ${outputs} outputs`, {
-          op: 'linear',
-          actual: weight.shape,
-          expected,
-        });
+        throw new ShapeError(
+          `[linear] x is ${formatShape(x.shape)} but the packed weight is ${formatShape(weight.shape)}: expected ${formatShape(expected)} for ${outputs} outputs`,
+          {
+            op: 'linear',
+            actual: weight.shape,
+            expected,
+          },
+        );
       if (bias !== undefined && fixed('linear', 'bias', bias, 0) !== outputs)
-        throw new ShapeError(`[linear] bias is ${formatShape(bias.shape)}: expected [${outputs}], the outputs of the weight`, { op: 'linear' });
+        throw new ShapeError(`[linear] bias is ${formatShape(bias.shape)}: expected [${outputs}], the outputs of the weight`, {
+          op: 'linear',
+        });
       return { y: { dtype: 'f32', shape: [x.shape[0] as Dimension, outputs] } };
     },
   };
 }
 
 /** x Wᵀ + bias. x f32 [rows, inputs]; weight packed for [outputs, inputs] in f32, f16 or bf16; bias f32 [outputs] → f32 [rows, outputs]. */
-export const linear = (x: Tensor, weight: Tensor, options: { outputs: number; bias?: Tensor | undefined; precision?: LinearPrecision }): Tensor =>
-  apply('linear', linearRule(options.outputs), { x, weight, bias: options.bias }, { activation: options.precision ?? 'fast' }).y;
+export const linear = (
+  x: Tensor,
+  weight: Tensor,
+  options: { outputs: number; bias?: Tensor | undefined; precision?: LinearPrecision },
+): Tensor => apply('linear', linearRule(options.outputs), { x, weight, bias: options.bias }, { activation: options.precision ?? 'fast' }).y;

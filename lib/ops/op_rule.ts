@@ -1,9 +1,9 @@
 import { DTypeError, ShapeError } from '../errors.js';
 import { type OpName, opTable } from '../generated/op_table.js';
 import type { Graph, TensorType } from '../graph/graph.js';
-import { type Dimension, formatShape, type Shape, sameDimension, sameShape } from '../runtime/shape.js';
 import type { Tensor } from '../graph/tensor.js';
 import type { DType } from '../runtime/dtype.js';
+import { type Dimension, formatShape, type Shape, sameDimension, sameShape } from '../runtime/shape.js';
 
 type Table = typeof opTable;
 type Optional<O extends OpName> = Table[O]['optional'][number];
@@ -27,7 +27,12 @@ export interface OpRule<O extends OpName> {
 export type Rules<Names extends OpName> = { readonly [O in Names]: OpRule<O> };
 
 /** Checks the operands by the op's rule and adds the call to their graph. */
-export function apply<O extends OpName>(op: O, rule: OpRule<O>, inputs: Inputs<O>, attrs: Attrs<O>): { readonly [K in keyof OutputTypes<O>]: Tensor } {
+export function apply<O extends OpName>(
+  op: O,
+  rule: OpRule<O>,
+  inputs: Inputs<O>,
+  attrs: Attrs<O>,
+): { readonly [K in keyof OutputTypes<O>]: Tensor } {
   const outputs = rule.infer(inputs, attrs);
   const first = Object.values<Tensor | undefined>(inputs).find((t) => t !== undefined) as Tensor;
   const graph = first.graph as Graph;
@@ -39,17 +44,25 @@ export function apply<O extends OpName>(op: O, rule: OpRule<O>, inputs: Inputs<O
 /** Throws DTypeError unless `tensor` has one of `dtypes`. */
 export function expectDType(op: OpName, name: string, tensor: Tensor | undefined, ...dtypes: DType[]): void {
   if (tensor === undefined || dtypes.includes(tensor.dtype)) return;
-  throw new DTypeError(`[${op}] ${name} is ${tensor.dtype}: expected ${dtypes.join(' or ')}`, { op, operand: name, actual: tensor.dtype, expected: dtypes });
+  throw new DTypeError(`[${op}] ${name} is ${tensor.dtype}: expected ${dtypes.join(' or ')}`, {
+    op,
+    operand: name,
+    actual: tensor.dtype,
+    expected: dtypes,
+  });
 }
 
 /** Throws ShapeError unless `tensor` has `rank` dimensions. */
 export function expectRank(op: OpName, name: string, tensor: Tensor, ...ranks: number[]): void {
   if (ranks.includes(tensor.shape.length)) return;
-  throw new ShapeError(`[${op}] ${name} is ${formatShape(tensor.shape)}: expected ${ranks.join(' or ')} dimension${ranks.length === 1 && ranks[0] === 1 ? '' : 's'}`, {
-    op,
-    operand: name,
-    actual: tensor.shape,
-  });
+  throw new ShapeError(
+    `[${op}] ${name} is ${formatShape(tensor.shape)}: expected ${ranks.join(' or ')} dimension${ranks.length === 1 && ranks[0] === 1 ? '' : 's'}`,
+    {
+      op,
+      operand: name,
+      actual: tensor.shape,
+    },
+  );
 }
 
 /** Throws ShapeError unless `tensor` has exactly this shape. */
@@ -64,7 +77,11 @@ export function expectShape(op: OpName, name: string, tensor: Tensor | undefined
 }
 
 /** Throws ShapeError unless two dimensions agree; the message gives both tensors. */
-export function expectSameDimension(op: OpName, a: { name: string; tensor: Tensor; axis: number }, b: { name: string; tensor: Tensor; axis: number }): void {
+export function expectSameDimension(
+  op: OpName,
+  a: { name: string; tensor: Tensor; axis: number },
+  b: { name: string; tensor: Tensor; axis: number },
+): void {
   const left = a.tensor.shape.at(a.axis) as Dimension;
   const right = b.tensor.shape.at(b.axis) as Dimension;
   if (left !== undefined && right !== undefined && sameDimension(left, right)) return;
@@ -78,7 +95,10 @@ export function expectSameDimension(op: OpName, a: { name: string; tensor: Tenso
 export function fixed(op: OpName, name: string, tensor: Tensor, axis: number): number {
   const size = tensor.shape.at(axis);
   if (typeof size === 'number') return size;
-  throw new ShapeError(`[${op}] ${name} is ${formatShape(tensor.shape)}: dimension ${axis} must be a number, not a symbolic extent`, { op, operand: name });
+  throw new ShapeError(`[${op}] ${name} is ${formatShape(tensor.shape)}: dimension ${axis} must be a number, not a symbolic extent`, {
+    op,
+    operand: name,
+  });
 }
 
 export { opTable };

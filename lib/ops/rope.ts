@@ -1,6 +1,6 @@
 import { ShapeError } from '../errors.js';
-import { formatShape, sameDimension } from '../runtime/shape.js';
 import type { Tensor } from '../graph/tensor.js';
+import { formatShape, sameDimension } from '../runtime/shape.js';
 import { type Attrs, apply, expectDType, expectRank, expectSameDimension, expectShape, fixed, type Rules } from './op_rule.js';
 
 /** @internal Result types of the family's ops, and the errors where inputs do not fit. */
@@ -14,7 +14,9 @@ export const ropeRules: Rules<'rope_table' | 'rope'> = {
       for (const [name, tensor] of Object.entries({ frequencies, longFrequencies })) expectDType('rope_table', name, tensor, 'f32');
       expectShape('rope_table', 'longFrequencies', longFrequencies, frequencies.shape, 'the shape of frequencies');
       const [tokens] = positions.shape;
-      return { table: { dtype: 'f32', shape: [tokens as NonNullable<typeof tokens>, 2 * fixed('rope_table', 'frequencies', frequencies, 0)] } };
+      return {
+        table: { dtype: 'f32', shape: [tokens as NonNullable<typeof tokens>, 2 * fixed('rope_table', 'frequencies', frequencies, 0)] },
+      };
     },
   },
   rope: {
@@ -23,7 +25,9 @@ export const ropeRules: Rules<'rope_table' | 'rope'> = {
       expectRank('rope', 'x', x, 3);
       expectSameDimension('rope', { name: 'x', tensor: x, axis: 0 }, { name: 'table', tensor: table, axis: 0 });
       if (fixed('rope', 'table', table, 1) > fixed('rope', 'x', x, 2) || !sameDimension(x.shape[0] as number, table.shape[0] as number))
-        throw new ShapeError(`[rope] x is ${formatShape(x.shape)} but table is ${formatShape(table.shape)}: it rotates more channels than x has`);
+        throw new ShapeError(
+          `[rope] x is ${formatShape(x.shape)} but table is ${formatShape(table.shape)}: it rotates more channels than x has`,
+        );
       return { y: { dtype: 'f32', shape: x.shape } };
     },
   },
@@ -34,7 +38,14 @@ export const ropeTable = (
   inputs: { positions: Tensor; frequencies: Tensor; longFrequencies?: Tensor; lengths?: Tensor },
   options: Partial<Attrs<'rope_table'>> = {},
 ): Tensor =>
-  apply('rope_table', ropeRules.rope_table, inputs, { scale: 1, longScale: 1, dynamicFactor: 0, base: 10000, originalLength: 0, ...options }).table;
+  apply('rope_table', ropeRules.rope_table, inputs, {
+    scale: 1,
+    longScale: 1,
+    dynamicFactor: 0,
+    base: 10000,
+    originalLength: 0,
+    ...options,
+  }).table;
 
 /** Rotates x f32 [tokens, heads, width] by `table`. Su et al., https://arxiv.org/abs/2104.09864. */
 export const rope = (x: Tensor, table: Tensor, options: { interleaved?: boolean } = {}): Tensor =>

@@ -7,7 +7,8 @@ export function sampleRule(tops: Dimension): Rules<'sample'>['sample'] {
   return {
     infer: ({ logits, positions, controls, integers, history, historyState, biasTokens, biasValues }) => {
       for (const [name, tensor] of Object.entries({ logits, controls, biasValues })) expectDType('sample', name, tensor, 'f32');
-      for (const [name, tensor] of Object.entries({ positions, integers, history, historyState, biasTokens })) expectDType('sample', name, tensor, 'i32');
+      for (const [name, tensor] of Object.entries({ positions, integers, history, historyState, biasTokens }))
+        expectDType('sample', name, tensor, 'i32');
       expectRank('sample', 'logits', logits, 2);
       const rows = logits.shape[0] as Dimension;
       expectShape('sample', 'positions', positions, [rows], 'one per row of logits');
@@ -30,7 +31,8 @@ export const samplingRules: Rules<'sample' | 'advance'> = {
   sample: sampleRule(0),
   advance: {
     infer: ({ token, positions, integers, history, historyState, stopTokens }) => {
-      for (const [name, tensor] of Object.entries({ token, positions, integers, history, historyState, stopTokens })) expectDType('advance', name, tensor, 'i32');
+      for (const [name, tensor] of Object.entries({ token, positions, integers, history, historyState, stopTokens }))
+        expectDType('advance', name, tensor, 'i32');
       expectShape('advance', 'positions', positions, token.shape, 'the shape of token');
       expectRank('advance', 'stopTokens', stopTokens, 2);
       const rows = { dtype: 'i32', shape: token.shape } as const;

@@ -100,7 +100,13 @@ export function encode(program: LogicalProgram, layout: ArenaLayout): { bytes: U
   return { bytes: writer.finish(), buffers };
 }
 
-function writeTensor(writer: Writer, value: Value, layout: ArenaLayout, buffers: NativeBuffer[], extents: ReadonlyMap<string, number>): void {
+function writeTensor(
+  writer: Writer,
+  value: Value,
+  layout: ArenaLayout,
+  buffers: NativeBuffer[],
+  extents: ReadonlyMap<string, number>,
+): void {
   const { owner, byteOffset, leadingStride } = place(value);
   const { bound } = owner;
   writer.u32(bound === undefined ? 0 : buffers.indexOf(bound.buffer) + 1);
@@ -124,7 +130,8 @@ function writeAttribute(writer: Writer, value: number | boolean | string | undef
     if (typeof value !== 'number') throw new InternalError(`[${name}] is ${String(value)}: expected a number`);
     writer.f64(value);
   } else {
-    if (value === undefined || (typeof value === 'number' && !Number.isSafeInteger(value))) throw new InternalError(`[${name}] is ${String(value)}: expected a whole number`);
+    if (value === undefined || (typeof value === 'number' && !Number.isSafeInteger(value)))
+      throw new InternalError(`[${name}] is ${String(value)}: expected a whole number`);
     writer.i64(Number(value));
   }
 }

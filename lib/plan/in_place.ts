@@ -10,7 +10,11 @@ export function placeInPlace(program: LogicalProgram): void {
   const reads = new Reads(program);
   const nodes: PlanNode[] = [];
   program.nodes.forEach((node, i) => {
-    const { inputs, outputs, alias } = opTable[node.op] as { inputs: readonly string[]; outputs: readonly string[]; alias: Readonly<Record<string, string>> };
+    const { inputs, outputs, alias } = opTable[node.op] as {
+      inputs: readonly string[];
+      outputs: readonly string[];
+      alias: Readonly<Record<string, string>>;
+    };
     for (const [outputName, inputName] of Object.entries(alias)) {
       const index = inputs.indexOf(inputName);
       const operand = node.inputs[index];

@@ -67,7 +67,8 @@ export function place(value: Value): Place {
   const base = place(value.viewOf);
   const byteOffset = base.byteOffset + value.firstColumn * dtypeBytes[value.dtype];
   const baseInner = innerElements(value.viewOf.shape);
-  const sliced = base.leadingStride === 0 && value.viewOf.shape.length === 2 && value.shape.length === 2 && innerElements(value.shape) !== baseInner;
+  const sliced =
+    base.leadingStride === 0 && value.viewOf.shape.length === 2 && value.shape.length === 2 && innerElements(value.shape) !== baseInner;
   return { owner: base.owner, byteOffset, leadingStride: sliced ? baseInner : base.leadingStride };
 }
 

@@ -44,7 +44,9 @@ export function layOutArena(program: LogicalProgram): ArenaLayout {
   const placed: (Interval & { offset: number })[] = [];
   let total = 0;
   for (const interval of [...intervals.values()].sort((a, b) => b.bytes - a.bytes || a.first - b.first)) {
-    const neighbours = placed.filter((other) => other.first <= interval.last && interval.first <= other.last).sort((a, b) => a.offset - b.offset);
+    const neighbours = placed
+      .filter((other) => other.first <= interval.last && interval.first <= other.last)
+      .sort((a, b) => a.offset - b.offset);
     let offset = 0;
     for (const other of neighbours) {
       if (other.offset - offset >= interval.bytes) break;

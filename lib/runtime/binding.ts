@@ -63,7 +63,15 @@ export interface Binding {
     firstOutput: number,
   ): Promise<void>;
   /** Copies elements of a tensor of a file into a buffer, converting the dtype. */
-  copyElements(source: NativeSafetensorsFile, begin: number, count: number, from: number, to: number, target: NativeBuffer, offset: number): Promise<void>;
+  copyElements(
+    source: NativeSafetensorsFile,
+    begin: number,
+    count: number,
+    from: number,
+    to: number,
+    target: NativeBuffer,
+    offset: number,
+  ): Promise<void>;
   memory(): { bytes: number; peakBytes: number; blocks: number };
   cpu(): { target: string; targets: string[]; threads: number };
   setCpuTarget(name: string): Promise<void>;

@@ -22,10 +22,16 @@ export function emptyTensor(dtype: DType, dims: readonly number[]): DeviceTensor
 
 /** A tensor in native memory with a copy of `data`; 16-bit floats are given as their bits. */
 export function tensor(dtype: DType, dims: readonly number[], data: TensorData): DeviceTensor {
-  if (!holds(dtype, data)) throw new DTypeError(`a ${dtype} tensor takes a ${holderName(dtype)}, got ${(data as object | undefined)?.constructor.name}`, { expected: holderName(dtype) });
+  if (!holds(dtype, data))
+    throw new DTypeError(`a ${dtype} tensor takes a ${holderName(dtype)}, got ${(data as object | undefined)?.constructor.name}`, {
+      expected: holderName(dtype),
+    });
   const elements = dims.reduce((count, size) => count * size, 1);
   if (data.length !== elements)
-    throw new ShapeError(`a tensor [${dims.join(', ')}] has ${elements} elements, got ${data.length}`, { expected: elements, actual: data.length });
+    throw new ShapeError(`a tensor [${dims.join(', ')}] has ${elements} elements, got ${data.length}`, {
+      expected: elements,
+      actual: data.length,
+    });
   const made = emptyTensor(dtype, dims);
   void made.buffer.write(0, data);
   return made;
@@ -34,7 +40,10 @@ export function tensor(dtype: DType, dims: readonly number[], data: TensorData):
 /** A f32 weight [outputs, inputs] in host memory, packed for `linear`. */
 export async function packedWeight(data: Float32Array, outputs: number, inputs: number): Promise<DeviceTensor> {
   if (data.length !== outputs * inputs)
-    throw new ShapeError(`a weight [${outputs}, ${inputs}] has ${outputs * inputs} elements, got ${data.length}`, { expected: outputs * inputs, actual: data.length });
+    throw new ShapeError(`a weight [${outputs}, ${inputs}] has ${outputs * inputs} elements, got ${data.length}`, {
+      expected: outputs * inputs,
+      actual: data.length,
+    });
   const native = binding();
   const buffer = new native.Buffer(native.packedBytes(0, outputs, inputs));
   await native.packRows(data, 0, { dtype: 0, rows: outputs, inputs, transposed: false }, buffer, 0);

@@ -12,7 +12,10 @@ export function parseOptions<S extends z.ZodType>(schema: S, value: unknown, wha
     const [name] = issue.keys as [string];
     const known = keysAt(schema, issue.path);
     const near = suggest(name, known);
-    throw new OptionError(`${at} has no option '${name}'${near === undefined ? `: expected one of ${known.join(', ')}` : `: did you mean '${near}'?`}`, { option: name, suggestion: near, known });
+    throw new OptionError(
+      `${at} has no option '${name}'${near === undefined ? `: expected one of ${known.join(', ')}` : `: did you mean '${near}'?`}`,
+      { option: name, suggestion: near, known },
+    );
   }
   const actual = issue.path.reduce<unknown>((v, key) => (v as Record<PropertyKey, unknown> | undefined)?.[key], value);
   throw new OptionError(`${at} is ${show(actual)}: ${issue.message}`, { option: issue.path.join('.'), actual });

@@ -111,12 +111,19 @@ export class Program {
   private collect(inputs: Readonly<Record<string, TensorData>>): TensorData[] {
     const { inputs: ports } = this.description;
     for (const name of Object.keys(inputs))
-      if (!ports.some((port) => port.name === name)) throw new OptionError(`the program has no input '${name}': it has ${ports.map((p) => p.name).join(', ')}`, { name });
+      if (!ports.some((port) => port.name === name))
+        throw new OptionError(`the program has no input '${name}': it has ${ports.map((p) => p.name).join(', ')}`, { name });
     return ports.map((port) => {
       const data = inputs[port.name];
-      if (data === undefined) throw new OptionError(`input '${port.name}' is missing: expected a ${holderName(port.dtype)} of shape ${formatShape(port.shape)}`, { name: port.name });
+      if (data === undefined)
+        throw new OptionError(`input '${port.name}' is missing: expected a ${holderName(port.dtype)} of shape ${formatShape(port.shape)}`, {
+          name: port.name,
+        });
       if (!holds(port.dtype, data))
-        throw new DTypeError(`input '${port.name}' is ${port.dtype}: expected a ${holderName(port.dtype)}, got ${(data as object).constructor.name}`, { name: port.name });
+        throw new DTypeError(
+          `input '${port.name}' is ${port.dtype}: expected a ${holderName(port.dtype)}, got ${(data as object).constructor.name}`,
+          { name: port.name },
+        );
       return data;
     });
   }
@@ -138,16 +145,28 @@ export class Program {
       });
     }
     inputs.forEach((port, i) => {
-      const expected = port.shape.reduce<number>((n, d) => n * (typeof d === 'number' ? d : d.coefficient * (known[d.extent] ?? Number.NaN)), 1);
+      const expected = port.shape.reduce<number>(
+        (n, d) => n * (typeof d === 'number' ? d : d.coefficient * (known[d.extent] ?? Number.NaN)),
+        1,
+      );
       const { length } = data[i] as TensorData;
       if (expected !== length)
-        throw new ShapeError(`input '${port.name}' is ${formatShape(port.shape)}: expected ${expected} elements, got ${length}`, { name: port.name, expected, actual: length });
+        throw new ShapeError(`input '${port.name}' is ${formatShape(port.shape)}: expected ${expected} elements, got ${length}`, {
+          name: port.name,
+          expected,
+          actual: length,
+        });
     });
     return [...extents].map(([name, max]) => {
       const value = known[name];
-      if (value === undefined) throw new ShapeError(`the extent '${name}' cannot be told from the inputs: give it in extents`, { extent: name });
+      if (value === undefined)
+        throw new ShapeError(`the extent '${name}' cannot be told from the inputs: give it in extents`, { extent: name });
       if (!Number.isInteger(value) || value < 0 || value > max)
-        throw new ShapeError(`the extent '${name}' is ${value}: expected 0 to ${max}, what the program was compiled for`, { extent: name, actual: value, expected: max });
+        throw new ShapeError(`the extent '${name}' is ${value}: expected 0 to ${max}, what the program was compiled for`, {
+          extent: name,
+          actual: value,
+          expected: max,
+        });
       return value;
     });
   }
@@ -161,7 +180,9 @@ export class Program {
         const bytes = result.bytes[i] as number;
         // Outputs of odd byte lengths can leave the next one unaligned: copy then.
         const aligned = offset % dtypeBytes[port.dtype] === 0;
-        outputs[port.name] = aligned ? viewAs(port.dtype, result.data, offset, bytes) : viewAs(port.dtype, result.data.slice(offset, offset + bytes));
+        outputs[port.name] = aligned
+          ? viewAs(port.dtype, result.data, offset, bytes)
+          : viewAs(port.dtype, result.data.slice(offset, offset + bytes));
         offset += bytes;
       });
       steps.push(outputs);

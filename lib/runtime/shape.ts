@@ -19,11 +19,13 @@ const maxRank = 4;
 
 /** Normalises what users write; throws ShapeError for negative or fractional sizes. */
 export function toShape(dimensions: readonly DimensionLike[], what: string): Shape {
-  if (dimensions.length > maxRank) throw new ShapeError(`${what} has ${dimensions.length} dimensions: at most ${maxRank} are supported`, { actual: dimensions });
+  if (dimensions.length > maxRank)
+    throw new ShapeError(`${what} has ${dimensions.length} dimensions: at most ${maxRank} are supported`, { actual: dimensions });
   return dimensions.map((dimension) => {
     if (typeof dimension === 'string') return { extent: dimension, coefficient: 1 };
     const size = typeof dimension === 'number' ? dimension : dimension.coefficient;
-    if (!Number.isSafeInteger(size) || size < 0) throw new ShapeError(`${what} has a dimension of ${size}: expected a whole number, 0 or more`, { actual: size });
+    if (!Number.isSafeInteger(size) || size < 0)
+      throw new ShapeError(`${what} has a dimension of ${size}: expected a whole number, 0 or more`, { actual: size });
     return dimension;
   });
 }

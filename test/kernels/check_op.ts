@@ -6,7 +6,7 @@ import { compilePlan } from '../../lib/plan/plan.js';
 import { binding } from '../../lib/runtime/binding.js';
 import { type DeviceTensor, emptyTensor } from '../../lib/runtime/device_tensor.js';
 import { type DType, dtypeBytes, type TensorData, viewAs } from '../../lib/runtime/dtype.js';
-import { randomNormal, toBits, fromBits } from './numbers.ts';
+import { fromBits, randomNormal, toBits } from './numbers.ts';
 
 /** A tensor of a test case: its exact values as float64, and the same as the bytes that the kernel reads. */
 export interface Operand {
@@ -92,7 +92,10 @@ function place(operand: Operand): { tensor: DeviceTensor; value: Value } {
   return { tensor, value: dims.length === 2 ? columns : { ...newValue(dtype, dims), viewOf: columns } };
 }
 
-async function read(operand: { dtype: DType; dims: readonly number[]; stride?: number }, tensor: DeviceTensor): Promise<{ values: Float64Array; padding: boolean }> {
+async function read(
+  operand: { dtype: DType; dims: readonly number[]; stride?: number },
+  tensor: DeviceTensor,
+): Promise<{ values: Float64Array; padding: boolean }> {
   const bits = viewAs(operand.dtype, await tensor.buffer.read(tensor.offset, elements(tensor.dims) * dtypeBytes[operand.dtype]));
   const all = fromBits(operand.dtype, bits);
   if (operand.stride === undefined) return { values: all, padding: true };
@@ -164,7 +167,9 @@ function compare(op: OpName, test: OpCase, name: string, dtype: DType, actual: F
     const size = (test.reduction ?? 1) > 1 && Number.isFinite(row) ? row : Math.abs(e);
     const allowed = relative * size + (test.absolute ?? 0) + 2e-45;
     if (!(Math.abs(a - e) <= allowed))
-      throw new Error(`${op}.${name}[${i}] is ${a}, expected ${e} within ${allowed.toExponential(2)} (off by ${Math.abs(a - e).toExponential(2)})`);
+      throw new Error(
+        `${op}.${name}[${i}] is ${a}, expected ${e} within ${allowed.toExponential(2)} (off by ${Math.abs(a - e).toExponential(2)})`,
+      );
   }
 }
 
@@ -180,7 +185,8 @@ export function checkOp(op: OpName, { cases, reference }: { cases: readonly OpCa
     });
     for (const test of cases)
       it(test.name, async () => {
-        if (test.loosen !== undefined && test.because === undefined) throw new Error('a case that loosens the tolerance says why in `because`');
+        if (test.loosen !== undefined && test.because === undefined)
+          throw new Error('a case that loosens the tolerance says why in `because`');
         const dims = Object.fromEntries(Object.entries(test.outputs ?? {}).map(([name, type]) => [name, type.dims]));
         const expected = test.error === undefined ? reference(test.inputs, test.attrs ?? {}, dims) : {};
         for (const target of native.cpu().targets) {
@@ -202,7 +208,11 @@ export function checkOp(op: OpName, { cases, reference }: { cases: readonly OpCa
               } catch (error) {
                 throw new Error(`${target}, ${count} thread(s): ${(error as Error).message}`);
               }
-              if (first !== undefined) expect(Buffer.from(got.buffer).equals(Buffer.from((first[name] as Float64Array).buffer)), `${target}: bits of ${name} depend on threads or run`).toBe(true);
+              if (first !== undefined)
+                expect(
+                  Buffer.from(got.buffer).equals(Buffer.from((first[name] as Float64Array).buffer)),
+                  `${target}: bits of ${name} depend on threads or run`,
+                ).toBe(true);
             }
             first ??= actual;
           }

@@ -32,7 +32,13 @@ export function decoder(b: ModelBuilder, c: ModelConfig, design: DecoderDesign):
     const path = `${prefix}.layers.${layer}`;
     const attended = selfAttention(b, c, design, norm(x, `${path}.input_layernorm`), layer, path);
     x = add(x, design.sandwichNorms ? norm(attended, `${path}.post_attention_layernorm`) : attended);
-    const fed = feedForward(b, c, design, norm(x, `${path}.${design.sandwichNorms ? 'pre_feedforward' : 'post_attention'}_layernorm`), path);
+    const fed = feedForward(
+      b,
+      c,
+      design,
+      norm(x, `${path}.${design.sandwichNorms ? 'pre_feedforward' : 'post_attention'}_layernorm`),
+      path,
+    );
     x = add(x, design.sandwichNorms ? norm(fed, `${path}.post_feedforward_layernorm`) : fed);
   }
   return head(b, c, norm(b.selectRows(x), `${prefix}.norm`), `${prefix}.embed_tokens.weight`);
@@ -62,7 +68,11 @@ function selfAttention(b: ModelBuilder, c: ModelConfig, design: DecoderDesign, x
   let v: Tensor;
   if (design.fusedProjections) {
     const all = b.linear(x, `${path}.self_attn.qkv_proj`, widths.q + 2 * widths.kv, { bias });
-    [q, k, v] = [all.columns(0, widths.q), all.columns(widths.q, widths.q + widths.kv), all.columns(widths.q + widths.kv, widths.q + 2 * widths.kv)];
+    [q, k, v] = [
+      all.columns(0, widths.q),
+      all.columns(widths.q, widths.q + widths.kv),
+      all.columns(widths.q + widths.kv, widths.q + 2 * widths.kv),
+    ];
   } else {
     [q, k, v] = b.project(x, [
       { path: `${path}.self_attn.q_proj`, outputs: widths.q, bias },

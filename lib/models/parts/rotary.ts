@@ -73,7 +73,12 @@ function buildTable(b: ModelBuilder, settings: RopeSettings, headWidth: number):
     case 'longrope': {
       const divided = (by: readonly number[]): number[] => plain.map((f, i) => f / (by[i] as number));
       return ropeTable(
-        { positions, lengths, frequencies: table(divided(settings.shortFactor)), longFrequencies: table(divided(settings.longFactor), 'longrope long') },
+        {
+          positions,
+          lengths,
+          frequencies: table(divided(settings.shortFactor)),
+          longFrequencies: table(divided(settings.longFactor), 'longrope long'),
+        },
         { scale: settings.attentionFactor, longScale: settings.attentionFactor, originalLength: settings.originalMaxPositions },
       );
     }
