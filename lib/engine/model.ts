@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import type { ModelConfig, RopeSettings } from '../checkpoint/model_config.js';
 import { AbortError, DisposedError, OptionError, PromptTooLongError } from '../errors.js';
@@ -175,6 +176,7 @@ export class Model {
   async generateBatch(requests: readonly GenerateRequest[], options: { signal?: AbortSignal | undefined } = {}): Promise<Completion[]> {
     // One signal for all, as AbortSignal.any gives one that warns at eleven listeners.
     const ended = new AbortController();
+    setMaxListeners(0, ended.signal);
     const end = (): void => ended.abort(options.signal?.reason);
     if (options.signal?.aborted) end();
     options.signal?.addEventListener('abort', end, { once: true });
