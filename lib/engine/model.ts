@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import type { ModelConfig, RopeSettings } from '../checkpoint/model_config.js';
 import { AbortError, DisposedError, OptionError, PromptTooLongError } from '../errors.js';
@@ -173,8 +174,9 @@ export class Model {
 
   /** Answers many requests in shared steps, in the order given. One that fails ends and rejects them all. */
   async generateBatch(requests: readonly GenerateRequest[], options: { signal?: AbortSignal | undefined } = {}): Promise<Completion[]> {
-    // One signal for all, as AbortSignal.any gives one that warns at eleven listeners.
+    // Node warns at eleven listeners, and a batch has one for each request.
     const ended = new AbortController();
+    setMaxListeners(0, ended.signal);
     const end = (): void => ended.abort(options.signal?.reason);
     if (options.signal?.aborted) end();
     options.signal?.addEventListener('abort', end, { once: true });
