@@ -174,7 +174,7 @@ export class Model {
 
   /** Answers many requests in shared steps, in the order given. One that fails ends and rejects them all. */
   async generateBatch(requests: readonly GenerateRequest[], options: { signal?: AbortSignal | undefined } = {}): Promise<Completion[]> {
-    // One signal for all, as AbortSignal.any gives one that warns at eleven listeners.
+    // Node warns at eleven listeners, and a batch has one for each request.
     const ended = new AbortController();
     setMaxListeners(0, ended.signal);
     const end = (): void => ended.abort(options.signal?.reason);
