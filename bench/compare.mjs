@@ -25,7 +25,11 @@ const { values: options } = parseArgs({
 const perRun = ['outsideMicroseconds', 'insideMicroseconds', 'loopDelayP99Milliseconds', 'loadSeconds', 'peakRssBytes'];
 
 function summarise(answers) {
-  const summary = { version: answers[0].version, tokensPerSecond: median(answers.map((answer) => answer.tokensPerSecond)) };
+  const summary = {
+    version: answers[0].version,
+    date: new Date().toISOString(),
+    tokensPerSecond: median(answers.map((answer) => answer.tokensPerSecond)),
+  };
   for (const field of perRun) if (answers[0][field] !== undefined) summary[field] = median(answers.map((answer) => answer[field]));
   return {
     ...summary,
