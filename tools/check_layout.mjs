@@ -136,6 +136,7 @@ function checkFamilies() {
   const kernels = join(root, 'native', 'kernels');
   for (const entry of existsSync(kernels) ? readdirSync(kernels, { withFileTypes: true }) : []) {
     const folder = join(kernels, entry.name);
+    if (entry.name === 'README.md') continue;
     if (!entry.isDirectory()) {
       if (entry.name === 'README.md') continue;
       breach(folder, 0, 'a kernel lives in the folder of its family');
