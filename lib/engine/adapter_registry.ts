@@ -1,4 +1,4 @@
-import type { AdapterParts } from '../adapters/method.js';
+import type { AdapterParts, AdapterSummary } from '../adapters/method.js';
 import { type PagePlacement, placeAdapter } from '../adapters/placement.js';
 import { MissingAdapterError, OptionError, PoolExhaustedError } from '../errors.js';
 import type { DeviceTensor } from '../runtime/device_tensor.js';
@@ -8,8 +8,13 @@ import type { PagePool } from './page_pool.js';
 export interface ResidentAdapter {
   readonly name: string;
   readonly slot: number;
-  readonly parts: AdapterParts;
-  readonly placement: PagePlacement;
+  /** Equal hashes, equal outputs. */
+  readonly contentHash: string;
+  readonly summary: AdapterSummary;
+  /** What it holds of the pool and of the row table. */
+  readonly pages: readonly number[];
+  readonly firstRow: number;
+  readonly rowCount: number;
   /** Requests that use it. */
   uses: number;
   /** No longer to be found by name; freed when the last request that uses it has ended. */
@@ -75,12 +80,24 @@ export class AdapterRegistry {
       throw error;
     }
     const { pool, entries, rows } = this;
-    await Promise.all([
-      ...placement.writes.map(({ offset, bytes }) => pool.memory.buffer.write(offset, bytes)),
-      rows.buffer.write(placement.firstRow * 4, placement.rows),
-      entries.buffer.write(slot * placement.entries.byteLength, placement.entries),
-    ]);
-    const adapter: ResidentAdapter = { name, slot, parts, placement, uses: 0, retired: false };
+    // Page by page: a page's bytes are put together when they are asked for, and the event loop runs in between.
+    for (const page of placement.writes) await pool.memory.buffer.write(page.offset, page.bytes);
+    await rows.buffer.write(placement.firstRow * 4, placement.rows);
+    await entries.buffer.write(slot * placement.entries.byteLength, placement.entries);
+    // The factors are in the pool now: the copy in host memory is let go.
+    const { pages, firstRow } = placement;
+    const { contentHash, summary } = parts;
+    const adapter: ResidentAdapter = {
+      name,
+      slot,
+      contentHash,
+      summary,
+      pages,
+      firstRow,
+      rowCount: placement.rows.length,
+      uses: 0,
+      retired: false,
+    };
     this.retire(name);
     this.byName.set(name, adapter);
     return adapter;
@@ -121,8 +138,8 @@ export class AdapterRegistry {
 
   private freeIfUnused(adapter: ResidentAdapter): void {
     if (!adapter.retired || adapter.uses > 0) return;
-    for (const page of adapter.placement.pages) this.pool.release(page);
-    this.giveRows(adapter.placement.firstRow, adapter.placement.rows.length);
+    for (const page of adapter.pages) this.pool.release(page);
+    this.giveRows(adapter.firstRow, adapter.rowCount);
     this.freeSlots.push(adapter.slot);
   }
 
@@ -151,5 +168,5 @@ export class AdapterRegistry {
 
 /** What keys and values depend on besides the tokens: content and scale of the adapters, in order. */
 export function adapterKey(uses: readonly AdapterUse[]): string {
-  return uses.map(({ adapter, scale }) => `${adapter.parts.contentHash}*${scale}`).join('+');
+  return uses.map(({ adapter, scale }) => `${adapter.contentHash}*${scale}`).join('+');
 }

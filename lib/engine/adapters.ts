@@ -59,9 +59,9 @@ export class ModelAdapters {
 
   /** Throws MissingAdapterError. */
   get(name: string): AdapterSummary {
-    const { parts, uses } = this.registry.get(name);
-    const { kind, ranks, targets, parameters, bytes } = parts.summary;
-    return { name, contentHash: parts.contentHash, kind, ranks, targets, parameters, bytes, uses };
+    const { contentHash, summary, uses } = this.registry.get(name);
+    const { kind, ranks, targets, parameters, bytes } = summary;
+    return { name, contentHash, kind, ranks, targets, parameters, bytes, uses };
   }
 
   /** Every loaded adapter, in the order of loading. */
