@@ -1,7 +1,7 @@
 import { totalmem } from 'node:os';
 import type { ModelConfig } from '../checkpoint/model_config.js';
 import { OptionError } from '../errors.js';
-import type { CacheLayout, Site } from '../models/model_builder.js';
+import type { CacheLayout } from '../models/model_builder.js';
 import { blockTokens } from '../ops/index.js';
 import { dtypeBytes } from '../runtime/dtype.js';
 
@@ -50,5 +50,3 @@ export function poolPages(
   const most = Math.max(contextBlocks + 1, Math.floor(totalmem() / 4 / pageBytes));
   return Math.max(contextBlocks + 1, Math.min(wanted, most));
 }
-
-export type { Site };

@@ -1,3 +1,4 @@
+import type { SiteShape } from '../adapters/method.js';
 import { ModelError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import type { Tensor } from '../graph/tensor.js';
@@ -19,19 +20,8 @@ import { type DeviceTensor, tensor } from '../runtime/device_tensor.js';
 import type { DType } from '../runtime/dtype.js';
 import type { WeightStore } from './weight_store.js';
 
-/** A place of a model where an adapter can act, by its module path in Hugging Face checkpoints. */
-export interface Site {
-  readonly path: string;
-  readonly kind: 'linear' | 'embedding' | 'norm';
-  /** linear: width of x; embedding: vocabulary; norm: width. */
-  readonly inputs: number;
-  readonly outputs: number;
-  readonly number: number;
-  /** Name of the base weight and whether it is stored as [inputs, outputs]. */
-  readonly weight: string;
-  readonly transposed: boolean;
-  readonly bias: boolean;
-}
+/** A place of a model where an adapter can act. */
+export type Site = SiteShape;
 
 /** Tensors of one step, shared by all layers. */
 export interface StepTensors {

@@ -1,5 +1,5 @@
 import { DTypeError, ShapeError } from '../errors.js';
-import { type OpName, opTable } from '../generated/op_table.js';
+import type { OpName, opTable } from '../generated/op_table.js';
 import type { Graph, TensorType } from '../graph/graph.js';
 import type { Tensor } from '../graph/tensor.js';
 import type { DType } from '../runtime/dtype.js';
@@ -100,5 +100,3 @@ export function fixed(op: OpName, name: string, tensor: Tensor, axis: number): n
     operand: name,
   });
 }
-
-export { opTable };

@@ -59,7 +59,6 @@ struct ThreadPool::Shared {
   std::atomic<const void*> context{nullptr};
   std::atomic<uint32_t> chunks{0};
   std::atomic<bool> stop{false};
-  std::atomic<int> references{0};
   std::vector<std::thread> workers;
 
   // Takes chunks of loop `mine` until none is left. The claim compares the generation, so stale reads fail.
