@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = 'b8f5c382be5c6267';
+export const opTableHash = '848d0573c8419566';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -26,9 +26,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** one step in place. g = factor gradients; first += first_share (g - first); second += second_share (g^2 - second); with rate = schedule[0] rate_scale, parameters -= rate (weight_decay parameters + first / c1 / (sqrt(second / c2) + eps)), c1 = schedule[1], c2 = schedule[2]. applied = 1; where factor or a g is not finite or above 1e19 nothing changes and applied = 0 */
+  adamw: {
+    id: 2,
+    family: 'optimiser',
+    inputs: ['parameters', 'gradients', 'first', 'second', 'schedule', 'factor'],
+    optional: ['factor'],
+    outputs: ['newParameters', 'newFirst', 'newSecond', 'applied'],
+    attrs: { firstShare: 'f32', secondShare: 'f32', eps: 'f32', weightDecay: 'f32', rateScale: 'f32' },
+    alias: { newParameters: 'parameters', newFirst: 'first', newSecond: 'second' },
+    backends: ['cpu'],
+  },
   /** y = a + b, equal shapes, f32 */
   add: {
-    id: 2,
+    id: 3,
     family: 'elementwise',
     inputs: ['a', 'b'],
     optional: [],
@@ -39,7 +50,7 @@ export const opTable = {
   },
   /** y[.., n] = x[.., n] + bias[n], f32 */
   add_bias: {
-    id: 3,
+    id: 4,
     family: 'elementwise',
     inputs: ['x', 'bias'],
     optional: [],
@@ -50,7 +61,7 @@ export const opTable = {
   },
   /** sum = a + b; y = rms_norm(sum); shapes and attributes as rms_norm */
   add_rms_norm: {
-    id: 4,
+    id: 5,
     family: 'norm',
     inputs: ['a', 'b', 'weight'],
     optional: ['weight'],
@@ -61,7 +72,7 @@ export const opTable = {
   },
   /** after sampling: appends token[r] to history, counts it, and gives the next step's token and position, or -1 where the request has ended by a stop token (state 1) or its length (state 2) */
   advance: {
-    id: 5,
+    id: 6,
     family: 'sampling',
     inputs: ['token', 'positions', 'integers', 'history', 'historyState', 'stopTokens'],
     optional: [],
@@ -72,7 +83,7 @@ export const opTable = {
   },
   /** y[..] = index of the first maximum over the last dimension of x[.., n], f32 to i32; NaN counts as -inf */
   argmax: {
-    id: 6,
+    id: 7,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -83,7 +94,7 @@ export const opTable = {
   },
   /** y[t, h] = sum_j softmax_j(cap(scale q[t, h] . k_j)) v_j over cached positions j of request[t] with max(0, p - window + 1) <= j <= p = positions[t] (window 0: no lower bound); query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a negative position gives zeros */
   attention: {
-    id: 7,
+    id: 8,
     family: 'attention',
     inputs: ['q', 'pool', 'blockTable', 'positions', 'request'],
     optional: [],
@@ -92,9 +103,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** factor[0] = min(1, max_norm / (sqrt(square_sum[0]) + 1e-6)); NaN where square_sum is not finite */
+  clip_factor: {
+    id: 9,
+    family: 'optimiser',
+    inputs: ['squareSum'],
+    optional: [],
+    outputs: ['factor'],
+    attrs: { maxNorm: 'f32' },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[r] = a[r] | b[r] | c[r] | d[r] side by side; f32 [rows, columns] each, rows may be strided */
   concat_columns: {
-    id: 8,
+    id: 10,
     family: 'layout',
     inputs: ['a', 'b', 'c', 'd'],
     optional: ['b', 'c', 'd'],
@@ -105,7 +127,7 @@ export const opTable = {
   },
   /** y = x, any dtype, equal shapes; x may have a strided leading dimension */
   copy: {
-    id: 9,
+    id: 11,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -116,7 +138,7 @@ export const opTable = {
   },
   /** y[t] = weight[ids[t]] as f32; weight [vocabulary, width] f32, f16 or bf16, or the packed panels of linear with vocabulary rows; a negative id gives zeros */
   embedding: {
-    id: 10,
+    id: 12,
     family: 'embedding',
     inputs: ['ids', 'weight'],
     optional: [],
@@ -127,7 +149,7 @@ export const opTable = {
   },
   /** y = f(gate) * up, equal shapes [rows, columns], leading dimensions may be strided, f32 */
   gate: {
-    id: 11,
+    id: 13,
     family: 'elementwise',
     inputs: ['gate', 'up'],
     optional: [],
@@ -138,7 +160,7 @@ export const opTable = {
   },
   /** y[r] = x[rows[r]], any dtype; a negative row gives zeros */
   gather_rows: {
-    id: 12,
+    id: 14,
     family: 'embedding',
     inputs: ['x', 'rows'],
     optional: [],
@@ -149,7 +171,7 @@ export const opTable = {
   },
   /** y[t] += sum_j weight[t, j] (scale B A[:, ids[t]]), or replaces by the adapter's own row ids[t]; entries as in grouped_lora */
   grouped_embedding: {
-    id: 13,
+    id: 15,
     family: 'grouped_lora',
     inputs: ['ids', 'base', 'index', 'weight', 'entries', 'rows', 'pool'],
     optional: [],
@@ -160,7 +182,7 @@ export const opTable = {
   },
   /** y[t, columns[s] .. columns[s+1]] += sum_j weight[t, j] delta(index[t, j], site + s, x[t]) for each of the `columns` sites that share x; index -1 or an entry of kind 0 adds nothing. Entries, rows and delta: see grouped_lora_layout.h */
   grouped_lora: {
-    id: 14,
+    id: 16,
     family: 'grouped_lora',
     inputs: ['x', 'base', 'baseBias', 'index', 'weight', 'entries', 'rows', 'pool', 'columns'],
     optional: ['baseBias'],
@@ -171,7 +193,7 @@ export const opTable = {
   },
   /** y[t] = norm(x[t]) with the adapter's own weight (and bias) rows for tokens whose adapter has them at this site; other tokens keep base[t]; with k routes: base + sum_j weight (own_j - base) */
   grouped_norm: {
-    id: 15,
+    id: 17,
     family: 'grouped_lora',
     inputs: ['x', 'base', 'index', 'weight', 'entries', 'rows', 'pool'],
     optional: [],
@@ -180,9 +202,20 @@ export const opTable = {
     alias: { y: 'base' },
     backends: ['cpu'],
   },
+  /** y[..] = 1 / sqrt(mean(x^2) + eps) over the last dimension of x[.., n], f32 */
+  inverse_rms: {
+    id: 18,
+    family: 'norm',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: { eps: 'f32' },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** stores k[t], v[t] (f32 [tokens, heads, width]) into the paged cache at positions[t] of request[t]; a negative position is skipped. Page layout: see attention_layout.h */
   kv_write: {
-    id: 16,
+    id: 19,
     family: 'attention',
     inputs: ['k', 'v', 'pool', 'blockTable', 'positions', 'request'],
     optional: [],
@@ -193,7 +226,7 @@ export const opTable = {
   },
   /** y = (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension; x f32, weight and bias f32 or absent */
   layer_norm: {
-    id: 17,
+    id: 20,
     family: 'norm',
     inputs: ['x', 'weight', 'bias'],
     optional: ['weight', 'bias'],
@@ -202,9 +235,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** dx of layer_norm from dy: with n = (x - mean) / sqrt(variance + eps) and g = dy * weight, dx = (g - mean(g) - n * mean(g * n)) / sqrt(variance + eps); f32, shapes as layer_norm */
+  layer_norm_grad: {
+    id: 21,
+    family: 'norm',
+    inputs: ['x', 'weight', 'dy'],
+    optional: ['weight'],
+    outputs: ['dx'],
+    attrs: { eps: 'f32' },
+    alias: { dx: 'dy' },
+    backends: ['cpu'],
+  },
   /** y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled) */
   linear: {
-    id: 18,
+    id: 22,
     family: 'linear',
     inputs: ['x', 'weight', 'bias'],
     optional: ['bias'],
@@ -215,7 +259,7 @@ export const opTable = {
   },
   /** y[.., i] = x_i - max x - log sum_j exp(x_j - max x) over the last dimension, f32 */
   log_softmax: {
-    id: 19,
+    id: 23,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -224,9 +268,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** dx of log_softmax from its result y and dy: dx = dy - exp(y) * sum_j dy_j over the last dimension, f32 */
+  log_softmax_grad: {
+    id: 24,
+    family: 'softmax',
+    inputs: ['y', 'dy'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: {},
+    alias: { dx: 'dy' },
+    backends: ['cpu'],
+  },
   /** y = a * b, equal shapes, f32 */
   mul: {
-    id: 20,
+    id: 25,
     family: 'elementwise',
     inputs: ['a', 'b'],
     optional: [],
@@ -235,9 +290,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** y[r, i] = 1 where i == target[r], else 0, f32 of x's shape [rows, columns]; x is not read; a negative target gives a row of zeros */
+  one_hot_like: {
+    id: 26,
+    family: 'softmax',
+    inputs: ['x', 'target'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[..] = sum, mean or maximum over the last dimension of x[.., n], f32; an empty dimension gives 0, NaN, -inf */
   reduce: {
-    id: 21,
+    id: 27,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -248,7 +314,7 @@ export const opTable = {
   },
   /** y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32; without it the last factor is 1 */
   rms_norm: {
-    id: 22,
+    id: 28,
     family: 'norm',
     inputs: ['x', 'weight'],
     optional: ['weight'],
@@ -257,20 +323,31 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
-  /** rotates x[t, h] by table[t]: with d = rotary / 2, (x_i, x_{i+d}) -> (x_i c_i - x_{i+d} s_i, x_{i+d} c_i + x_i s_i) for i < d; interleaved pairs (x_2i, x_2i+1) instead; channels from rotary on are copied */
+  /** dx of rms_norm from dy: with n = x / sqrt(mean(x^2) + eps) and g = dy * (weight + weight_offset), dx = (g - n * mean(g * n)) / sqrt(mean(x^2) + eps); f32, shapes as rms_norm */
+  rms_norm_grad: {
+    id: 29,
+    family: 'norm',
+    inputs: ['x', 'weight', 'dy'],
+    optional: ['weight'],
+    outputs: ['dx'],
+    attrs: { eps: 'f32', weightOffset: 'f32' },
+    alias: { dx: 'dy' },
+    backends: ['cpu'],
+  },
+  /** rotates x[t, h] by table[t]: with d = rotary / 2, (x_i, x_{i+d}) -> (x_i c_i - x_{i+d} s_i, x_{i+d} c_i + x_i s_i) for i < d; interleaved pairs (x_2i, x_2i+1) instead; channels from rotary on are copied; inverse: by the negative angle, which is also the gradient */
   rope: {
-    id: 23,
+    id: 30,
     family: 'rope',
     inputs: ['x', 'table'],
     optional: [],
     outputs: ['y'],
-    attrs: { interleaved: 'bool' },
+    attrs: { interleaved: 'bool', inverse: 'bool' },
     alias: { y: 'x' },
     backends: ['cpu'],
   },
   /** table[t] = scale * (cos(p f_i) .. | sin(p f_i) ..), p = positions[t] (a negative position reads as 0). f = frequencies, or long_frequencies where max(lengths[t], p + 1) > original_length, or, with dynamic_factor > 0 and that length n > original_length, base' ^ (-2 i / rotary) with base' = base (dynamic_factor n / original_length - dynamic_factor + 1) ^ (rotary / (rotary - 2)); angles in f64 */
   rope_table: {
-    id: 24,
+    id: 31,
     family: 'rope',
     inputs: ['positions', 'frequencies', 'longFrequencies', 'lengths'],
     optional: ['longFrequencies', 'lengths'],
@@ -281,7 +358,7 @@ export const opTable = {
   },
   /** token[r] drawn from logits[r] after bias, penalties, temperature, top-k, top-p, min-p; greedy when temperature is 0. The exact order and the parameter columns: see sampling_layout.h */
   sample: {
-    id: 25,
+    id: 32,
     family: 'sampling',
     inputs: ['logits', 'positions', 'controls', 'integers', 'history', 'historyState', 'biasTokens', 'biasValues'],
     optional: [],
@@ -292,7 +369,7 @@ export const opTable = {
   },
   /** y = factor * x, f32 */
   scale: {
-    id: 26,
+    id: 33,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -301,9 +378,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** one step in place. g = factor gradients + weight_decay parameters; velocity = momentum velocity + g; parameters -= schedule[0] rate_scale u, u = velocity, or g + momentum velocity with nesterov. applied as in adamw */
+  sgd: {
+    id: 34,
+    family: 'optimiser',
+    inputs: ['parameters', 'gradients', 'velocity', 'schedule', 'factor'],
+    optional: ['factor'],
+    outputs: ['newParameters', 'newVelocity', 'applied'],
+    attrs: { momentum: 'f32', nesterov: 'bool', weightDecay: 'f32', rateScale: 'f32' },
+    alias: { newParameters: 'parameters', newVelocity: 'velocity' },
+    backends: ['cpu'],
+  },
   /** y = cap * tanh(x / cap), f32 */
   soft_cap: {
-    id: 27,
+    id: 35,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -314,8 +402,30 @@ export const opTable = {
   },
   /** y[.., i] = exp(x_i - max x) / sum_j exp(x_j - max x) over the last dimension, f32 */
   softmax: {
-    id: 28,
+    id: 36,
     family: 'softmax',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** dx of softmax from its result y and dy: dx = y * (dy - sum_j y_j dy_j) over the last dimension, f32 */
+  softmax_grad: {
+    id: 37,
+    family: 'softmax',
+    inputs: ['y', 'dy'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: {},
+    alias: { dx: 'dy' },
+    backends: ['cpu'],
+  },
+  /** y[0] = sum of x^2 over all elements, f32 in, f64 sums in one order, f32 out */
+  sum_squares: {
+    id: 38,
+    family: 'optimiser',
     inputs: ['x'],
     optional: [],
     outputs: ['y'],
@@ -325,7 +435,7 @@ export const opTable = {
   },
   /** logprob[r] = log_softmax(logits[r])[target[r]]; a negative target gives 0 */
   token_logprob: {
-    id: 29,
+    id: 39,
     family: 'softmax',
     inputs: ['logits', 'target'],
     optional: [],
@@ -334,9 +444,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** dlogits of token_logprob, written over logits: dlogits[r, i] = dlogprob[r] * ((i == target[r]) - softmax(logits[r])[i]); a negative target gives a row of zeros */
+  token_logprob_grad: {
+    id: 40,
+    family: 'softmax',
+    inputs: ['logits', 'target', 'dlogprob'],
+    optional: [],
+    outputs: ['dlogits'],
+    attrs: {},
+    alias: { dlogits: 'logits' },
+    backends: ['cpu'],
+  },
   /** y = 0, f32 of x's shape; x is not read */
   zeros_like: {
-    id: 30,
+    id: 41,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],

@@ -7,6 +7,7 @@ import { layoutRules } from './layout.js';
 import { linearRule } from './linear.js';
 import { normRules } from './norm.js';
 import type { Rules } from './op_rule.js';
+import { optimiserRules } from './optimiser.js';
 import { reduceRules } from './reduce.js';
 import { ropeRules } from './rope.js';
 import { samplingRules } from './sampling.js';
@@ -19,6 +20,7 @@ export * from './grouped_lora.js';
 export * from './layout.js';
 export * from './linear.js';
 export * from './norm.js';
+export * from './optimiser.js';
 export * from './reduce.js';
 export * from './rope.js';
 export * from './sampling.js';
@@ -33,6 +35,7 @@ export const opRules: Rules<OpName> = {
   ...layoutRules,
   linear: linearRule(0),
   ...normRules,
+  ...optimiserRules,
   ...reduceRules,
   ...ropeRules,
   ...samplingRules,

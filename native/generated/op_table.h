@@ -9,6 +9,7 @@
 #include "generated/layout_ops.h"
 #include "generated/linear_ops.h"
 #include "generated/norm_ops.h"
+#include "generated/optimiser_ops.h"
 #include "generated/reduce_ops.h"
 #include "generated/rope_ops.h"
 #include "generated/sampling_ops.h"
@@ -19,12 +20,14 @@ namespace heddle {
 enum class Op : uint16_t {
   kAccumulate,
   kActivate,
+  kAdamw,
   kAdd,
   kAddBias,
   kAddRmsNorm,
   kAdvance,
   kArgmax,
   kAttention,
+  kClipFactor,
   kConcatColumns,
   kCopy,
   kEmbedding,
@@ -33,20 +36,29 @@ enum class Op : uint16_t {
   kGroupedEmbedding,
   kGroupedLora,
   kGroupedNorm,
+  kInverseRms,
   kKvWrite,
   kLayerNorm,
+  kLayerNormGrad,
   kLinear,
   kLogSoftmax,
+  kLogSoftmaxGrad,
   kMul,
+  kOneHotLike,
   kReduce,
   kRmsNorm,
+  kRmsNormGrad,
   kRope,
   kRopeTable,
   kSample,
   kScale,
+  kSgd,
   kSoftCap,
   kSoftmax,
+  kSoftmaxGrad,
+  kSumSquares,
   kTokenLogprob,
+  kTokenLogprobGrad,
   kZerosLike,
   kCount
 };
