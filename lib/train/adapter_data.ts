@@ -99,7 +99,9 @@ export interface SharedStep {
 
 /** The batches of a step. @param step steps that are complete; adapters that have no more steps are left out */
 export function sharedStepAt(adapters: readonly AdapterData[], step: number, batchTokens: number): SharedStep {
-  const running = adapters.filter(({ totalSteps }) => step < totalSteps).map((adapter) => ({ adapter, batch: adapter.order.batchAt(step) }));
+  const running = adapters
+    .filter(({ totalSteps }) => step < totalSteps)
+    .map((adapter) => ({ adapter, batch: adapter.order.batchAt(step) }));
   const of = <T>(pick: (batch: (typeof running)[number]['batch']) => T): ReadonlyMap<number, T> =>
     new Map(running.map(({ adapter, batch }) => [adapter.slot, pick(batch)]));
   return {

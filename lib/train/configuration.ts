@@ -14,7 +14,12 @@ export interface ConfiguredAdapter {
   /** Hash of its examples. */
   readonly dataFingerprint: string;
   /** Names and shapes of its parameters. */
-  readonly tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly offset: number; readonly rowStride: number }[];
+  readonly tensors: readonly {
+    readonly name: string;
+    readonly shape: readonly number[];
+    readonly offset: number;
+    readonly rowStride: number;
+  }[];
 }
 
 /** The configuration, as flat as `adapters.poet.rank`. What changes no number, such as saveEvery, is not part of it. */

@@ -112,7 +112,9 @@ export interface EndEvent {
   /** Resident memory of the process at most, JavaScript's own included. */
   readonly processPeakBytes: number;
   readonly report: string;
-  readonly adapters: Readonly<Record<string, { readonly folder: string; readonly loss: number | null; readonly perplexity: number | null }>>;
+  readonly adapters: Readonly<
+    Record<string, { readonly folder: string; readonly loss: number | null; readonly perplexity: number | null }>
+  >;
 }
 
 /** Anything that a training tells. */

@@ -23,10 +23,7 @@ export interface OptimiserState {
   readonly tensor: DeviceTensor;
 }
 
-type Settings = Pick<
-  AdapterSettings,
-  'optimiser' | 'betas' | 'epsilon' | 'weightDecay' | 'momentum' | 'clipNorm'
->;
+type Settings = Pick<AdapterSettings, 'optimiser' | 'betas' | 'epsilon' | 'weightDecay' | 'momentum' | 'clipNorm'>;
 
 // A norm that no finite gradient reaches: without clipping the factor still says whether all gradients are finite.
 const unlimitedNorm = 1e30;

@@ -190,8 +190,7 @@ export function parseTrainOptions(options: unknown, what = 'train'): TrainSettin
 }
 
 function adapterSettings(words: AdapterWords, generalSeed: number, where: string): AdapterSettings {
-  if (words.data === undefined)
-    throw new OptionError(`${where}.data is missing: expected files with examples`, { option: 'data' });
+  if (words.data === undefined) throw new OptionError(`${where}.data is missing: expected files with examples`, { option: 'data' });
   const rank = words.rank ?? 16;
   const optimiser = words.optimiser ?? 'adamw';
   const written: { kind?: string; warmup?: number; floor?: number } | undefined =
@@ -229,7 +228,10 @@ function dataSettings(written: NonNullable<Parsed['data']>, generalSeed: number,
 }
 
 function nameOf(output: string): string {
-  const last = output.split(/[\\/]/).filter((part) => part !== '' && part !== '.' && part !== '..').at(-1);
+  const last = output
+    .split(/[\\/]/)
+    .filter((part) => part !== '' && part !== '.' && part !== '..')
+    .at(-1);
   return last ?? 'adapter';
 }
 

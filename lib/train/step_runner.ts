@@ -1,8 +1,8 @@
 // What the training loop needs of a model: interfaces only, so that the loop knows no architecture and no adapter method.
 import type { DeviceTensor } from '../runtime/device_tensor.js';
-import type { AdapterSettings, TrainSettings } from './options.js';
 import type { MessageRenderer } from './data/segments.js';
 import type { ExampleTokenizer } from './data/tokenise.js';
+import type { AdapterSettings, TrainSettings } from './options.js';
 
 /** Parameters that are stepped alike: a run of `values`. */
 export interface ParameterGroup {
@@ -112,7 +112,7 @@ export interface RunnerRequest {
 export interface ContinuationRequest {
   /** Folder of a saved adapter; undefined: the bare base. */
   readonly folder: string | undefined;
-  readonly prompt: string;
+  readonly prompt: string | Int32Array;
   readonly maxTokens: number;
   readonly temperature: number;
   readonly seed: number;

@@ -109,13 +109,21 @@ export class Checkpoint implements Disposable {
     const wanted = new Set(tensors.map(({ name }) => name));
     for (const name of this.file.names())
       if (!wanted.has(name))
-        throw new FileFormatError(`${path}: the tensor "${name}" belongs to nothing in this training`, { file: path, tensor: name, rule: 'extra-tensor' });
+        throw new FileFormatError(`${path}: the tensor "${name}" belongs to nothing in this training`, {
+          file: path,
+          tensor: name,
+          rule: 'extra-tensor',
+        });
     for (const { name, tensor } of tensors) {
       const info = this.file.info(name);
       const expected = `${spelled[tensor.dtype]} [${tensor.dims.join(', ')}]`;
       const actual = info === undefined ? 'missing' : `${info.dtype} [${info.shape.join(', ')}]`;
       if (actual !== expected)
-        throw new FileFormatError(`${path}: the tensor "${name}" is ${actual}: expected ${expected}`, { file: path, tensor: name, rule: 'shape' });
+        throw new FileFormatError(`${path}: the tensor "${name}" is ${actual}: expected ${expected}`, {
+          file: path,
+          tensor: name,
+          rule: 'shape',
+        });
     }
     for (const { name, tensor } of tensors) {
       const bytes = await this.file.read(name);
@@ -154,7 +162,11 @@ function readState(path: string, metadata: ReadonlyMap<string, string>): Trainin
 function withLastGood(error: unknown, last: CheckpointFile | undefined): unknown {
   if (!(error instanceof FileAccessError)) return error;
   const still = last === undefined ? 'there is no earlier checkpoint' : `the checkpoint of step ${last.step} is still whole`;
-  return new FileAccessError(`${error.message}; ${still}`, { ...error.details, lastCheckpoint: last?.path, lastStep: last?.step }, { cause: error });
+  return new FileAccessError(
+    `${error.message}; ${still}`,
+    { ...error.details, lastCheckpoint: last?.path, lastStep: last?.step },
+    { cause: error },
+  );
 }
 
 function byteCount({ dtype, dims }: DeviceTensor): number {

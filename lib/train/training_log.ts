@@ -4,6 +4,8 @@ import { toAccessError } from '../checkpoint/json.js';
 import { writeAll } from '../checkpoint/whole_file.js';
 import type { TrainEvent } from './events.js';
 
+const lineFeed = 0x0a;
+
 /** Events that a log holds. */
 export type LoggedEvent = Extract<TrainEvent, { type: 'plan' | 'step' | 'evaluation' | 'sample' | 'end' }>;
 
@@ -27,12 +29,9 @@ export class TrainingLog {
     let file: FileHandle | undefined;
     try {
       file = await open(path, 'a+');
-      const text = await file.readFile('utf8');
-      const kept = step === 0 ? '' : linesUpTo(text, step);
-      await file.truncate(0);
-      const bytes = Buffer.from(kept);
-      await writeAll(file, bytes);
-      return new TrainingLog(path, file, bytes.length);
+      const size = step === 0 ? 0 : keptBytes(await file.readFile(), step);
+      await file.truncate(size);
+      return new TrainingLog(path, file, size);
     } catch (error) {
       await file?.close().catch(() => {});
       throw toAccessError(error, 'write', path);
@@ -64,25 +63,29 @@ export async function readLog(path: string): Promise<LoggedEvent[]> {
   } catch (error) {
     throw toAccessError(error, 'read', path);
   }
-  return parse(text).map(({ event }) => event);
+  // What follows the last line's end is empty, or a line that is not whole.
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .flatMap((line) => parseLine(line) ?? []);
 }
 
-function linesUpTo(text: string, step: number): string {
-  return parse(text)
-    .filter(({ event }) => event.step <= step && event.type !== 'end' && event.type !== 'sample')
-    .map(({ line }) => `${line}\n`)
-    .join('');
+// Events come in the order of their steps: what goes is the rest from some line on.
+function keptBytes(bytes: Buffer, step: number): number {
+  let kept = 0;
+  for (let end = bytes.indexOf(lineFeed); end >= 0; end = bytes.indexOf(lineFeed, kept)) {
+    const event = parseLine(bytes.toString('utf8', kept, end));
+    if (event === undefined || event.step > step || event.type === 'end' || event.type === 'sample') break;
+    kept = end + 1;
+  }
+  return kept;
 }
 
-function parse(text: string): { line: string; event: LoggedEvent }[] {
-  const lines = text.split('\n');
-  lines.pop(); // empty, or a line without its end
-  return lines.flatMap((line) => {
-    try {
-      const event = JSON.parse(line) as LoggedEvent;
-      return typeof event === 'object' && event !== null && Number.isInteger(event.step) ? [{ line, event }] : [];
-    } catch {
-      return [];
-    }
-  });
+function parseLine(line: string): LoggedEvent | undefined {
+  try {
+    const event = JSON.parse(line) as LoggedEvent | null;
+    return typeof event === 'object' && event !== null && Number.isInteger(event.step) ? event : undefined;
+  } catch {
+    return undefined;
+  }
 }

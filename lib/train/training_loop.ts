@@ -168,10 +168,14 @@ export class TrainingLoop {
   async #stop(): Promise<never> {
     if (this.#savedStep !== this.#state.step) await this.#save();
     const { step } = this.#state;
-    throw new AbortError(`interrupted after step ${step} of ${this.#totalSteps}, which is saved: --resume (resume: true) goes on from there`, {
-      step,
-      totalSteps: this.#totalSteps,
-    }, { cause: this.#parts.signal?.reason });
+    throw new AbortError(
+      `interrupted after step ${step} of ${this.#totalSteps}, which is saved: --resume (resume: true) goes on from there`,
+      {
+        step,
+        totalSteps: this.#totalSteps,
+      },
+      { cause: this.#parts.signal?.reason },
+    );
   }
 
   async #write(event: LoggedEvent): Promise<void> {
