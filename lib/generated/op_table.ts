@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = 'b0068eb570e7f0ef';
+export const opTableHash = '849144e78bb97ee7';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -191,9 +191,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** dx[m, k] = sum_n dy[m, n] W[n, k] for the W of linear as linear packs it; dy and dx f32 (rows may be strided) */
+  linear_grad: {
+    id: 17,
+    family: 'linear',
+    inputs: ['dy', 'weight'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: { activation: ['fast', 'precise'] },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[.., i] = x_i - max x - log sum_j exp(x_j - max x) over the last dimension, f32 */
   log_softmax: {
-    id: 17,
+    id: 18,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -204,7 +215,7 @@ export const opTable = {
   },
   /** y = a * b, equal shapes, f32 */
   mul: {
-    id: 18,
+    id: 19,
     family: 'elementwise',
     inputs: ['a', 'b'],
     optional: [],
@@ -215,7 +226,7 @@ export const opTable = {
   },
   /** y[..] = sum, mean or maximum over the last dimension of x[.., n], f32; an empty dimension gives 0, NaN, -inf */
   reduce: {
-    id: 19,
+    id: 20,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -226,7 +237,7 @@ export const opTable = {
   },
   /** y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32; without it the last factor is 1 */
   rms_norm: {
-    id: 20,
+    id: 21,
     family: 'norm',
     inputs: ['x', 'weight'],
     optional: ['weight'],
@@ -237,7 +248,7 @@ export const opTable = {
   },
   /** rotates x[t, h] by table[t]: with d = rotary / 2, (x_i, x_{i+d}) -> (x_i c_i - x_{i+d} s_i, x_{i+d} c_i + x_i s_i) for i < d; interleaved pairs (x_2i, x_2i+1) instead; channels from rotary on are copied */
   rope: {
-    id: 21,
+    id: 22,
     family: 'rope',
     inputs: ['x', 'table'],
     optional: [],
@@ -248,7 +259,7 @@ export const opTable = {
   },
   /** table[t] = scale * (cos(p f_i) .. | sin(p f_i) ..), p = positions[t] (a negative position reads as 0). f = frequencies, or long_frequencies where max(lengths[t], p + 1) > original_length, or, with dynamic_factor > 0 and that length n > original_length, base' ^ (-2 i / rotary) with base' = base (dynamic_factor n / original_length - dynamic_factor + 1) ^ (rotary / (rotary - 2)); angles in f64 */
   rope_table: {
-    id: 22,
+    id: 23,
     family: 'rope',
     inputs: ['positions', 'frequencies', 'longFrequencies', 'lengths'],
     optional: ['longFrequencies', 'lengths'],
@@ -259,7 +270,7 @@ export const opTable = {
   },
   /** token[r] drawn from logits[r] after bias, penalties, temperature, top-k, top-p, min-p; greedy when temperature is 0. The exact order and the parameter columns: see sampling_layout.h */
   sample: {
-    id: 23,
+    id: 24,
     family: 'sampling',
     inputs: ['logits', 'positions', 'controls', 'integers', 'history', 'historyState', 'biasTokens', 'biasValues'],
     optional: [],
@@ -270,7 +281,7 @@ export const opTable = {
   },
   /** y = factor * x, f32 */
   scale: {
-    id: 24,
+    id: 25,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -281,7 +292,7 @@ export const opTable = {
   },
   /** y = cap * tanh(x / cap), f32 */
   soft_cap: {
-    id: 25,
+    id: 26,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -292,7 +303,7 @@ export const opTable = {
   },
   /** y[.., i] = exp(x_i - max x) / sum_j exp(x_j - max x) over the last dimension, f32 */
   softmax: {
-    id: 26,
+    id: 27,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -303,7 +314,7 @@ export const opTable = {
   },
   /** logprob[r] = log_softmax(logits[r])[target[r]]; a negative target gives 0 */
   token_logprob: {
-    id: 27,
+    id: 28,
     family: 'softmax',
     inputs: ['logits', 'target'],
     optional: [],

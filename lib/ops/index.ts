@@ -3,7 +3,7 @@ import { attentionRules } from './attention.js';
 import { elementwiseRules } from './elementwise.js';
 import { embeddingRules } from './embedding.js';
 import { groupedLoraRules } from './grouped_lora.js';
-import { linearRule } from './linear.js';
+import { linearGradRule, linearRule } from './linear.js';
 import { normRules } from './norm.js';
 import type { Rules } from './op_rule.js';
 import { reduceRules } from './reduce.js';
@@ -22,13 +22,14 @@ export * from './rope.js';
 export * from './sampling.js';
 export * from './softmax.js';
 
-/** A declared op without a rule is a type error here. `linear` and `sample` take part of their result's shape from options. */
+/** A declared op without a rule is a type error here. `linear`, `linear_grad` and `sample` take part of their result's shape from options. */
 export const opRules: Rules<OpName> = {
   ...attentionRules,
   ...elementwiseRules,
   ...embeddingRules,
   ...groupedLoraRules,
   linear: linearRule(0),
+  linear_grad: linearGradRule(0),
   ...normRules,
   ...reduceRules,
   ...ropeRules,

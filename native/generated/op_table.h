@@ -28,6 +28,7 @@ enum class Op : uint16_t {
   kKvWrite,
   kLayerNorm,
   kLinear,
+  kLinearGrad,
   kLogSoftmax,
   kMul,
   kReduce,
@@ -248,6 +249,18 @@ struct LinearArgs {
 };
 Status linear_cpu(const LinearArgs& args, CpuContext& context);
 size_t linear_cpu_workspace(const LinearArgs& args, int threads);
+
+enum class LinearGradActivation : int32_t { kFast, kPrecise };
+
+// dx[m, k] = sum_n dy[m, n] W[n, k] for the W of linear as linear packs it; dy and dx f32 (rows may be strided)
+struct LinearGradArgs {
+  TensorView dy;
+  TensorView weight;
+  TensorView dx;  // output
+  LinearGradActivation activation;
+};
+Status linear_grad_cpu(const LinearGradArgs& args, CpuContext& context);
+size_t linear_grad_cpu_workspace(const LinearGradArgs& args, int threads);
 
 // y[.., i] = x_i - max x - log sum_j exp(x_j - max x) over the last dimension, f32
 struct LogSoftmaxArgs {

@@ -157,6 +157,18 @@ size_t workspace_linear(const TensorView* operands, const AttributeValue* attrs,
   return linear_cpu_workspace(read_linear(operands, attrs), threads);
 }
 
+LinearGradArgs read_linear_grad(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], static_cast<LinearGradActivation>(attrs[0].integer)};
+}
+
+Status run_linear_grad(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return linear_grad_cpu(read_linear_grad(operands, attrs), context);
+}
+
+size_t workspace_linear_grad(const TensorView* operands, const AttributeValue* attrs, int threads) {
+  return linear_grad_cpu_workspace(read_linear_grad(operands, attrs), threads);
+}
+
 LogSoftmaxArgs read_log_softmax(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
   return {operands[0], operands[1]};
 }
@@ -267,6 +279,7 @@ constexpr OpInfo kTable[] = {
     {"kv_write", 6, 1, 3, 0u, 1u, run_kv_write, nullptr},
     {"layer_norm", 3, 1, 1, 6u, 0u, run_layer_norm, nullptr},
     {"linear", 3, 1, 1, 4u, 0u, run_linear, workspace_linear},
+    {"linear_grad", 2, 1, 1, 0u, 0u, run_linear_grad, workspace_linear_grad},
     {"log_softmax", 1, 1, 0, 0u, 0u, run_log_softmax, nullptr},
     {"mul", 2, 1, 0, 0u, 0u, run_mul, nullptr},
     {"reduce", 1, 1, 1, 0u, 0u, run_reduce, nullptr},
@@ -283,6 +296,6 @@ constexpr OpInfo kTable[] = {
 }  // namespace
 
 const OpInfo& op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* op_table_hash() { return "b0068eb570e7f0ef"; }
+const char* op_table_hash() { return "849144e78bb97ee7"; }
 
 }  // namespace heddle
