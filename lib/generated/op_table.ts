@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '849144e78bb97ee7';
+export const opTableHash = '83fb2634d0eb6ada';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -290,9 +290,31 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** y[t, h] = sum_j p[j] v_j and lse[t, h] = log sum_j exp(s[j]) with p = softmax(s), s[j] = cap(scale q[t, h] . k_j), over the keys j of [r0, r1) and [r2, r3) = ranges[t] (i32 [tokens, 4]; the two do not meet); q f32 [tokens, heads, width], k and v f32 [keys, key heads, width], query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a token without keys gives zeros and -inf */
+  self_attention: {
+    id: 26,
+    family: 'self_attention',
+    inputs: ['q', 'k', 'v', 'ranges'],
+    optional: [],
+    outputs: ['y', 'lse'],
+    attrs: { scale: 'f32', softCap: 'f32' },
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** gradients of self_attention from its inputs, its outputs y and lse, and dy: p = exp(s - lse), ds = p (dy . v_j - dy . y) cap'(s); dq[t, h] = scale sum_j ds k_j, dk[j] = scale sum_t ds q_t, dv[j] = sum_t p dy_t; a key that no token sees gets zeros */
+  self_attention_grad: {
+    id: 27,
+    family: 'self_attention',
+    inputs: ['q', 'k', 'v', 'ranges', 'y', 'lse', 'dy'],
+    optional: [],
+    outputs: ['dq', 'dk', 'dv'],
+    attrs: { scale: 'f32', softCap: 'f32' },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y = cap * tanh(x / cap), f32 */
   soft_cap: {
-    id: 26,
+    id: 28,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -303,7 +325,7 @@ export const opTable = {
   },
   /** y[.., i] = exp(x_i - max x) / sum_j exp(x_j - max x) over the last dimension, f32 */
   softmax: {
-    id: 27,
+    id: 29,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -314,7 +336,7 @@ export const opTable = {
   },
   /** logprob[r] = log_softmax(logits[r])[target[r]]; a negative target gives 0 */
   token_logprob: {
-    id: 28,
+    id: 30,
     family: 'softmax',
     inputs: ['logits', 'target'],
     optional: [],

@@ -9,6 +9,7 @@ import type { Rules } from './op_rule.js';
 import { reduceRules } from './reduce.js';
 import { ropeRules } from './rope.js';
 import { samplingRules } from './sampling.js';
+import { selfAttentionRules } from './self_attention.js';
 import { softmaxRules } from './softmax.js';
 
 export * from './attention.js';
@@ -20,6 +21,7 @@ export * from './norm.js';
 export * from './reduce.js';
 export * from './rope.js';
 export * from './sampling.js';
+export * from './self_attention.js';
 export * from './softmax.js';
 
 /** A declared op without a rule is a type error here. `linear`, `linear_grad` and `sample` take part of their result's shape from options. */
@@ -34,5 +36,6 @@ export const opRules: Rules<OpName> = {
   ...reduceRules,
   ...ropeRules,
   ...samplingRules,
+  ...selfAttentionRules,
   ...softmaxRules,
 };
