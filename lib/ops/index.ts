@@ -5,11 +5,13 @@ import { embeddingRules } from './embedding.js';
 import { groupedLoraRules } from './grouped_lora.js';
 import { layoutRules } from './layout.js';
 import { linearRule } from './linear.js';
+import { linearGradRule, linearRule } from './linear.js';
 import { normRules } from './norm.js';
 import type { Rules } from './op_rule.js';
 import { reduceRules } from './reduce.js';
 import { ropeRules } from './rope.js';
 import { samplingRules } from './sampling.js';
+import { selfAttentionRules } from './self_attention.js';
 import { softmaxRules } from './softmax.js';
 
 export * from './attention.js';
@@ -22,9 +24,10 @@ export * from './norm.js';
 export * from './reduce.js';
 export * from './rope.js';
 export * from './sampling.js';
+export * from './self_attention.js';
 export * from './softmax.js';
 
-/** A declared op without a rule is a type error here. `linear` and `sample` take part of their result's shape from options. */
+/** A declared op without a rule is a type error here. `linear`, `linear_grad` and `sample` take part of their result's shape from options. */
 export const opRules: Rules<OpName> = {
   ...attentionRules,
   ...elementwiseRules,
@@ -32,9 +35,11 @@ export const opRules: Rules<OpName> = {
   ...groupedLoraRules,
   ...layoutRules,
   linear: linearRule(0),
+  linear_grad: linearGradRule(0),
   ...normRules,
   ...reduceRules,
   ...ropeRules,
   ...samplingRules,
+  ...selfAttentionRules,
   ...softmaxRules,
 };

@@ -12,6 +12,7 @@
 #include "generated/reduce_ops.h"
 #include "generated/rope_ops.h"
 #include "generated/sampling_ops.h"
+#include "generated/self_attention_ops.h"
 #include "generated/softmax_ops.h"
 
 namespace heddle {
@@ -36,6 +37,7 @@ enum class Op : uint16_t {
   kKvWrite,
   kLayerNorm,
   kLinear,
+  kLinearGrad,
   kLogSoftmax,
   kMul,
   kReduce,
@@ -44,6 +46,8 @@ enum class Op : uint16_t {
   kRopeTable,
   kSample,
   kScale,
+  kSelfAttention,
+  kSelfAttentionGrad,
   kSoftCap,
   kSoftmax,
   kTokenLogprob,

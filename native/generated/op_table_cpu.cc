@@ -173,6 +173,18 @@ size_t workspace_linear(const TensorView* operands, const AttributeValue* attrs,
   return linear_cpu_workspace(read_linear(operands, attrs), threads);
 }
 
+LinearGradArgs read_linear_grad(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], static_cast<LinearGradActivation>(attrs[0].integer)};
+}
+
+Status run_linear_grad(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return linear_grad_cpu(read_linear_grad(operands, attrs), context);
+}
+
+size_t workspace_linear_grad(const TensorView* operands, const AttributeValue* attrs, int threads) {
+  return linear_grad_cpu_workspace(read_linear_grad(operands, attrs), threads);
+}
+
 LogSoftmaxArgs read_log_softmax(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
   return {operands[0], operands[1]};
 }
@@ -241,6 +253,30 @@ Status run_scale(const TensorView* operands, const AttributeValue* attrs, CpuCon
   return scale_cpu(read_scale(operands, attrs), context);
 }
 
+SelfAttentionArgs read_self_attention(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], static_cast<float>(attrs[0].real), static_cast<float>(attrs[1].real)};
+}
+
+Status run_self_attention(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return self_attention_cpu(read_self_attention(operands, attrs), context);
+}
+
+size_t workspace_self_attention(const TensorView* operands, const AttributeValue* attrs, int threads) {
+  return self_attention_cpu_workspace(read_self_attention(operands, attrs), threads);
+}
+
+SelfAttentionGradArgs read_self_attention_grad(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], operands[9], static_cast<float>(attrs[0].real), static_cast<float>(attrs[1].real)};
+}
+
+Status run_self_attention_grad(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return self_attention_grad_cpu(read_self_attention_grad(operands, attrs), context);
+}
+
+size_t workspace_self_attention_grad(const TensorView* operands, const AttributeValue* attrs, int threads) {
+  return self_attention_grad_cpu_workspace(read_self_attention_grad(operands, attrs), threads);
+}
+
 SoftCapArgs read_soft_cap(const TensorView* operands, const AttributeValue* attrs) {
   return {operands[0], operands[1], static_cast<float>(attrs[0].real)};
 }
@@ -293,6 +329,7 @@ constexpr OpInfo kTable[] = {
     {"kv_write", 6, 1, 3, 0u, 1u, run_kv_write, nullptr},
     {"layer_norm", 3, 1, 1, 6u, 0u, run_layer_norm, nullptr},
     {"linear", 3, 1, 1, 4u, 0u, run_linear, workspace_linear},
+    {"linear_grad", 2, 1, 1, 0u, 0u, run_linear_grad, workspace_linear_grad},
     {"log_softmax", 1, 1, 0, 0u, 0u, run_log_softmax, nullptr},
     {"mul", 2, 1, 0, 0u, 0u, run_mul, nullptr},
     {"reduce", 1, 1, 1, 0u, 0u, run_reduce, nullptr},
@@ -301,6 +338,8 @@ constexpr OpInfo kTable[] = {
     {"rope_table", 4, 1, 5, 12u, 0u, run_rope_table, nullptr},
     {"sample", 8, 4, 0, 0u, 0u, run_sample, workspace_sample},
     {"scale", 1, 1, 1, 0u, 0u, run_scale, nullptr},
+    {"self_attention", 4, 2, 2, 0u, 0u, run_self_attention, workspace_self_attention},
+    {"self_attention_grad", 7, 3, 2, 0u, 0u, run_self_attention_grad, workspace_self_attention_grad},
     {"soft_cap", 1, 1, 1, 0u, 0u, run_soft_cap, nullptr},
     {"softmax", 1, 1, 0, 0u, 0u, run_softmax, nullptr},
     {"token_logprob", 2, 1, 0, 0u, 0u, run_token_logprob, nullptr},
@@ -310,6 +349,6 @@ constexpr OpInfo kTable[] = {
 }  // namespace
 
 const OpInfo& op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* op_table_hash() { return "b8f5c382be5c6267"; }
+const char* op_table_hash() { return "7416e6893426e182"; }
 
 }  // namespace heddle
