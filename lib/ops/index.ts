@@ -3,6 +3,7 @@ import { attentionRules } from './attention.js';
 import { elementwiseRules } from './elementwise.js';
 import { embeddingRules } from './embedding.js';
 import { groupedLoraRules } from './grouped_lora.js';
+import { groupedLoraGradientRules } from './grouped_lora_grad.js';
 import { linearRule } from './linear.js';
 import { normRules } from './norm.js';
 import type { Rules } from './op_rule.js';
@@ -15,6 +16,7 @@ export * from './attention.js';
 export * from './elementwise.js';
 export * from './embedding.js';
 export * from './grouped_lora.js';
+export * from './grouped_lora_grad.js';
 export * from './linear.js';
 export * from './norm.js';
 export * from './reduce.js';
@@ -28,6 +30,7 @@ export const opRules: Rules<OpName> = {
   ...elementwiseRules,
   ...embeddingRules,
   ...groupedLoraRules,
+  ...groupedLoraGradientRules,
   linear: linearRule(0),
   ...normRules,
   ...reduceRules,
