@@ -3,8 +3,8 @@ import { attentionRules } from './attention.js';
 import { elementwiseRules } from './elementwise.js';
 import { embeddingRules } from './embedding.js';
 import { groupedLoraRules } from './grouped_lora.js';
+import { groupedLoraGradientRules } from './grouped_lora_grad.js';
 import { layoutRules } from './layout.js';
-import { linearRule } from './linear.js';
 import { linearGradRule, linearRule } from './linear.js';
 import { normRules } from './norm.js';
 import type { Rules } from './op_rule.js';
@@ -18,6 +18,7 @@ export * from './attention.js';
 export * from './elementwise.js';
 export * from './embedding.js';
 export * from './grouped_lora.js';
+export * from './grouped_lora_grad.js';
 export * from './layout.js';
 export * from './linear.js';
 export * from './norm.js';
@@ -34,6 +35,7 @@ export const opRules: Rules<OpName> = {
   ...embeddingRules,
   ...groupedLoraRules,
   ...layoutRules,
+  ...groupedLoraGradientRules,
   linear: linearRule(0),
   linear_grad: linearGradRule(0),
   ...normRules,

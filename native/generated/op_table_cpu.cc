@@ -137,6 +137,42 @@ size_t workspace_grouped_lora(const TensorView* operands, const AttributeValue* 
   return grouped_lora_cpu_workspace(read_grouped_lora(operands, attrs), threads);
 }
 
+GroupedLoraGradFactorsArgs read_grouped_lora_grad_factors(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], operands[9], static_cast<int32_t>(attrs[0].integer)};
+}
+
+Status run_grouped_lora_grad_factors(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return grouped_lora_grad_factors_cpu(read_grouped_lora_grad_factors(operands, attrs), context);
+}
+
+size_t workspace_grouped_lora_grad_factors(const TensorView* operands, const AttributeValue* attrs, int threads) {
+  return grouped_lora_grad_factors_cpu_workspace(read_grouped_lora_grad_factors(operands, attrs), threads);
+}
+
+GroupedLoraGradWeightArgs read_grouped_lora_grad_weight(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], static_cast<int32_t>(attrs[0].integer)};
+}
+
+Status run_grouped_lora_grad_weight(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return grouped_lora_grad_weight_cpu(read_grouped_lora_grad_weight(operands, attrs), context);
+}
+
+size_t workspace_grouped_lora_grad_weight(const TensorView* operands, const AttributeValue* attrs, int threads) {
+  return grouped_lora_grad_weight_cpu_workspace(read_grouped_lora_grad_weight(operands, attrs), threads);
+}
+
+GroupedLoraGradXArgs read_grouped_lora_grad_x(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], static_cast<int32_t>(attrs[0].integer)};
+}
+
+Status run_grouped_lora_grad_x(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return grouped_lora_grad_x_cpu(read_grouped_lora_grad_x(operands, attrs), context);
+}
+
+size_t workspace_grouped_lora_grad_x(const TensorView* operands, const AttributeValue* attrs, int threads) {
+  return grouped_lora_grad_x_cpu_workspace(read_grouped_lora_grad_x(operands, attrs), threads);
+}
+
 GroupedNormArgs read_grouped_norm(const TensorView* operands, const AttributeValue* attrs) {
   return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], static_cast<int32_t>(attrs[0].integer), static_cast<GroupedNormKind>(attrs[1].integer), static_cast<float>(attrs[2].real), static_cast<float>(attrs[3].real)};
 }
@@ -325,6 +361,9 @@ constexpr OpInfo kTable[] = {
     {"gather_rows", 2, 1, 0, 0u, 0u, run_gather_rows, nullptr},
     {"grouped_embedding", 7, 1, 1, 0u, 1u, run_grouped_embedding, workspace_grouped_embedding},
     {"grouped_lora", 9, 1, 1, 4u, 1u, run_grouped_lora, workspace_grouped_lora},
+    {"grouped_lora_grad_factors", 9, 1, 1, 0u, 1u, run_grouped_lora_grad_factors, workspace_grouped_lora_grad_factors},
+    {"grouped_lora_grad_weight", 8, 1, 1, 0u, 1u, run_grouped_lora_grad_weight, workspace_grouped_lora_grad_weight},
+    {"grouped_lora_grad_x", 8, 1, 1, 0u, 1u, run_grouped_lora_grad_x, workspace_grouped_lora_grad_x},
     {"grouped_norm", 7, 1, 4, 0u, 1u, run_grouped_norm, nullptr},
     {"kv_write", 6, 1, 3, 0u, 1u, run_kv_write, nullptr},
     {"layer_norm", 3, 1, 1, 6u, 0u, run_layer_norm, nullptr},
@@ -349,6 +388,6 @@ constexpr OpInfo kTable[] = {
 }  // namespace
 
 const OpInfo& op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* op_table_hash() { return "7416e6893426e182"; }
+const char* op_table_hash() { return "4b18836af89ef521"; }
 
 }  // namespace heddle
