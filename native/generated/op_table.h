@@ -8,6 +8,7 @@
 #include "generated/grouped_lora_ops.h"
 #include "generated/layout_ops.h"
 #include "generated/linear_ops.h"
+#include "generated/matmul_ops.h"
 #include "generated/norm_ops.h"
 #include "generated/reduce_ops.h"
 #include "generated/rope_ops.h"
@@ -19,6 +20,7 @@ namespace heddle {
 enum class Op : uint16_t {
   kAccumulate,
   kActivate,
+  kActivateGrad,
   kAdd,
   kAddBias,
   kAddRmsNorm,
@@ -26,9 +28,12 @@ enum class Op : uint16_t {
   kArgmax,
   kAttention,
   kConcatColumns,
+  kConcatRows,
   kCopy,
+  kDivide,
   kEmbedding,
   kGate,
+  kGateGrad,
   kGatherRows,
   kGroupedEmbedding,
   kGroupedLora,
@@ -37,15 +42,28 @@ enum class Op : uint16_t {
   kLayerNorm,
   kLinear,
   kLogSoftmax,
+  kMap,
+  kMatmul,
   kMul,
+  kPadRows,
   kReduce,
+  kRepeatColumns,
+  kRepeatRows,
+  kReplaceRows,
   kRmsNorm,
   kRope,
   kRopeTable,
   kSample,
   kScale,
+  kScaleColumns,
+  kScaleRows,
+  kScatterAddRows,
+  kSliceRows,
   kSoftCap,
+  kSoftCapGrad,
   kSoftmax,
+  kSumRows,
+  kSwapAxes,
   kTokenLogprob,
   kZerosLike,
   kCount
