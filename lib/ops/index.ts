@@ -6,6 +6,9 @@ import { groupedLoraRules } from './grouped_lora.js';
 import { groupedLoraGradientRules } from './grouped_lora_grad.js';
 import { layoutRules } from './layout.js';
 import { linearGradRule, linearRule } from './linear.js';
+import { linearRule } from './linear.js';
+import { mapRules } from './map.js';
+import { matmulRules } from './matmul.js';
 import { normRules } from './norm.js';
 import type { Rules } from './op_rule.js';
 import { reduceRules } from './reduce.js';
@@ -21,6 +24,8 @@ export * from './grouped_lora.js';
 export * from './grouped_lora_grad.js';
 export * from './layout.js';
 export * from './linear.js';
+export * from './map.js';
+export * from './matmul.js';
 export * from './norm.js';
 export * from './reduce.js';
 export * from './rope.js';
@@ -38,6 +43,8 @@ export const opRules: Rules<OpName> = {
   ...groupedLoraGradientRules,
   linear: linearRule(0),
   linear_grad: linearGradRule(0),
+  ...mapRules,
+  ...matmulRules,
   ...normRules,
   ...reduceRules,
   ...ropeRules,

@@ -8,6 +8,7 @@
 #include "generated/grouped_lora_ops.h"
 #include "generated/layout_ops.h"
 #include "generated/linear_ops.h"
+#include "generated/matmul_ops.h"
 #include "generated/norm_ops.h"
 #include "generated/reduce_ops.h"
 #include "generated/rope_ops.h"
@@ -20,6 +21,7 @@ namespace heddle {
 enum class Op : uint16_t {
   kAccumulate,
   kActivate,
+  kActivateGrad,
   kAdd,
   kAddBias,
   kAddRmsNorm,
@@ -27,9 +29,12 @@ enum class Op : uint16_t {
   kArgmax,
   kAttention,
   kConcatColumns,
+  kConcatRows,
   kCopy,
+  kDivide,
   kEmbedding,
   kGate,
+  kGateGrad,
   kGatherRows,
   kGroupedEmbedding,
   kGroupedLora,
@@ -42,17 +47,30 @@ enum class Op : uint16_t {
   kLinear,
   kLinearGrad,
   kLogSoftmax,
+  kMap,
+  kMatmul,
   kMul,
+  kPadRows,
   kReduce,
+  kRepeatColumns,
+  kRepeatRows,
+  kReplaceRows,
   kRmsNorm,
   kRope,
   kRopeTable,
   kSample,
   kScale,
+  kScaleColumns,
+  kScaleRows,
+  kScatterAddRows,
   kSelfAttention,
   kSelfAttentionGrad,
+  kSliceRows,
   kSoftCap,
+  kSoftCapGrad,
   kSoftmax,
+  kSumRows,
+  kSwapAxes,
   kTokenLogprob,
   kZerosLike,
   kCount
