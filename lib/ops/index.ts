@@ -11,6 +11,7 @@ import { mapRules } from './map.js';
 import { matmulRules } from './matmul.js';
 import { normRules } from './norm.js';
 import type { Rules } from './op_rule.js';
+import { optimiserRules } from './optimiser.js';
 import { reduceRules } from './reduce.js';
 import { ropeRules } from './rope.js';
 import { samplingRules } from './sampling.js';
@@ -27,6 +28,7 @@ export * from './linear.js';
 export * from './map.js';
 export * from './matmul.js';
 export * from './norm.js';
+export * from './optimiser.js';
 export * from './reduce.js';
 export * from './rope.js';
 export * from './sampling.js';
@@ -46,6 +48,7 @@ export const opRules: Rules<OpName> = {
   ...mapRules,
   ...matmulRules,
   ...normRules,
+  ...optimiserRules,
   ...reduceRules,
   ...ropeRules,
   ...samplingRules,

@@ -10,6 +10,7 @@
 #include "generated/linear_ops.h"
 #include "generated/matmul_ops.h"
 #include "generated/norm_ops.h"
+#include "generated/optimiser_ops.h"
 #include "generated/reduce_ops.h"
 #include "generated/rope_ops.h"
 #include "generated/sampling_ops.h"
@@ -22,12 +23,14 @@ enum class Op : uint16_t {
   kAccumulate,
   kActivate,
   kActivateGrad,
+  kAdamw,
   kAdd,
   kAddBias,
   kAddRmsNorm,
   kAdvance,
   kArgmax,
   kAttention,
+  kClipFactor,
   kConcatColumns,
   kConcatRows,
   kCopy,
@@ -42,20 +45,25 @@ enum class Op : uint16_t {
   kGroupedLoraGradWeight,
   kGroupedLoraGradX,
   kGroupedNorm,
+  kInverseRms,
   kKvWrite,
   kLayerNorm,
+  kLayerNormGrad,
   kLinear,
   kLinearGrad,
   kLogSoftmax,
+  kLogSoftmaxGrad,
   kMap,
   kMatmul,
   kMul,
+  kOneHotLike,
   kPadRows,
   kReduce,
   kRepeatColumns,
   kRepeatRows,
   kReplaceRows,
   kRmsNorm,
+  kRmsNormGrad,
   kRope,
   kRopeTable,
   kSample,
@@ -65,13 +73,17 @@ enum class Op : uint16_t {
   kScatterAddRows,
   kSelfAttention,
   kSelfAttentionGrad,
+  kSgd,
   kSliceRows,
   kSoftCap,
   kSoftCapGrad,
   kSoftmax,
+  kSoftmaxGrad,
   kSumRows,
+  kSumSquares,
   kSwapAxes,
   kTokenLogprob,
+  kTokenLogprobGrad,
   kZerosLike,
   kCount
 };
