@@ -53,15 +53,21 @@ TensorView view(void* data, DType dtype, std::initializer_list<int64_t> dims) {
   return tensor;
 }
 
-std::vector<float> numbers_near_zero(int64_t count) {
-  std::vector<float> values(static_cast<size_t>(count));
+struct Floats {
+  float* data;
+  int64_t count;
+};
+
+Floats numbers_near_zero(int64_t count) {
+  const Floats values = {reinterpret_cast<float*>(allocate(static_cast<size_t>(count) * sizeof(float))), count};
   uint32_t state = 12345;
-  for (float& value : values) value = static_cast<float>(static_cast<int32_t>(state = state * 1664525u + 1013904223u)) * 1e-11f;
+  for (int64_t i = 0; i < count; i++) values.data[i] = static_cast<float>(static_cast<int32_t>(state = state * 1664525u + 1013904223u)) * 1e-11f;
   return values;
 }
 
 void bench(const Options& options, const Case& c) {
-  std::vector<float> x = numbers_near_zero(c.tokens * c.inputs), dy = numbers_near_zero(c.tokens * c.outputs), y = dy, dx = x;
+  const Floats x = numbers_near_zero(c.tokens * c.inputs), dx = numbers_near_zero(c.tokens * c.inputs);
+  const Floats y = numbers_near_zero(c.tokens * c.outputs), dy = numbers_near_zero(c.tokens * c.outputs);
   std::vector<float> weight(static_cast<size_t>(c.tokens), 1.0f), dweight = weight;
   std::vector<int32_t> index(static_cast<size_t>(c.tokens)), rows, columns = {0, static_cast<int32_t>(c.outputs)};
   for (int64_t t = 0; t < c.tokens; t++) index[static_cast<size_t>(t)] = static_cast<int32_t>(t * c.adapters / c.tokens);
@@ -76,14 +82,14 @@ void bench(const Options& options, const Case& c) {
     const int32_t first_a = lay(c.inputs), first_b = lay(c.outputs);
     entries.push_back({EntryKind::kLowRank, static_cast<int32_t>(DType::kF32), static_cast<int32_t>(c.rank), first_a, first_b, -1, -1, 2.0f});
   }
-  std::vector<float> pool = numbers_near_zero(unit * kRowUnit / 4), gradients(pool.size(), 0.0f);
+  const Floats pool = numbers_near_zero(unit * kRowUnit / 4), gradients = numbers_near_zero(pool.count);
 
   const TensorView index_view = view(index.data(), DType::kI32, {c.tokens, 1}), weight_view = view(weight.data(), DType::kF32, {c.tokens, 1});
   const TensorView entries_view = view(entries.data(), DType::kI32, {c.adapters, 1, 8});
   const TensorView rows_view = view(rows.data(), DType::kI32, {static_cast<int64_t>(rows.size())});
-  const TensorView pool_view = view(pool.data(), DType::kU8, {static_cast<int64_t>(pool.size()) * 4}), columns_view = view(columns.data(), DType::kI32, {2});
-  const TensorView x_view = view(x.data(), DType::kF32, {c.tokens, c.inputs}), dy_view = view(dy.data(), DType::kF32, {c.tokens, c.outputs});
-  const TensorView gradients_view = view(gradients.data(), DType::kF32, {static_cast<int64_t>(gradients.size())});
+  const TensorView pool_view = view(pool.data, DType::kU8, {pool.count * 4}), columns_view = view(columns.data(), DType::kI32, {2});
+  const TensorView x_view = view(x.data, DType::kF32, {c.tokens, c.inputs}), dy_view = view(dy.data, DType::kF32, {c.tokens, c.outputs});
+  const TensorView gradients_view = view(gradients.data, DType::kF32, {gradients.count});
   const auto route = [&](auto& args) {
     args.index = index_view, args.entries = entries_view, args.rows = rows_view, args.pool = pool_view, args.columns = columns_view;
     args.site = 0;
@@ -95,9 +101,9 @@ void bench(const Options& options, const Case& c) {
   route(forward), route(to_x), route(to_factors), route(to_weight);
   forward.x = to_factors.x = to_weight.x = x_view;
   forward.weight = to_x.weight = to_factors.weight = weight_view;
-  forward.base = forward.y = view(y.data(), DType::kF32, {c.tokens, c.outputs});
+  forward.base = forward.y = view(y.data, DType::kF32, {c.tokens, c.outputs});
   to_x.dy = to_factors.dy = to_weight.dy = dy_view;
-  to_x.base = to_x.dx = view(dx.data(), DType::kF32, {c.tokens, c.inputs});
+  to_x.base = to_x.dx = view(dx.data, DType::kF32, {c.tokens, c.inputs});
   to_factors.gradients = to_factors.accumulated = gradients_view;
   to_weight.base = to_weight.dweight = view(dweight.data(), DType::kF32, {c.tokens, 1});
 

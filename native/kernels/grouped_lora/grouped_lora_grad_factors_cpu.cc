@@ -14,8 +14,8 @@
 #define HEDDLE_GROUPED_LORA_GRAD_FACTORS_WORK
 namespace heddle {
 
-inline constexpr int kPassRanks = 64;           // ranks whose products are kept at once
-inline constexpr int64_t kGradientColumns = 192;  // columns of gradients per chunk
+inline constexpr int kPassRanks = 64;             // ranks whose products are kept at once
+inline constexpr int64_t kGradientColumns = 288;  // columns of gradients per chunk
 
 struct GradFactorsWork {
   const GroupedLoraGradFactorsArgs& args;

@@ -10,7 +10,11 @@ inline constexpr int kAddTokens = kWideRegisters ? 6 : 4;
 inline constexpr int kAddVectors = kWideRegisters ? 4 : 3;
 inline constexpr int kGradientRows = kWideRegisters ? 8 : 4;
 inline constexpr int kGradientVectors = 3;
-inline constexpr int64_t kGradientTokens = 64;  // whose pieces of x stay in the first cache while all rows pass
+// What passes through the first cache together.
+inline constexpr int kDotRows = 16;
+inline constexpr int64_t kDotColumns = 256;
+inline constexpr int64_t kAddColumns = kAddVectors * kLanes * 8;
+inline constexpr int64_t kGradientTokens = 24;
 static_assert(kBlockTokens % kDotTokens == 0 && kBlockTokens % kAddTokens == 0, "whole tiles in a whole block");
 
 // Takes as many of what is left as there is code for: kMost, half of it or one. Calls body with the number as a constant.
@@ -45,43 +49,65 @@ HEDDLE_INLINE void dot_tile_step(const typename Row::Element* const* rows, const
   }
 }
 
+// sums += rows times tokens over columns from .. to.
 template <class Row, int kTokens, int kRows>
-HEDDLE_INLINE void dot_tile(const typename Row::Element* const* rows, const float* const* x, int64_t width, Products to) {
-  Vector sums[kTokens][kRows];
+HEDDLE_INLINE void dot_tile(const typename Row::Element* const* rows, const float* const* x, int64_t from, int64_t to, Vector* sums) {
+  Vector local[kTokens][kRows];
   for (int t = 0; t < kTokens; t++)
-    for (int r = 0; r < kRows; r++) sums[t][r] = zero();
-  int64_t i = 0;
-  for (; i + kLanes <= width; i += kLanes) dot_tile_step<Row, kTokens, kRows>(rows, x, i, kLanes, sums);
-  if (i < width) dot_tile_step<Row, kTokens, kRows>(rows, x, i, static_cast<int>(width - i), sums);
+    for (int r = 0; r < kRows; r++) local[t][r] = from == 0 ? zero() : sums[t * kRows + r];
+  int64_t i = from;
+  for (; i + kLanes <= to; i += kLanes) dot_tile_step<Row, kTokens, kRows>(rows, x, i, kLanes, local);
+  if (i < to) dot_tile_step<Row, kTokens, kRows>(rows, x, i, static_cast<int>(to - i), local);
+  for (int t = 0; t < kTokens; t++)
+    for (int r = 0; r < kRows; r++) sums[t * kRows + r] = local[t][r];
+}
+
+template <int kTokens, int kRows>
+HEDDLE_INLINE void reduce_tile(const Vector* sums, Products to) {
   for (int t = 0; t < kTokens; t++) {
     float dots[kRows];
     if constexpr (kRows == kRowGroup) {
-      reduce_add_four(sums[t], dots);
+      reduce_add_four(sums + t * kRows, dots);
     } else {
-      for (int r = 0; r < kRows; r++) dots[r] = reduce_add(sums[t][r]);
+      for (int r = 0; r < kRows; r++) dots[r] = reduce_add(sums[t * kRows + r]);
     }
     for (int r = 0; r < kRows; r++) to.out[r * to.row_stride + t * to.token_stride] = dots[r];
+  }
+}
+
+// At most kDotRows rows times kTokens tokens, in pieces of columns that stay in the first cache.
+template <class Row, int kTokens>
+HEDDLE_INLINE void dot_rows_and_tokens(const typename Row::Element* const* rows, int count, const float* const* x, int64_t width, Products to) {
+  Vector sums[kDotRows * kTokens];
+  const int whole = count / kRowGroup * kRowGroup;
+  int64_t from = 0;
+  do {  // once even for no columns, whose sums are zero
+    const int64_t end = from + kDotColumns < width ? from + kDotColumns : width;
+    for (int r = 0; r < whole; r += kRowGroup) dot_tile<Row, kTokens, kRowGroup>(rows + r, x, from, end, sums + r * kTokens);
+    for (int r = whole; r < count; r++) dot_tile<Row, kTokens, 1>(rows + r, x, from, end, sums + r * kTokens);
+    from = end;
+  } while (from < width);
+  for (int r = 0; r < count; r += r < whole ? kRowGroup : 1) {
+    const Products at = {to.out + r * to.row_stride, to.row_stride, to.token_stride};
+    if (r < whole) {
+      reduce_tile<kTokens, kRowGroup>(sums + r * kTokens, at);
+    } else {
+      reduce_tile<kTokens, 1>(sums + r * kTokens, at);
+    }
   }
 }
 
 // Rows first .. first + count times tokens x[0 .. tokens).
 template <class Row>
 void dot_block(const AdapterPool& pool, int64_t first, int64_t count, int tokens, const float* const* x, int64_t width, Products to) {
-  for (int64_t r = 0; r < count;) {
-    const bool whole = r + kRowGroup <= count;
-    const typename Row::Element* rows[kRowGroup];
-    for (int i = 0; i < (whole ? kRowGroup : 1); i++) rows[i] = static_cast<const typename Row::Element*>(pool.row(first + r + i));
+  for (int64_t r = 0; r < count; r += kDotRows) {
+    const int many = static_cast<int>(count - r < kDotRows ? count - r : kDotRows);
+    const typename Row::Element* rows[kDotRows];
+    for (int i = 0; i < many; i++) rows[i] = static_cast<const typename Row::Element*>(pool.row(first + r + i));
     for (int t = 0; t < tokens;) {
       const Products at = {to.out + r * to.row_stride + t * to.token_stride, to.row_stride, to.token_stride};
-      t += take<kDotTokens>(tokens - t, [&](auto n) {
-        if (whole) {
-          dot_tile<Row, n(), kRowGroup>(rows, x + t, width, at);
-        } else {
-          dot_tile<Row, n(), 1>(rows, x + t, width, at);
-        }
-      });
+      t += take<kDotTokens>(tokens - t, [&](auto n) { dot_rows_and_tokens<Row, n()>(rows, many, x + t, width, at); });
     }
-    r += whole ? kRowGroup : 1;
   }
 }
 
@@ -128,21 +154,18 @@ template <class Row>
 void add_block(const AdapterPool& pool, int64_t first, int count, int tokens, const float* v, const BlockJoin& how, int64_t from, int64_t to) {
   const typename Row::Element* rows[kRankBlock];
   for (int j = 0; j < count; j++) rows[j] = static_cast<const typename Row::Element*>(pool.row(first + j)) + from;
-  for (int64_t n = 0; n < to - from;) {
-    const int64_t left = to - from - n;
-    const bool whole = left >= kAddVectors * kLanes;
-    const int last = left < kLanes ? static_cast<int>(left) : kLanes;
+  for (int64_t begin = 0; begin < to - from; begin += kAddColumns) {
+    const int64_t end = begin + kAddColumns < to - from ? begin + kAddColumns : to - from;
     for (int t = 0; t < tokens;) {
       const BlockJoin at = {how.y + t, how.weight + t, how.shift};
       t += take<kAddTokens>(tokens - t, [&](auto many) {
-        if (whole) {
+        int64_t n = begin;
+        for (; n + kAddVectors * kLanes <= end; n += kAddVectors * kLanes)
           add_tile<Row, many(), kAddVectors>(rows, count, v + t, at, n, kLanes);
-        } else {
-          add_tile<Row, many(), 1>(rows, count, v + t, at, n, last);
-        }
+        for (; n < end; n += kLanes)
+          add_tile<Row, many(), 1>(rows, count, v + t, at, n, end - n < kLanes ? static_cast<int>(end - n) : kLanes);
       });
     }
-    n += whole ? kAddVectors * kLanes : kLanes;
   }
 }
 
@@ -203,14 +226,13 @@ HEDDLE_INLINE void accumulate_tile(float* const* rows, const OuterProducts& what
 
 // rows[r][from .. to) += sum of the tokens' products, one token after the other from what the row held before.
 inline void accumulate_block(float* const* rows, int row_count, const OuterProducts& what, int64_t from, int64_t to) {
-  for (int64_t n = from; n < to;) {
-    const int64_t left = to - n;
-    const bool whole = left >= kGradientVectors * kLanes;
-    const int last = left < kLanes ? static_cast<int>(left) : kLanes;
-    for (int64_t first = 0; first < what.count; first += kGradientTokens) {
-      OuterProducts part = what;
-      part.routed += first;
-      part.count = static_cast<int>(what.count - first < kGradientTokens ? what.count - first : kGradientTokens);
+  for (int64_t first = 0; first < what.count; first += kGradientTokens) {
+    OuterProducts part = what;
+    part.routed += first;
+    part.count = static_cast<int>(what.count - first < kGradientTokens ? what.count - first : kGradientTokens);
+    for (int64_t n = from; n < to;) {
+      const bool whole = to - n >= kGradientVectors * kLanes;
+      const int last = to - n < kLanes ? static_cast<int>(to - n) : kLanes;
       for (int r = 0; r < row_count;) {
         part.values = what.values + first * what.stride + r;
         r += take<kGradientRows>(row_count - r, [&](auto many) {
@@ -221,8 +243,8 @@ inline void accumulate_block(float* const* rows, int row_count, const OuterProdu
           }
         });
       }
+      n += whole ? kGradientVectors * kLanes : kLanes;
     }
-    n += whole ? kGradientVectors * kLanes : kLanes;
   }
 }
 
