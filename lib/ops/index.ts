@@ -6,7 +6,6 @@ import { groupedLoraRules } from './grouped_lora.js';
 import { groupedLoraGradientRules } from './grouped_lora_grad.js';
 import { layoutRules } from './layout.js';
 import { linearGradRule, linearRule } from './linear.js';
-import { linearRule } from './linear.js';
 import { mapRules } from './map.js';
 import { matmulRules } from './matmul.js';
 import { normRules } from './norm.js';
