@@ -44,9 +44,36 @@ export function linearRule(outputs: number): Rules<'linear'>['linear'] {
   };
 }
 
+/** `inputs` is not in the packed weight, whose rows are filled up to an even number. */
+export function linearGradRule(inputs: number): Rules<'linear_grad'>['linear_grad'] {
+  return {
+    infer: ({ dy, weight }) => {
+      expectDType('linear_grad', 'dy', dy, 'f32');
+      expectDType('linear_grad', 'weight', weight, 'f32', 'f16', 'bf16');
+      expectRank('linear_grad', 'dy', dy, 2);
+      expectRank('linear_grad', 'weight', weight, 3);
+      const expected = packedDims(weight.dtype as 'f32', fixed('linear_grad', 'dy', dy, 1), inputs);
+      if (expected.some((size, i) => size !== weight.shape[i]))
+        throw new ShapeError(
+          `[linear_grad] dy is ${formatShape(dy.shape)} but the packed weight is ${formatShape(weight.shape)}: expected ${formatShape(expected)} for ${inputs} inputs`,
+          {
+            op: 'linear_grad',
+            actual: weight.shape,
+            expected,
+          },
+        );
+      return { dx: { dtype: 'f32', shape: [dy.shape[0] as Dimension, inputs] } };
+    },
+  };
+}
+
 /** x Wᵀ + bias. x f32 [rows, inputs]; weight packed for [outputs, inputs] in f32, f16 or bf16; bias f32 [outputs] → f32 [rows, outputs]. */
 export const linear = (
   x: Tensor,
   weight: Tensor,
   options: { outputs: number; bias?: Tensor | undefined; precision?: LinearPrecision },
 ): Tensor => apply('linear', linearRule(options.outputs), { x, weight, bias: options.bias }, { activation: options.precision ?? 'fast' }).y;
+
+/** dy W: what `linear` passes back to its x. dy f32 [rows, outputs]; weight as `linear` takes it → f32 [rows, inputs]. */
+export const linearGrad = (dy: Tensor, weight: Tensor, options: { inputs: number; precision?: LinearPrecision }): Tensor =>
+  apply('linear_grad', linearGradRule(options.inputs), { dy, weight }, { activation: options.precision ?? 'fast' }).dx;

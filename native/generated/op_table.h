@@ -8,11 +8,13 @@
 #include "generated/grouped_lora_ops.h"
 #include "generated/layout_ops.h"
 #include "generated/linear_ops.h"
+#include "generated/matmul_ops.h"
 #include "generated/norm_ops.h"
 #include "generated/optimiser_ops.h"
 #include "generated/reduce_ops.h"
 #include "generated/rope_ops.h"
 #include "generated/sampling_ops.h"
+#include "generated/self_attention_ops.h"
 #include "generated/softmax_ops.h"
 
 namespace heddle {
@@ -20,6 +22,7 @@ namespace heddle {
 enum class Op : uint16_t {
   kAccumulate,
   kActivate,
+  kActivateGrad,
   kAdamw,
   kAdd,
   kAddBias,
@@ -29,34 +32,56 @@ enum class Op : uint16_t {
   kAttention,
   kClipFactor,
   kConcatColumns,
+  kConcatRows,
   kCopy,
+  kDivide,
   kEmbedding,
   kGate,
+  kGateGrad,
   kGatherRows,
   kGroupedEmbedding,
   kGroupedLora,
+  kGroupedLoraGradFactors,
+  kGroupedLoraGradWeight,
+  kGroupedLoraGradX,
   kGroupedNorm,
   kInverseRms,
   kKvWrite,
   kLayerNorm,
   kLayerNormGrad,
   kLinear,
+  kLinearGrad,
   kLogSoftmax,
   kLogSoftmaxGrad,
+  kMap,
+  kMatmul,
   kMul,
   kOneHotLike,
+  kPadRows,
   kReduce,
+  kRepeatColumns,
+  kRepeatRows,
+  kReplaceRows,
   kRmsNorm,
   kRmsNormGrad,
   kRope,
   kRopeTable,
   kSample,
   kScale,
+  kScaleColumns,
+  kScaleRows,
+  kScatterAddRows,
+  kSelfAttention,
+  kSelfAttentionGrad,
   kSgd,
+  kSliceRows,
   kSoftCap,
+  kSoftCapGrad,
   kSoftmax,
   kSoftmaxGrad,
+  kSumRows,
   kSumSquares,
+  kSwapAxes,
   kTokenLogprob,
   kTokenLogprobGrad,
   kZerosLike,
