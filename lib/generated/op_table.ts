@@ -1,12 +1,23 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '83fb2634d0eb6ada';
+export const opTableHash = '7416e6893426e182';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
+  /** sum = target + x, written over target; equal shapes, f32 */
+  accumulate: {
+    id: 0,
+    family: 'elementwise',
+    inputs: ['target', 'x'],
+    optional: [],
+    outputs: ['sum'],
+    attrs: {},
+    alias: { sum: 'target' },
+    backends: ['cpu'],
+  },
   /** y = f(x), f32; gelu is the exact erf form, gelu_tanh the tanh form */
   activate: {
-    id: 0,
+    id: 1,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -17,7 +28,7 @@ export const opTable = {
   },
   /** y = a + b, equal shapes, f32 */
   add: {
-    id: 1,
+    id: 2,
     family: 'elementwise',
     inputs: ['a', 'b'],
     optional: [],
@@ -28,7 +39,7 @@ export const opTable = {
   },
   /** y[.., n] = x[.., n] + bias[n], f32 */
   add_bias: {
-    id: 2,
+    id: 3,
     family: 'elementwise',
     inputs: ['x', 'bias'],
     optional: [],
@@ -39,7 +50,7 @@ export const opTable = {
   },
   /** sum = a + b; y = rms_norm(sum); shapes and attributes as rms_norm */
   add_rms_norm: {
-    id: 3,
+    id: 4,
     family: 'norm',
     inputs: ['a', 'b', 'weight'],
     optional: ['weight'],
@@ -50,7 +61,7 @@ export const opTable = {
   },
   /** after sampling: appends token[r] to history, counts it, and gives the next step's token and position, or -1 where the request has ended by a stop token (state 1) or its length (state 2) */
   advance: {
-    id: 4,
+    id: 5,
     family: 'sampling',
     inputs: ['token', 'positions', 'integers', 'history', 'historyState', 'stopTokens'],
     optional: [],
@@ -61,7 +72,7 @@ export const opTable = {
   },
   /** y[..] = index of the first maximum over the last dimension of x[.., n], f32 to i32; NaN counts as -inf */
   argmax: {
-    id: 5,
+    id: 6,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -72,7 +83,7 @@ export const opTable = {
   },
   /** y[t, h] = sum_j softmax_j(cap(scale q[t, h] . k_j)) v_j over cached positions j of request[t] with max(0, p - window + 1) <= j <= p = positions[t] (window 0: no lower bound); query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a negative position gives zeros */
   attention: {
-    id: 6,
+    id: 7,
     family: 'attention',
     inputs: ['q', 'pool', 'blockTable', 'positions', 'request'],
     optional: [],
@@ -81,9 +92,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** y[r] = a[r] | b[r] | c[r] | d[r] side by side; f32 [rows, columns] each, rows may be strided */
+  concat_columns: {
+    id: 8,
+    family: 'layout',
+    inputs: ['a', 'b', 'c', 'd'],
+    optional: ['b', 'c', 'd'],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y = x, any dtype, equal shapes; x may have a strided leading dimension */
   copy: {
-    id: 7,
+    id: 9,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -94,7 +116,7 @@ export const opTable = {
   },
   /** y[t] = weight[ids[t]] as f32; weight [vocabulary, width] f32, f16 or bf16, or the packed panels of linear with vocabulary rows; a negative id gives zeros */
   embedding: {
-    id: 8,
+    id: 10,
     family: 'embedding',
     inputs: ['ids', 'weight'],
     optional: [],
@@ -105,7 +127,7 @@ export const opTable = {
   },
   /** y = f(gate) * up, equal shapes [rows, columns], leading dimensions may be strided, f32 */
   gate: {
-    id: 9,
+    id: 11,
     family: 'elementwise',
     inputs: ['gate', 'up'],
     optional: [],
@@ -116,7 +138,7 @@ export const opTable = {
   },
   /** y[r] = x[rows[r]], any dtype; a negative row gives zeros */
   gather_rows: {
-    id: 10,
+    id: 12,
     family: 'embedding',
     inputs: ['x', 'rows'],
     optional: [],
@@ -127,7 +149,7 @@ export const opTable = {
   },
   /** y[t] += sum_j weight[t, j] (scale B A[:, ids[t]]), or replaces by the adapter's own row ids[t]; entries as in grouped_lora */
   grouped_embedding: {
-    id: 11,
+    id: 13,
     family: 'grouped_lora',
     inputs: ['ids', 'base', 'index', 'weight', 'entries', 'rows', 'pool'],
     optional: [],
@@ -138,7 +160,7 @@ export const opTable = {
   },
   /** y[t, columns[s] .. columns[s+1]] += sum_j weight[t, j] delta(index[t, j], site + s, x[t]) for each of the `columns` sites that share x; index -1 or an entry of kind 0 adds nothing. Entries, rows and delta: see grouped_lora_layout.h */
   grouped_lora: {
-    id: 12,
+    id: 14,
     family: 'grouped_lora',
     inputs: ['x', 'base', 'baseBias', 'index', 'weight', 'entries', 'rows', 'pool', 'columns'],
     optional: ['baseBias'],
@@ -149,7 +171,7 @@ export const opTable = {
   },
   /** y[t] = norm(x[t]) with the adapter's own weight (and bias) rows for tokens whose adapter has them at this site; other tokens keep base[t]; with k routes: base + sum_j weight (own_j - base) */
   grouped_norm: {
-    id: 13,
+    id: 15,
     family: 'grouped_lora',
     inputs: ['x', 'base', 'index', 'weight', 'entries', 'rows', 'pool'],
     optional: [],
@@ -160,7 +182,7 @@ export const opTable = {
   },
   /** stores k[t], v[t] (f32 [tokens, heads, width]) into the paged cache at positions[t] of request[t]; a negative position is skipped. Page layout: see attention_layout.h */
   kv_write: {
-    id: 14,
+    id: 16,
     family: 'attention',
     inputs: ['k', 'v', 'pool', 'blockTable', 'positions', 'request'],
     optional: [],
@@ -171,7 +193,7 @@ export const opTable = {
   },
   /** y = (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension; x f32, weight and bias f32 or absent */
   layer_norm: {
-    id: 15,
+    id: 17,
     family: 'norm',
     inputs: ['x', 'weight', 'bias'],
     optional: ['weight', 'bias'],
@@ -182,7 +204,7 @@ export const opTable = {
   },
   /** y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled) */
   linear: {
-    id: 16,
+    id: 18,
     family: 'linear',
     inputs: ['x', 'weight', 'bias'],
     optional: ['bias'],
@@ -193,7 +215,7 @@ export const opTable = {
   },
   /** dx[m, k] = sum_n dy[m, n] W[n, k] for the W of linear as linear packs it; dy and dx f32 (rows may be strided) */
   linear_grad: {
-    id: 17,
+    id: 19,
     family: 'linear',
     inputs: ['dy', 'weight'],
     optional: [],
@@ -204,7 +226,7 @@ export const opTable = {
   },
   /** y[.., i] = x_i - max x - log sum_j exp(x_j - max x) over the last dimension, f32 */
   log_softmax: {
-    id: 18,
+    id: 20,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -215,7 +237,7 @@ export const opTable = {
   },
   /** y = a * b, equal shapes, f32 */
   mul: {
-    id: 19,
+    id: 21,
     family: 'elementwise',
     inputs: ['a', 'b'],
     optional: [],
@@ -226,7 +248,7 @@ export const opTable = {
   },
   /** y[..] = sum, mean or maximum over the last dimension of x[.., n], f32; an empty dimension gives 0, NaN, -inf */
   reduce: {
-    id: 20,
+    id: 22,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -237,7 +259,7 @@ export const opTable = {
   },
   /** y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32; without it the last factor is 1 */
   rms_norm: {
-    id: 21,
+    id: 23,
     family: 'norm',
     inputs: ['x', 'weight'],
     optional: ['weight'],
@@ -248,7 +270,7 @@ export const opTable = {
   },
   /** rotates x[t, h] by table[t]: with d = rotary / 2, (x_i, x_{i+d}) -> (x_i c_i - x_{i+d} s_i, x_{i+d} c_i + x_i s_i) for i < d; interleaved pairs (x_2i, x_2i+1) instead; channels from rotary on are copied */
   rope: {
-    id: 22,
+    id: 24,
     family: 'rope',
     inputs: ['x', 'table'],
     optional: [],
@@ -259,7 +281,7 @@ export const opTable = {
   },
   /** table[t] = scale * (cos(p f_i) .. | sin(p f_i) ..), p = positions[t] (a negative position reads as 0). f = frequencies, or long_frequencies where max(lengths[t], p + 1) > original_length, or, with dynamic_factor > 0 and that length n > original_length, base' ^ (-2 i / rotary) with base' = base (dynamic_factor n / original_length - dynamic_factor + 1) ^ (rotary / (rotary - 2)); angles in f64 */
   rope_table: {
-    id: 23,
+    id: 25,
     family: 'rope',
     inputs: ['positions', 'frequencies', 'longFrequencies', 'lengths'],
     optional: ['longFrequencies', 'lengths'],
@@ -270,7 +292,7 @@ export const opTable = {
   },
   /** token[r] drawn from logits[r] after bias, penalties, temperature, top-k, top-p, min-p; greedy when temperature is 0. The exact order and the parameter columns: see sampling_layout.h */
   sample: {
-    id: 24,
+    id: 26,
     family: 'sampling',
     inputs: ['logits', 'positions', 'controls', 'integers', 'history', 'historyState', 'biasTokens', 'biasValues'],
     optional: [],
@@ -281,7 +303,7 @@ export const opTable = {
   },
   /** y = factor * x, f32 */
   scale: {
-    id: 25,
+    id: 27,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -292,7 +314,7 @@ export const opTable = {
   },
   /** y[t, h] = sum_j p[j] v_j and lse[t, h] = log sum_j exp(s[j]) with p = softmax(s), s[j] = cap(scale q[t, h] . k_j), over the keys j of [r0, r1) and [r2, r3) = ranges[t] (i32 [tokens, 4]; the two do not meet); q f32 [tokens, heads, width], k and v f32 [keys, key heads, width], query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a token without keys gives zeros and -inf */
   self_attention: {
-    id: 26,
+    id: 28,
     family: 'self_attention',
     inputs: ['q', 'k', 'v', 'ranges'],
     optional: [],
@@ -303,7 +325,7 @@ export const opTable = {
   },
   /** gradients of self_attention from its inputs, its outputs y and lse, and dy: p = exp(s - lse), ds = p (dy . v_j - dy . y) cap'(s); dq[t, h] = scale sum_j ds k_j, dk[j] = scale sum_t ds q_t, dv[j] = sum_t p dy_t; a key that no token sees gets zeros */
   self_attention_grad: {
-    id: 27,
+    id: 29,
     family: 'self_attention',
     inputs: ['q', 'k', 'v', 'ranges', 'y', 'lse', 'dy'],
     optional: [],
@@ -314,7 +336,7 @@ export const opTable = {
   },
   /** y = cap * tanh(x / cap), f32 */
   soft_cap: {
-    id: 28,
+    id: 30,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -325,7 +347,7 @@ export const opTable = {
   },
   /** y[.., i] = exp(x_i - max x) / sum_j exp(x_j - max x) over the last dimension, f32 */
   softmax: {
-    id: 29,
+    id: 31,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -336,11 +358,22 @@ export const opTable = {
   },
   /** logprob[r] = log_softmax(logits[r])[target[r]]; a negative target gives 0 */
   token_logprob: {
-    id: 30,
+    id: 32,
     family: 'softmax',
     inputs: ['logits', 'target'],
     optional: [],
     outputs: ['logprob'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y = 0, f32 of x's shape; x is not read */
+  zeros_like: {
+    id: 33,
+    family: 'elementwise',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
     attrs: {},
     alias: {},
     backends: ['cpu'],

@@ -72,7 +72,8 @@ const firstOutput = (call: OpCall): number => Math.min(...Object.values(call.out
 function toValue(tensor: Tensor, values: ReadonlyMap<Tensor, Value>): Value {
   const { source, dtype, shape } = tensor;
   const value: Value = { ...newValue(dtype, shape), pinned: source.kind === 'input' };
-  if (source.kind === 'weight' || source.kind === 'state') return { ...value, bound: source.tensor, frozen: source.kind === 'weight' };
+  if (source.kind === 'weight' || source.kind === 'state' || source.kind === 'parameter')
+    return { ...value, bound: source.tensor, frozen: source.kind === 'weight' };
   if (source.kind === 'view') return { ...value, viewOf: values.get(source.base) as Value, firstColumn: source.firstColumn };
   return value;
 }

@@ -16,9 +16,20 @@ function sameAsX(op: 'scale' | 'activate' | 'soft_cap', x: Tensor) {
 }
 
 /** @internal Result types of the family's ops, and the errors where inputs do not fit. */
-export const elementwiseRules: Rules<'add' | 'mul' | 'add_bias' | 'scale' | 'activate' | 'gate' | 'soft_cap' | 'copy'> = {
-  add: { infer: ({ a, b }) => sameAsFirst('add', ['a', a], ['b', b]) },
-  mul: { infer: ({ a, b }) => sameAsFirst('mul', ['a', a], ['b', b]) },
+export const elementwiseRules: Rules<
+  'add' | 'mul' | 'add_bias' | 'scale' | 'activate' | 'gate' | 'soft_cap' | 'copy' | 'zeros_like' | 'accumulate'
+> = {
+  add: {
+    infer: ({ a, b }) => sameAsFirst('add', ['a', a], ['b', b]),
+    gradient: ({ upstream: { y } }) => ({ a: y, b: y }),
+  },
+  mul: {
+    infer: ({ a, b }) => sameAsFirst('mul', ['a', a], ['b', b]),
+    gradient: ({ inputs: { a, b }, upstream: { y }, wants }) => ({
+      a: wants('a') ? mul(y, b) : undefined,
+      b: wants('b') ? mul(y, a) : undefined,
+    }),
+  },
   gate: { infer: ({ gate, up }) => sameAsFirst('gate', ['gate', gate], ['up', up]) },
   add_bias: {
     infer: ({ x, bias }) => {
@@ -28,10 +39,25 @@ export const elementwiseRules: Rules<'add' | 'mul' | 'add_bias' | 'scale' | 'act
       return { y: { dtype: 'f32', shape: x.shape } };
     },
   },
-  scale: { infer: ({ x }) => sameAsX('scale', x) },
+  scale: {
+    infer: ({ x }) => sameAsX('scale', x),
+    gradient: ({ attrs, upstream: { y } }) => ({ x: scale(y, attrs.factor) }),
+  },
   activate: { infer: ({ x }) => sameAsX('activate', x) },
   soft_cap: { infer: ({ x }) => sameAsX('soft_cap', x) },
-  copy: { infer: ({ x }) => ({ y: { dtype: x.dtype, shape: x.shape } }) },
+  copy: {
+    infer: ({ x }) => ({ y: { dtype: x.dtype, shape: x.shape } }),
+    gradient: ({ upstream: { y } }) => ({ x: y }),
+  },
+  zeros_like: { infer: ({ x }) => ({ y: { dtype: 'f32', shape: x.shape } }), gradient: () => ({}) },
+  accumulate: {
+    infer: ({ target, x }) => {
+      for (const [name, tensor] of Object.entries({ target, x })) expectDType('accumulate', name, tensor, 'f32');
+      expectShape('accumulate', 'x', x, target.shape, 'the shape of target');
+      return { sum: { dtype: 'f32', shape: target.shape } };
+    },
+    gradient: ({ upstream: { sum } }) => ({ target: sum, x: sum }),
+  },
 };
 
 /** a + b. f32, equal shapes. */
@@ -61,3 +87,9 @@ export const softCap = (x: Tensor, cap: number): Tensor => apply('soft_cap', ele
 
 /** A dense copy of x. Any dtype. */
 export const copy = (x: Tensor): Tensor => apply('copy', elementwiseRules.copy, { x }, {}).y;
+
+/** Zeros f32 in the shape of x. */
+export const zerosLike = (x: Tensor): Tensor => apply('zeros_like', elementwiseRules.zeros_like, { x }, {}).y;
+
+/** target + x, written over target: memory of a state or parameter changes. f32, equal shapes. */
+export const accumulate = (target: Tensor, x: Tensor): Tensor => apply('accumulate', elementwiseRules.accumulate, { target, x }, {}).sum;

@@ -3,6 +3,7 @@ import { attentionRules } from './attention.js';
 import { elementwiseRules } from './elementwise.js';
 import { embeddingRules } from './embedding.js';
 import { groupedLoraRules } from './grouped_lora.js';
+import { layoutRules } from './layout.js';
 import { linearGradRule, linearRule } from './linear.js';
 import { normRules } from './norm.js';
 import type { Rules } from './op_rule.js';
@@ -16,6 +17,7 @@ export * from './attention.js';
 export * from './elementwise.js';
 export * from './embedding.js';
 export * from './grouped_lora.js';
+export * from './layout.js';
 export * from './linear.js';
 export * from './norm.js';
 export * from './reduce.js';
@@ -30,6 +32,7 @@ export const opRules: Rules<OpName> = {
   ...elementwiseRules,
   ...embeddingRules,
   ...groupedLoraRules,
+  ...layoutRules,
   linear: linearRule(0),
   linear_grad: linearGradRule(0),
   ...normRules,

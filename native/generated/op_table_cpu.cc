@@ -5,6 +5,14 @@
 namespace heddle {
 namespace {
 
+AccumulateArgs read_accumulate(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2]};
+}
+
+Status run_accumulate(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return accumulate_cpu(read_accumulate(operands, attrs), context);
+}
+
 ActivateArgs read_activate(const TensorView* operands, const AttributeValue* attrs) {
   return {operands[0], operands[1], static_cast<ActivateFunction>(attrs[0].integer)};
 }
@@ -63,6 +71,14 @@ Status run_attention(const TensorView* operands, const AttributeValue* attrs, Cp
 
 size_t workspace_attention(const TensorView* operands, const AttributeValue* attrs, int threads) {
   return attention_cpu_workspace(read_attention(operands, attrs), threads);
+}
+
+ConcatColumnsArgs read_concat_columns(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4]};
+}
+
+Status run_concat_columns(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return concat_columns_cpu(read_concat_columns(operands, attrs), context);
 }
 
 CopyArgs read_copy(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
@@ -285,7 +301,16 @@ Status run_token_logprob(const TensorView* operands, const AttributeValue* attrs
   return token_logprob_cpu(read_token_logprob(operands, attrs), context);
 }
 
+ZerosLikeArgs read_zeros_like(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1]};
+}
+
+Status run_zeros_like(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return zeros_like_cpu(read_zeros_like(operands, attrs), context);
+}
+
 constexpr OpInfo kTable[] = {
+    {"accumulate", 2, 1, 0, 0u, 1u, run_accumulate, nullptr},
     {"activate", 1, 1, 1, 0u, 0u, run_activate, nullptr},
     {"add", 2, 1, 0, 0u, 0u, run_add, nullptr},
     {"add_bias", 2, 1, 0, 0u, 0u, run_add_bias, nullptr},
@@ -293,6 +318,7 @@ constexpr OpInfo kTable[] = {
     {"advance", 6, 4, 0, 0u, 0u, run_advance, nullptr},
     {"argmax", 1, 1, 0, 0u, 0u, run_argmax, nullptr},
     {"attention", 5, 1, 7, 0u, 0u, run_attention, workspace_attention},
+    {"concat_columns", 4, 1, 0, 14u, 0u, run_concat_columns, nullptr},
     {"copy", 1, 1, 0, 0u, 0u, run_copy, nullptr},
     {"embedding", 2, 1, 1, 0u, 0u, run_embedding, nullptr},
     {"gate", 2, 1, 1, 0u, 0u, run_gate, nullptr},
@@ -317,11 +343,12 @@ constexpr OpInfo kTable[] = {
     {"soft_cap", 1, 1, 1, 0u, 0u, run_soft_cap, nullptr},
     {"softmax", 1, 1, 0, 0u, 0u, run_softmax, nullptr},
     {"token_logprob", 2, 1, 0, 0u, 0u, run_token_logprob, nullptr},
+    {"zeros_like", 1, 1, 0, 0u, 0u, run_zeros_like, nullptr},
 };
 
 }  // namespace
 
 const OpInfo& op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* op_table_hash() { return "83fb2634d0eb6ada"; }
+const char* op_table_hash() { return "7416e6893426e182"; }
 
 }  // namespace heddle

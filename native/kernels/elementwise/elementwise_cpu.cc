@@ -5,7 +5,7 @@
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
 #include "cpu/targets.h"
-#include "generated/op_table.h"
+#include "generated/elementwise_ops.h"
 
 #define HEDDLE_TARGET_FILE "kernels/elementwise/elementwise_cpu.cc"
 #include "cpu/foreach_target.h"
@@ -233,6 +233,22 @@ Status soft_cap_cpu(const SoftCapArgs& args, CpuContext& context) {
   HEDDLE_CHECK(args.cap > 0 && args.cap <= FLT_MAX, "soft_cap", "cap is " + std::to_string(args.cap) + ": expected a finite number above 0");
   const auto kernel = HEDDLE_DISPATCH(soft_cap);
   over_pieces(context, args.x, args.y, kFunctionGrain, [&](const float* x, float* y, int64_t count) { kernel(x, args.cap, y, count); });
+  return Status::success();
+}
+
+Status zeros_like_cpu(const ZerosLikeArgs& args, CpuContext& context) {
+  HEDDLE_CHECK(args.y.rank >= 1 && args.y.dtype == DType::kF32 && args.y.dense() && same_dims(args.x, args.y), "zeros_like",
+               "x is " + describe(args.x) + " but y is " + describe(args.y) + ": expected f32 of x's shape without gaps");
+  float* y = args.y.as<float>();
+  parallel_pieces(context, 1, args.y.elements(), kCheapGrain,
+                  [&](int64_t, int64_t at, int64_t count) { std::memset(y + at, 0, static_cast<size_t>(count) * sizeof(float)); });
+  return Status::success();
+}
+
+Status accumulate_cpu(const AccumulateArgs& args, CpuContext& context) {
+  HEDDLE_TRY(check_pair("accumulate", "x", args.x, args.sum));
+  HEDDLE_CHECK(args.target.data == args.sum.data, "accumulate", "sum does not lie over target");
+  over_pieces(context, args.sum, args.x, args.sum, kCheapGrain, HEDDLE_DISPATCH(add_arrays));
   return Status::success();
 }
 

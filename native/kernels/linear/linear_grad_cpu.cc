@@ -8,7 +8,7 @@
 #include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
-#include "generated/op_table.h"
+#include "generated/linear_ops.h"
 #include "kernels/linear/linear_grad_plan.h"
 
 #define HEDDLE_TARGET_FILE "kernels/linear/linear_grad_cpu.cc"

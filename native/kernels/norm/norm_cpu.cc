@@ -6,7 +6,7 @@
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
 #include "cpu/targets.h"
-#include "generated/op_table.h"
+#include "generated/norm_ops.h"
 
 #define HEDDLE_TARGET_FILE "kernels/norm/norm_cpu.cc"
 #include "cpu/foreach_target.h"

@@ -6,7 +6,7 @@
 #include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
-#include "generated/op_table.h"
+#include "generated/rope_ops.h"
 
 #define HEDDLE_TARGET_FILE "kernels/rope/rope_cpu.cc"
 #include "cpu/foreach_target.h"

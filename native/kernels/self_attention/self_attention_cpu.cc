@@ -11,7 +11,7 @@
 
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
-#include "generated/op_table.h"
+#include "generated/self_attention_ops.h"
 #include "kernels/self_attention/self_attention_checks.h"
 
 #define HEDDLE_TARGET_FILE "kernels/self_attention/self_attention_cpu.cc"

@@ -10,7 +10,7 @@
 
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
-#include "generated/op_table.h"
+#include "generated/self_attention_ops.h"
 #include "kernels/self_attention/self_attention_checks.h"
 
 #ifndef HEDDLE_SELF_ATTENTION_GRAD_JOB

@@ -1,0 +1,47 @@
+// Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "core/status.h"
+#include "core/tensor_view.h"
+
+#pragma GCC visibility push(hidden)
+namespace heddle {
+
+struct CpuContext;
+
+// sum = a + b; y = rms_norm(sum); shapes and attributes as rms_norm
+struct AddRmsNormArgs {
+  TensorView a;
+  TensorView b;
+  TensorView weight;  // optional
+  TensorView sum;  // output
+  TensorView y;  // output
+  float eps;
+  float weight_offset;
+};
+Status add_rms_norm_cpu(const AddRmsNormArgs& args, CpuContext& context);
+
+// y = (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension; x f32, weight and bias f32 or absent
+struct LayerNormArgs {
+  TensorView x;
+  TensorView weight;  // optional
+  TensorView bias;  // optional
+  TensorView y;  // output
+  float eps;
+};
+Status layer_norm_cpu(const LayerNormArgs& args, CpuContext& context);
+
+// y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32; without it the last factor is 1
+struct RmsNormArgs {
+  TensorView x;
+  TensorView weight;  // optional
+  TensorView y;  // output
+  float eps;
+  float weight_offset;
+};
+Status rms_norm_cpu(const RmsNormArgs& args, CpuContext& context);
+
+}  // namespace heddle
+#pragma GCC visibility pop
