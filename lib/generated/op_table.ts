@@ -1,6 +1,5 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '7416e6893426e182';
 export const opTableHash = 'caa7283a2a76037f';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
@@ -337,7 +336,6 @@ export const opTable = {
   },
   /** dx[m, k] = sum_n dy[m, n] W[n, k] for the W of linear as linear packs it; dy and dx f32 (rows may be strided) */
   linear_grad: {
-    id: 19,
     id: 30,
     family: 'linear',
     inputs: ['dy', 'weight'],
@@ -349,7 +347,6 @@ export const opTable = {
   },
   /** y[.., i] = x_i - max x - log sum_j exp(x_j - max x) over the last dimension, f32 */
   log_softmax: {
-    id: 20,
     id: 31,
     family: 'softmax',
     inputs: ['x'],
@@ -394,7 +391,6 @@ export const opTable = {
   },
   /** y = a * b, equal shapes, f32 */
   mul: {
-    id: 21,
     id: 35,
     family: 'elementwise',
     inputs: ['a', 'b'],
@@ -428,7 +424,6 @@ export const opTable = {
   },
   /** y[..] = sum, mean or maximum over the last dimension of x[.., n], f32; an empty dimension gives 0, NaN, -inf */
   reduce: {
-    id: 22,
     id: 38,
     family: 'reduce',
     inputs: ['x'],
@@ -473,7 +468,6 @@ export const opTable = {
   },
   /** y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32; without it the last factor is 1 */
   rms_norm: {
-    id: 23,
     id: 42,
     family: 'norm',
     inputs: ['x', 'weight'],
@@ -496,7 +490,6 @@ export const opTable = {
   },
   /** rotates x[t, h] by table[t]: with d = rotary / 2, (x_i, x_{i+d}) -> (x_i c_i - x_{i+d} s_i, x_{i+d} c_i + x_i s_i) for i < d; interleaved pairs (x_2i, x_2i+1) instead; channels from rotary on are copied; inverse: by the negative angle, which is also the gradient */
   rope: {
-    id: 24,
     id: 44,
     family: 'rope',
     inputs: ['x', 'table'],
@@ -508,7 +501,6 @@ export const opTable = {
   },
   /** table[t] = scale * (cos(p f_i) .. | sin(p f_i) ..), p = positions[t] (a negative position reads as 0). f = frequencies, or long_frequencies where max(lengths[t], p + 1) > original_length, or, with dynamic_factor > 0 and that length n > original_length, base' ^ (-2 i / rotary) with base' = base (dynamic_factor n / original_length - dynamic_factor + 1) ^ (rotary / (rotary - 2)); angles in f64 */
   rope_table: {
-    id: 25,
     id: 45,
     family: 'rope',
     inputs: ['positions', 'frequencies', 'longFrequencies', 'lengths'],
@@ -520,7 +512,6 @@ export const opTable = {
   },
   /** token[r] drawn from logits[r] after bias, penalties, temperature, top-k, top-p, min-p; greedy when temperature is 0. The exact order and the parameter columns: see sampling_layout.h */
   sample: {
-    id: 26,
     id: 46,
     family: 'sampling',
     inputs: ['logits', 'positions', 'controls', 'integers', 'history', 'historyState', 'biasTokens', 'biasValues'],
@@ -532,7 +523,6 @@ export const opTable = {
   },
   /** y = factor * x, f32 */
   scale: {
-    id: 27,
     id: 47,
     family: 'elementwise',
     inputs: ['x'],
@@ -577,7 +567,6 @@ export const opTable = {
   },
   /** y[t, h] = sum_j p[j] v_j and lse[t, h] = log sum_j exp(s[j]) with p = softmax(s), s[j] = cap(scale q[t, h] . k_j), over the keys j of [r0, r1) and [r2, r3) = ranges[t] (i32 [tokens, 4]; the two do not meet); q f32 [tokens, heads, width], k and v f32 [keys, key heads, width], query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a token without keys gives zeros and -inf */
   self_attention: {
-    id: 28,
     id: 51,
     family: 'self_attention',
     inputs: ['q', 'k', 'v', 'ranges'],
@@ -589,7 +578,6 @@ export const opTable = {
   },
   /** gradients of self_attention from its inputs, its outputs y and lse, and dy: p = exp(s - lse), ds = p (dy . v_j - dy . y) cap'(s); dq[t, h] = scale sum_j ds k_j, dk[j] = scale sum_t ds q_t, dv[j] = sum_t p dy_t; a key that no token sees gets zeros */
   self_attention_grad: {
-    id: 29,
     id: 52,
     family: 'self_attention',
     inputs: ['q', 'k', 'v', 'ranges', 'y', 'lse', 'dy'],
@@ -623,7 +611,6 @@ export const opTable = {
   },
   /** y = cap * tanh(x / cap), f32 */
   soft_cap: {
-    id: 30,
     id: 55,
     family: 'elementwise',
     inputs: ['x'],
@@ -646,7 +633,6 @@ export const opTable = {
   },
   /** y[.., i] = exp(x_i - max x) / sum_j exp(x_j - max x) over the last dimension, f32 */
   softmax: {
-    id: 31,
     id: 57,
     family: 'softmax',
     inputs: ['x'],
@@ -702,7 +688,6 @@ export const opTable = {
   },
   /** logprob[r] = log_softmax(logits[r])[target[r]]; a negative target gives 0 */
   token_logprob: {
-    id: 32,
     id: 62,
     family: 'softmax',
     inputs: ['logits', 'target'],
@@ -725,7 +710,6 @@ export const opTable = {
   },
   /** y = 0, f32 of x's shape; x is not read */
   zeros_like: {
-    id: 33,
     id: 64,
     family: 'elementwise',
     inputs: ['x'],

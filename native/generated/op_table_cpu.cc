@@ -660,7 +660,6 @@ constexpr OpInfo kTable[] = {
 }  // namespace
 
 const OpInfo& op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* op_table_hash() { return "7416e6893426e182"; }
 const char* op_table_hash() { return "caa7283a2a76037f"; }
 
 }  // namespace heddle
