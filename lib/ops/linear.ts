@@ -41,6 +41,10 @@ export function linearRule(outputs: number): Rules<'linear'>['linear'] {
         });
       return { y: { dtype: 'f32', shape: [x.shape[0] as Dimension, outputs] } };
     },
+    // The weight is frozen: packed for reading, it has no gradient.
+    gradient: ({ inputs: { x, weight }, attrs, upstream: { y }, wants }) => ({
+      x: wants('x') ? linearGrad(y, weight, { inputs: fixed('linear', 'x', x, 1), precision: attrs.activation }) : undefined,
+    }),
   };
 }
 
@@ -64,6 +68,9 @@ export function linearGradRule(inputs: number): Rules<'linear_grad'>['linear_gra
         );
       return { dx: { dtype: 'f32', shape: [dy.shape[0] as Dimension, inputs] } };
     },
+    gradient: ({ inputs: { dy, weight }, attrs, upstream: { dx } }) => ({
+      dy: linear(dx, weight, { outputs: fixed('linear_grad', 'dy', dy, 1), precision: attrs.activation }),
+    }),
   };
 }
 
