@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '848d0573c8419566';
+export const opTableHash = '0e2d649bd9287a2b';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -26,9 +26,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** dx = dy f'(x), equal shapes, f32; f as in activate */
+  activate_grad: {
+    id: 2,
+    family: 'elementwise',
+    inputs: ['x', 'dy'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: { function: ['relu', 'gelu', 'gelu_tanh', 'silu', 'sigmoid', 'tanh'] },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** one step in place. g = factor gradients; first += first_share (g - first); second += second_share (g^2 - second); with rate = schedule[0] rate_scale, parameters -= rate (weight_decay parameters + first / c1 / (sqrt(second / c2) + eps)), c1 = schedule[1], c2 = schedule[2]. applied = 1; where factor or a g is not finite or above 1e19 nothing changes and applied = 0 */
   adamw: {
-    id: 2,
+    id: 3,
     family: 'optimiser',
     inputs: ['parameters', 'gradients', 'first', 'second', 'schedule', 'factor'],
     optional: ['factor'],
@@ -39,7 +50,7 @@ export const opTable = {
   },
   /** y = a + b, equal shapes, f32 */
   add: {
-    id: 3,
+    id: 4,
     family: 'elementwise',
     inputs: ['a', 'b'],
     optional: [],
@@ -50,7 +61,7 @@ export const opTable = {
   },
   /** y[.., n] = x[.., n] + bias[n], f32 */
   add_bias: {
-    id: 4,
+    id: 5,
     family: 'elementwise',
     inputs: ['x', 'bias'],
     optional: [],
@@ -61,7 +72,7 @@ export const opTable = {
   },
   /** sum = a + b; y = rms_norm(sum); shapes and attributes as rms_norm */
   add_rms_norm: {
-    id: 5,
+    id: 6,
     family: 'norm',
     inputs: ['a', 'b', 'weight'],
     optional: ['weight'],
@@ -72,7 +83,7 @@ export const opTable = {
   },
   /** after sampling: appends token[r] to history, counts it, and gives the next step's token and position, or -1 where the request has ended by a stop token (state 1) or its length (state 2) */
   advance: {
-    id: 6,
+    id: 7,
     family: 'sampling',
     inputs: ['token', 'positions', 'integers', 'history', 'historyState', 'stopTokens'],
     optional: [],
@@ -83,7 +94,7 @@ export const opTable = {
   },
   /** y[..] = index of the first maximum over the last dimension of x[.., n], f32 to i32; NaN counts as -inf */
   argmax: {
-    id: 7,
+    id: 8,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -94,7 +105,7 @@ export const opTable = {
   },
   /** y[t, h] = sum_j softmax_j(cap(scale q[t, h] . k_j)) v_j over cached positions j of request[t] with max(0, p - window + 1) <= j <= p = positions[t] (window 0: no lower bound); query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a negative position gives zeros */
   attention: {
-    id: 8,
+    id: 9,
     family: 'attention',
     inputs: ['q', 'pool', 'blockTable', 'positions', 'request'],
     optional: [],
@@ -105,7 +116,7 @@ export const opTable = {
   },
   /** factor[0] = min(1, max_norm / (sqrt(square_sum[0]) + 1e-6)); NaN where square_sum is not finite */
   clip_factor: {
-    id: 9,
+    id: 10,
     family: 'optimiser',
     inputs: ['squareSum'],
     optional: [],
@@ -116,7 +127,7 @@ export const opTable = {
   },
   /** y[r] = a[r] | b[r] | c[r] | d[r] side by side; f32 [rows, columns] each, rows may be strided */
   concat_columns: {
-    id: 10,
+    id: 11,
     family: 'layout',
     inputs: ['a', 'b', 'c', 'd'],
     optional: ['b', 'c', 'd'],
@@ -125,9 +136,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** y = the rows of a, then those of b; f32, equal inner dimensions, rows may be strided */
+  concat_rows: {
+    id: 12,
+    family: 'layout',
+    inputs: ['a', 'b'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y = x, any dtype, equal shapes; x may have a strided leading dimension */
   copy: {
-    id: 11,
+    id: 13,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -136,9 +158,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** y = a / b, equal shapes, f32 */
+  divide: {
+    id: 14,
+    family: 'elementwise',
+    inputs: ['a', 'b'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[t] = weight[ids[t]] as f32; weight [vocabulary, width] f32, f16 or bf16, or the packed panels of linear with vocabulary rows; a negative id gives zeros */
   embedding: {
-    id: 12,
+    id: 15,
     family: 'embedding',
     inputs: ['ids', 'weight'],
     optional: [],
@@ -149,7 +182,7 @@ export const opTable = {
   },
   /** y = f(gate) * up, equal shapes [rows, columns], leading dimensions may be strided, f32 */
   gate: {
-    id: 13,
+    id: 16,
     family: 'elementwise',
     inputs: ['gate', 'up'],
     optional: [],
@@ -158,9 +191,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** d_gate = dy up f'(gate), d_up = dy f(gate), equal shapes, f32; f as in gate */
+  gate_grad: {
+    id: 17,
+    family: 'elementwise',
+    inputs: ['gate', 'up', 'dy'],
+    optional: [],
+    outputs: ['dGate', 'dUp'],
+    attrs: { function: ['relu', 'gelu', 'gelu_tanh', 'silu', 'sigmoid', 'tanh'] },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[r] = x[rows[r]], any dtype; a negative row gives zeros */
   gather_rows: {
-    id: 14,
+    id: 18,
     family: 'embedding',
     inputs: ['x', 'rows'],
     optional: [],
@@ -171,7 +215,7 @@ export const opTable = {
   },
   /** y[t] += sum_j weight[t, j] (scale B A[:, ids[t]]), or replaces by the adapter's own row ids[t]; entries as in grouped_lora */
   grouped_embedding: {
-    id: 15,
+    id: 19,
     family: 'grouped_lora',
     inputs: ['ids', 'base', 'index', 'weight', 'entries', 'rows', 'pool'],
     optional: [],
@@ -182,7 +226,7 @@ export const opTable = {
   },
   /** y[t, columns[s] .. columns[s+1]] += sum_j weight[t, j] delta(index[t, j], site + s, x[t]) for each of the `columns` sites that share x; index -1 or an entry of kind 0 adds nothing. Entries, rows and delta: see grouped_lora_layout.h */
   grouped_lora: {
-    id: 16,
+    id: 20,
     family: 'grouped_lora',
     inputs: ['x', 'base', 'baseBias', 'index', 'weight', 'entries', 'rows', 'pool', 'columns'],
     optional: ['baseBias'],
@@ -193,7 +237,7 @@ export const opTable = {
   },
   /** y[t] = norm(x[t]) with the adapter's own weight (and bias) rows for tokens whose adapter has them at this site; other tokens keep base[t]; with k routes: base + sum_j weight (own_j - base) */
   grouped_norm: {
-    id: 17,
+    id: 21,
     family: 'grouped_lora',
     inputs: ['x', 'base', 'index', 'weight', 'entries', 'rows', 'pool'],
     optional: [],
@@ -204,7 +248,7 @@ export const opTable = {
   },
   /** y[..] = 1 / sqrt(mean(x^2) + eps) over the last dimension of x[.., n], f32 */
   inverse_rms: {
-    id: 18,
+    id: 22,
     family: 'norm',
     inputs: ['x'],
     optional: [],
@@ -215,7 +259,7 @@ export const opTable = {
   },
   /** stores k[t], v[t] (f32 [tokens, heads, width]) into the paged cache at positions[t] of request[t]; a negative position is skipped. Page layout: see attention_layout.h */
   kv_write: {
-    id: 19,
+    id: 23,
     family: 'attention',
     inputs: ['k', 'v', 'pool', 'blockTable', 'positions', 'request'],
     optional: [],
@@ -226,7 +270,7 @@ export const opTable = {
   },
   /** y = (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension; x f32, weight and bias f32 or absent */
   layer_norm: {
-    id: 20,
+    id: 24,
     family: 'norm',
     inputs: ['x', 'weight', 'bias'],
     optional: ['weight', 'bias'],
@@ -237,7 +281,7 @@ export const opTable = {
   },
   /** dx of layer_norm from dy: with n = (x - mean) / sqrt(variance + eps) and g = dy * weight, dx = (g - mean(g) - n * mean(g * n)) / sqrt(variance + eps); f32, shapes as layer_norm */
   layer_norm_grad: {
-    id: 21,
+    id: 25,
     family: 'norm',
     inputs: ['x', 'weight', 'dy'],
     optional: ['weight'],
@@ -248,7 +292,7 @@ export const opTable = {
   },
   /** y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled) */
   linear: {
-    id: 22,
+    id: 26,
     family: 'linear',
     inputs: ['x', 'weight', 'bias'],
     optional: ['bias'],
@@ -259,7 +303,7 @@ export const opTable = {
   },
   /** y[.., i] = x_i - max x - log sum_j exp(x_j - max x) over the last dimension, f32 */
   log_softmax: {
-    id: 23,
+    id: 27,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -270,7 +314,7 @@ export const opTable = {
   },
   /** dx of log_softmax from its result y and dy: dx = dy - exp(y) * sum_j dy_j over the last dimension, f32 */
   log_softmax_grad: {
-    id: 24,
+    id: 28,
     family: 'softmax',
     inputs: ['y', 'dy'],
     optional: [],
@@ -279,9 +323,31 @@ export const opTable = {
     alias: { dx: 'dy' },
     backends: ['cpu'],
   },
+  /** y = f(x), f32; complement is 1 - x, step is 1 above 0 and 0 elsewhere, sign is -1, 0 or 1, normal_cdf the distribution function of the standard normal */
+  map: {
+    id: 29,
+    family: 'elementwise',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: { function: ['exp', 'log', 'sqrt', 'rsqrt', 'reciprocal', 'square', 'sin', 'cos', 'neg', 'abs', 'sign', 'step', 'complement', 'normal_cdf'] },
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[.., m, n] = sum_k a[.., m, k] b[.., k, n] in rising order of k; a is [.., k, m] with transpose_a, b is [.., n, k] with transpose_b; f32, rank 2 or 3 with equal batches, leading dimensions may be strided */
+  matmul: {
+    id: 30,
+    family: 'matmul',
+    inputs: ['a', 'b'],
+    optional: [],
+    outputs: ['y'],
+    attrs: { transposeA: 'bool', transposeB: 'bool' },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y = a * b, equal shapes, f32 */
   mul: {
-    id: 25,
+    id: 31,
     family: 'elementwise',
     inputs: ['a', 'b'],
     optional: [],
@@ -292,7 +358,7 @@ export const opTable = {
   },
   /** y[r, i] = 1 where i == target[r], else 0, f32 of x's shape [rows, columns]; x is not read; a negative target gives a row of zeros */
   one_hot_like: {
-    id: 26,
+    id: 32,
     family: 'softmax',
     inputs: ['x', 'target'],
     optional: [],
@@ -301,9 +367,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** y[from + r] = x[r], or with at_end y[rows(y) - rows(x) - from + r]; other rows are 0; f32, rows may be strided */
+  pad_rows: {
+    id: 33,
+    family: 'layout',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: { from: 'i64', atEnd: 'bool' },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[..] = sum, mean or maximum over the last dimension of x[.., n], f32; an empty dimension gives 0, NaN, -inf */
   reduce: {
-    id: 27,
+    id: 34,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -312,9 +389,42 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** y[.., n] = x[..] for every n, f32 */
+  repeat_columns: {
+    id: 35,
+    family: 'reduce',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[.., n] = x[n], f32 */
+  repeat_rows: {
+    id: 36,
+    family: 'reduce',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y = base with y[rows[i]] = x[i]; negative rows are skipped, no row may be named twice; f32 */
+  replace_rows: {
+    id: 37,
+    family: 'layout',
+    inputs: ['base', 'x', 'rows'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: { y: 'base' },
+    backends: ['cpu'],
+  },
   /** y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32; without it the last factor is 1 */
   rms_norm: {
-    id: 28,
+    id: 38,
     family: 'norm',
     inputs: ['x', 'weight'],
     optional: ['weight'],
@@ -325,7 +435,7 @@ export const opTable = {
   },
   /** dx of rms_norm from dy: with n = x / sqrt(mean(x^2) + eps) and g = dy * (weight + weight_offset), dx = (g - n * mean(g * n)) / sqrt(mean(x^2) + eps); f32, shapes as rms_norm */
   rms_norm_grad: {
-    id: 29,
+    id: 39,
     family: 'norm',
     inputs: ['x', 'weight', 'dy'],
     optional: ['weight'],
@@ -336,7 +446,7 @@ export const opTable = {
   },
   /** rotates x[t, h] by table[t]: with d = rotary / 2, (x_i, x_{i+d}) -> (x_i c_i - x_{i+d} s_i, x_{i+d} c_i + x_i s_i) for i < d; interleaved pairs (x_2i, x_2i+1) instead; channels from rotary on are copied; inverse: by the negative angle, which is also the gradient */
   rope: {
-    id: 30,
+    id: 40,
     family: 'rope',
     inputs: ['x', 'table'],
     optional: [],
@@ -347,7 +457,7 @@ export const opTable = {
   },
   /** table[t] = scale * (cos(p f_i) .. | sin(p f_i) ..), p = positions[t] (a negative position reads as 0). f = frequencies, or long_frequencies where max(lengths[t], p + 1) > original_length, or, with dynamic_factor > 0 and that length n > original_length, base' ^ (-2 i / rotary) with base' = base (dynamic_factor n / original_length - dynamic_factor + 1) ^ (rotary / (rotary - 2)); angles in f64 */
   rope_table: {
-    id: 31,
+    id: 41,
     family: 'rope',
     inputs: ['positions', 'frequencies', 'longFrequencies', 'lengths'],
     optional: ['longFrequencies', 'lengths'],
@@ -358,7 +468,7 @@ export const opTable = {
   },
   /** token[r] drawn from logits[r] after bias, penalties, temperature, top-k, top-p, min-p; greedy when temperature is 0. The exact order and the parameter columns: see sampling_layout.h */
   sample: {
-    id: 32,
+    id: 42,
     family: 'sampling',
     inputs: ['logits', 'positions', 'controls', 'integers', 'history', 'historyState', 'biasTokens', 'biasValues'],
     optional: [],
@@ -369,7 +479,7 @@ export const opTable = {
   },
   /** y = factor * x, f32 */
   scale: {
-    id: 33,
+    id: 43,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -378,9 +488,42 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** y[.., n] = x[.., n] * factor[n], f32 */
+  scale_columns: {
+    id: 44,
+    family: 'elementwise',
+    inputs: ['x', 'factor'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[r, ..] = x[r, ..] * factor[r], f32 */
+  scale_rows: {
+    id: 45,
+    family: 'elementwise',
+    inputs: ['x', 'factor'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[n, ..] = sum of x[i, ..] over all i with rows[i] = n, in rising order of i; negative rows are skipped; f32 */
+  scatter_add_rows: {
+    id: 46,
+    family: 'layout',
+    inputs: ['x', 'rows'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
   /** one step in place. g = factor gradients + weight_decay parameters; velocity = momentum velocity + g; parameters -= schedule[0] rate_scale u, u = velocity, or g + momentum velocity with nesterov. applied as in adamw */
   sgd: {
-    id: 34,
+    id: 47,
     family: 'optimiser',
     inputs: ['parameters', 'gradients', 'velocity', 'schedule', 'factor'],
     optional: ['factor'],
@@ -389,9 +532,20 @@ export const opTable = {
     alias: { newParameters: 'parameters', newVelocity: 'velocity' },
     backends: ['cpu'],
   },
+  /** y[r] = x[from + r], or with at_end x[rows(x) - rows(y) - from + r]; f32, rows may be strided */
+  slice_rows: {
+    id: 48,
+    family: 'layout',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: { from: 'i64', atEnd: 'bool' },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y = cap * tanh(x / cap), f32 */
   soft_cap: {
-    id: 35,
+    id: 49,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -400,9 +554,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** dx = dy (1 - tanh(x / cap)^2), equal shapes, f32 */
+  soft_cap_grad: {
+    id: 50,
+    family: 'elementwise',
+    inputs: ['x', 'dy'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: { cap: 'f32' },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[.., i] = exp(x_i - max x) / sum_j exp(x_j - max x) over the last dimension, f32 */
   softmax: {
-    id: 36,
+    id: 51,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -413,7 +578,7 @@ export const opTable = {
   },
   /** dx of softmax from its result y and dy: dx = y * (dy - sum_j y_j dy_j) over the last dimension, f32 */
   softmax_grad: {
-    id: 37,
+    id: 52,
     family: 'softmax',
     inputs: ['y', 'dy'],
     optional: [],
@@ -422,10 +587,32 @@ export const opTable = {
     alias: { dx: 'dy' },
     backends: ['cpu'],
   },
+  /** y[n] = sum over all leading dimensions of x[.., n] in rising order, f32; no rows give 0 */
+  sum_rows: {
+    id: 53,
+    family: 'reduce',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[0] = sum of x^2 over all elements, f32 in, f64 sums in one order, f32 out */
   sum_squares: {
-    id: 38,
+    id: 54,
     family: 'optimiser',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[b, a, c] = x[a, b, c], or y[b, a] = x[a, b]; f32, the leading dimension may be strided */
+  swap_axes: {
+    id: 55,
+    family: 'layout',
     inputs: ['x'],
     optional: [],
     outputs: ['y'],
@@ -435,7 +622,7 @@ export const opTable = {
   },
   /** logprob[r] = log_softmax(logits[r])[target[r]]; a negative target gives 0 */
   token_logprob: {
-    id: 39,
+    id: 56,
     family: 'softmax',
     inputs: ['logits', 'target'],
     optional: [],
@@ -446,7 +633,7 @@ export const opTable = {
   },
   /** dlogits of token_logprob, written over logits: dlogits[r, i] = dlogprob[r] * ((i == target[r]) - softmax(logits[r])[i]); a negative target gives a row of zeros */
   token_logprob_grad: {
-    id: 40,
+    id: 57,
     family: 'softmax',
     inputs: ['logits', 'target', 'dlogprob'],
     optional: [],
@@ -457,7 +644,7 @@ export const opTable = {
   },
   /** y = 0, f32 of x's shape; x is not read */
   zeros_like: {
-    id: 41,
+    id: 58,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],

@@ -5,6 +5,8 @@ import { embeddingRules } from './embedding.js';
 import { groupedLoraRules } from './grouped_lora.js';
 import { layoutRules } from './layout.js';
 import { linearRule } from './linear.js';
+import { mapRules } from './map.js';
+import { matmulRules } from './matmul.js';
 import { normRules } from './norm.js';
 import type { Rules } from './op_rule.js';
 import { optimiserRules } from './optimiser.js';
@@ -19,6 +21,8 @@ export * from './embedding.js';
 export * from './grouped_lora.js';
 export * from './layout.js';
 export * from './linear.js';
+export * from './map.js';
+export * from './matmul.js';
 export * from './norm.js';
 export * from './optimiser.js';
 export * from './reduce.js';
@@ -34,6 +38,8 @@ export const opRules: Rules<OpName> = {
   ...groupedLoraRules,
   ...layoutRules,
   linear: linearRule(0),
+  ...mapRules,
+  ...matmulRules,
   ...normRules,
   ...optimiserRules,
   ...reduceRules,

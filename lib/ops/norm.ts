@@ -48,7 +48,11 @@ export const normRules: Rules<NormOp | 'inverse_rms'> = {
   rms_norm: {
     infer: ({ x, weight }) => ({ y: check('rms_norm', x, { weight }) }),
     gradient: ({ inputs: { x, weight }, attrs, upstream: { y }, wants, differentiable }) => ({
-      x: wants('x') ? (differentiable ? throughRms(x, weighted(y, weight, attrs.weightOffset), attrs.eps) : rmsNormGrad(x, weight, y, attrs)) : undefined,
+      x: wants('x')
+        ? differentiable
+          ? throughRms(x, weighted(y, weight, attrs.weightOffset), attrs.eps)
+          : rmsNormGrad(x, weight, y, attrs)
+        : undefined,
       weight: wants('weight') ? sumRows(mul(y, rmsNorm(x, undefined, attrs))) : undefined,
     }),
   },
@@ -63,7 +67,11 @@ export const normRules: Rules<NormOp | 'inverse_rms'> = {
   layer_norm: {
     infer: ({ x, weight, bias }) => ({ y: check('layer_norm', x, { weight, bias }) }),
     gradient: ({ inputs: { x, weight }, attrs, upstream: { y }, wants, differentiable }) => ({
-      x: wants('x') ? (differentiable ? throughLayer(x, weighted(y, weight, 0), attrs.eps) : layerNormGrad(x, weight, y, attrs)) : undefined,
+      x: wants('x')
+        ? differentiable
+          ? throughLayer(x, weighted(y, weight, 0), attrs.eps)
+          : layerNormGrad(x, weight, y, attrs)
+        : undefined,
       weight: wants('weight') ? sumRows(mul(y, layerNorm(x, undefined, undefined, attrs))) : undefined,
       bias: wants('bias') ? sumRows(y) : undefined,
     }),

@@ -8,6 +8,7 @@
 #include "generated/grouped_lora_ops.h"
 #include "generated/layout_ops.h"
 #include "generated/linear_ops.h"
+#include "generated/matmul_ops.h"
 #include "generated/norm_ops.h"
 #include "generated/optimiser_ops.h"
 #include "generated/reduce_ops.h"
@@ -20,6 +21,7 @@ namespace heddle {
 enum class Op : uint16_t {
   kAccumulate,
   kActivate,
+  kActivateGrad,
   kAdamw,
   kAdd,
   kAddBias,
@@ -29,9 +31,12 @@ enum class Op : uint16_t {
   kAttention,
   kClipFactor,
   kConcatColumns,
+  kConcatRows,
   kCopy,
+  kDivide,
   kEmbedding,
   kGate,
+  kGateGrad,
   kGatherRows,
   kGroupedEmbedding,
   kGroupedLora,
@@ -43,20 +48,33 @@ enum class Op : uint16_t {
   kLinear,
   kLogSoftmax,
   kLogSoftmaxGrad,
+  kMap,
+  kMatmul,
   kMul,
   kOneHotLike,
+  kPadRows,
   kReduce,
+  kRepeatColumns,
+  kRepeatRows,
+  kReplaceRows,
   kRmsNorm,
   kRmsNormGrad,
   kRope,
   kRopeTable,
   kSample,
   kScale,
+  kScaleColumns,
+  kScaleRows,
+  kScatterAddRows,
   kSgd,
+  kSliceRows,
   kSoftCap,
+  kSoftCapGrad,
   kSoftmax,
   kSoftmaxGrad,
+  kSumRows,
   kSumSquares,
+  kSwapAxes,
   kTokenLogprob,
   kTokenLogprobGrad,
   kZerosLike,

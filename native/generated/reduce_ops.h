@@ -28,5 +28,26 @@ struct ReduceArgs {
 };
 Status reduce_cpu(const ReduceArgs& args, CpuContext& context);
 
+// y[.., n] = x[..] for every n, f32
+struct RepeatColumnsArgs {
+  TensorView x;
+  TensorView y;  // output
+};
+Status repeat_columns_cpu(const RepeatColumnsArgs& args, CpuContext& context);
+
+// y[.., n] = x[n], f32
+struct RepeatRowsArgs {
+  TensorView x;
+  TensorView y;  // output
+};
+Status repeat_rows_cpu(const RepeatRowsArgs& args, CpuContext& context);
+
+// y[n] = sum over all leading dimensions of x[.., n] in rising order, f32; no rows give 0
+struct SumRowsArgs {
+  TensorView x;
+  TensorView y;  // output
+};
+Status sum_rows_cpu(const SumRowsArgs& args, CpuContext& context);
+
 }  // namespace heddle
 #pragma GCC visibility pop

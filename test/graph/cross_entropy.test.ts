@@ -33,7 +33,10 @@ describe('cross-entropy', () => {
 
   it('works on a copy where somebody still needs the logits', async () => {
     const { g, logprob, dlogits } = build();
-    const after = ops.tokenLogprob((dlogits.source as { call: { inputs: { logits: Tensor } } }).call.inputs.logits, g.input('other', 'i32', ['tokens']));
+    const after = ops.tokenLogprob(
+      (dlogits.source as { call: { inputs: { logits: Tensor } } }).call.inputs.logits,
+      g.input('other', 'i32', ['tokens']),
+    );
     using program = compile(g, { outputs: { logprob, dlogits, after }, extents: { tokens: { max: 3 } } });
     const target = Int32Array.of(0, 7, -1);
     const got = await program.run({
@@ -58,7 +61,10 @@ describe('cross-entropy', () => {
       const at = target[t] as number;
       const expected = row.map((v, i) => (at < 0 ? 0 : (weight[t] as number) * ((i === at ? 1 : 0) - Math.exp(v) / sum)));
       const size = expected.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
-      const off = expected.reduce((most, v, i) => Math.max(most, Math.abs(v - ((got.dlogits as Float32Array)[t * vocabulary + i] as number))), 0);
+      const off = expected.reduce(
+        (most, v, i) => Math.max(most, Math.abs(v - ((got.dlogits as Float32Array)[t * vocabulary + i] as number))),
+        0,
+      );
       expect(off).toBeLessThanOrEqual(1e-6 * size);
       expect((got.logprob as Float32Array)[t]).toBeCloseTo(at < 0 ? 0 : (row[at] as number) - Math.log(sum), 4);
     }
