@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = 'caa7283a2a76037f';
+export const opTableHash = '41c70432c2653eac';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -565,9 +565,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** y[b, r, j] = 1 where key j is in a range of token r mod tokens (ranges as in self_attention), else 0; f32 of x's shape [batch, rows, keys], rows a multiple of the tokens; x is not read */
+  seen_like: {
+    id: 51,
+    family: 'self_attention',
+    inputs: ['x', 'ranges'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[t, h] = sum_j p[j] v_j and lse[t, h] = log sum_j exp(s[j]) with p = softmax(s), s[j] = cap(scale q[t, h] . k_j), over the keys j of [r0, r1) and [r2, r3) = ranges[t] (i32 [tokens, 4]; the two do not meet); q f32 [tokens, heads, width], k and v f32 [keys, key heads, width], query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a token without keys gives zeros and -inf */
   self_attention: {
-    id: 51,
+    id: 52,
     family: 'self_attention',
     inputs: ['q', 'k', 'v', 'ranges'],
     optional: [],
@@ -576,12 +587,12 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
-  /** gradients of self_attention from its inputs, its outputs y and lse, and dy: p = exp(s - lse), ds = p (dy . v_j - dy . y) cap'(s); dq[t, h] = scale sum_j ds k_j, dk[j] = scale sum_t ds q_t, dv[j] = sum_t p dy_t; a key that no token sees gets zeros */
+  /** gradients of self_attention from its inputs, its outputs y and lse, and dy: p = exp(s - lse), ds = p (dy . v_j - dy . y + dlse) cap'(s), dlse the gradient of lse if there is one; dq[t, h] = scale sum_j ds k_j, dk[j] = scale sum_t ds q_t, dv[j] = sum_t p dy_t; a key that no token sees gets zeros */
   self_attention_grad: {
-    id: 52,
+    id: 53,
     family: 'self_attention',
-    inputs: ['q', 'k', 'v', 'ranges', 'y', 'lse', 'dy'],
-    optional: [],
+    inputs: ['q', 'k', 'v', 'ranges', 'y', 'lse', 'dy', 'dlse'],
+    optional: ['dlse'],
     outputs: ['dq', 'dk', 'dv'],
     attrs: { scale: 'f32', softCap: 'f32' },
     alias: {},
@@ -589,7 +600,7 @@ export const opTable = {
   },
   /** one step in place. g = factor gradients + weight_decay parameters; velocity = momentum velocity + g; parameters -= schedule[0] rate_scale u, u = velocity, or g + momentum velocity with nesterov. applied as in adamw */
   sgd: {
-    id: 53,
+    id: 54,
     family: 'optimiser',
     inputs: ['parameters', 'gradients', 'velocity', 'schedule', 'factor'],
     optional: ['factor'],
@@ -600,7 +611,7 @@ export const opTable = {
   },
   /** y[r] = x[from + r], or with at_end x[rows(x) - rows(y) - from + r]; f32, rows may be strided */
   slice_rows: {
-    id: 54,
+    id: 55,
     family: 'layout',
     inputs: ['x'],
     optional: [],
@@ -611,7 +622,7 @@ export const opTable = {
   },
   /** y = cap * tanh(x / cap), f32 */
   soft_cap: {
-    id: 55,
+    id: 56,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -622,7 +633,7 @@ export const opTable = {
   },
   /** dx = dy (1 - tanh(x / cap)^2), equal shapes, f32 */
   soft_cap_grad: {
-    id: 56,
+    id: 57,
     family: 'elementwise',
     inputs: ['x', 'dy'],
     optional: [],
@@ -633,7 +644,7 @@ export const opTable = {
   },
   /** y[.., i] = exp(x_i - max x) / sum_j exp(x_j - max x) over the last dimension, f32 */
   softmax: {
-    id: 57,
+    id: 58,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -644,7 +655,7 @@ export const opTable = {
   },
   /** dx of softmax from its result y and dy: dx = y * (dy - sum_j y_j dy_j) over the last dimension, f32 */
   softmax_grad: {
-    id: 58,
+    id: 59,
     family: 'softmax',
     inputs: ['y', 'dy'],
     optional: [],
@@ -655,7 +666,7 @@ export const opTable = {
   },
   /** y[n] = sum over all leading dimensions of x[.., n] in rising order, f32; no rows give 0 */
   sum_rows: {
-    id: 59,
+    id: 60,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -666,7 +677,7 @@ export const opTable = {
   },
   /** y[0] = sum of x^2 over all elements, f32 in, f64 sums in one order, f32 out */
   sum_squares: {
-    id: 60,
+    id: 61,
     family: 'optimiser',
     inputs: ['x'],
     optional: [],
@@ -677,7 +688,7 @@ export const opTable = {
   },
   /** y[b, a, c] = x[a, b, c], or y[b, a] = x[a, b]; f32, the leading dimension may be strided */
   swap_axes: {
-    id: 61,
+    id: 62,
     family: 'layout',
     inputs: ['x'],
     optional: [],
@@ -688,7 +699,7 @@ export const opTable = {
   },
   /** logprob[r] = log_softmax(logits[r])[target[r]]; a negative target gives 0 */
   token_logprob: {
-    id: 62,
+    id: 63,
     family: 'softmax',
     inputs: ['logits', 'target'],
     optional: [],
@@ -699,7 +710,7 @@ export const opTable = {
   },
   /** dlogits of token_logprob, written over logits: dlogits[r, i] = dlogprob[r] * ((i == target[r]) - softmax(logits[r])[i]); a negative target gives a row of zeros */
   token_logprob_grad: {
-    id: 63,
+    id: 64,
     family: 'softmax',
     inputs: ['logits', 'target', 'dlogprob'],
     optional: [],
@@ -710,7 +721,7 @@ export const opTable = {
   },
   /** y = 0, f32 of x's shape; x is not read */
   zeros_like: {
-    id: 64,
+    id: 65,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],

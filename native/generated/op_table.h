@@ -71,6 +71,7 @@ enum class Op : uint16_t {
   kScaleColumns,
   kScaleRows,
   kScatterAddRows,
+  kSeenLike,
   kSelfAttention,
   kSelfAttentionGrad,
   kSgd,

@@ -136,7 +136,7 @@ Status self_attention_cpu(const SelfAttentionArgs& args, CpuContext& context) {
   SelfAttentionJob job;
   HEDDLE_TRY(check_self_attention(kOp, args.q, args.k, args.v, args.ranges, args.scale, args.soft_cap, &job));
   HEDDLE_TRY(check_attention_rows(kOp, "y", args.y, job.tokens, job.heads, job.width));
-  HEDDLE_TRY(check_attention_log_sums(kOp, args.lse, job));
+  HEDDLE_TRY(check_attention_log_sums(kOp, "lse", args.lse, job));
   const size_t needed = self_attention_cpu_workspace(args, context.threads());
   HEDDLE_CHECK(context.workspace_bytes >= needed, kOp,
                "the workspace has " + std::to_string(context.workspace_bytes) + " bytes: expected at least " + std::to_string(needed));

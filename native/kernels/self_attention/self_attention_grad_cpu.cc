@@ -20,7 +20,7 @@ namespace heddle {
 struct SelfAttentionGradJob {
   SelfAttentionJob forward;
   const SelfAttentionGradArgs* args;
-  float* delta;  // [tokens, heads]: dy . y
+  float* delta;  // [tokens, heads]: dy . y - dlse
 
   const float* dy(int64_t token, int64_t head) const { return args->dy.row<const float>(token) + head * forward.width; }
   const float* y(int64_t token, int64_t head) const { return args->y.row<const float>(token) + head * forward.width; }
@@ -51,7 +51,8 @@ void self_attention_delta(const SelfAttentionGradJob& job, int64_t token) {
       const int rest = static_cast<int>(width - i);
       sum = fma(load_partial(y + i, rest), load_partial(dy + i, rest), sum);
     }
-    job.delta[token * job.forward.heads + head] = reduce_add(sum);
+    const int64_t at = token * job.forward.heads + head;
+    job.delta[at] = reduce_add(sum) - (job.args->dlse.present() ? job.args->dlse.as<const float>()[at] : 0.0f);
   }
 }
 
@@ -213,7 +214,8 @@ Status self_attention_grad_cpu(const SelfAttentionGradArgs& args, CpuContext& co
   SelfAttentionGradJob grad;
   SelfAttentionJob& job = grad.forward;
   HEDDLE_TRY(check_self_attention(kOp, args.q, args.k, args.v, args.ranges, args.scale, args.soft_cap, &job));
-  HEDDLE_TRY(check_attention_log_sums(kOp, args.lse, job));
+  HEDDLE_TRY(check_attention_log_sums(kOp, "lse", args.lse, job));
+  if (args.dlse.present()) HEDDLE_TRY(check_attention_log_sums(kOp, "dlse", args.dlse, job));
   HEDDLE_TRY(check_attention_rows(kOp, "y", args.y, job.tokens, job.heads, job.width));
   HEDDLE_TRY(check_attention_rows(kOp, "dy", args.dy, job.tokens, job.heads, job.width));
   HEDDLE_TRY(check_attention_rows(kOp, "dq", args.dq, job.tokens, job.heads, job.width));
