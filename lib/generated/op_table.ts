@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '1d76d291fe7f728a';
+export const opTableHash = 'dab04caeefdc02d8';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -136,9 +136,20 @@ export const opTable = {
     alias: { y: 'base' },
     backends: ['cpu'],
   },
+  /** adds to gradients, laid out as in grouped_lora_grad_factors, what every adapter's f32 rows get from its own tokens: B^T += sum_t weight scale A[:, ids[t]] dy[t]^T, A[:, ids[t]] += weight scale (B^T dy[t]), or the adapter's own row ids[t] += weight dy[t]; shift += sum_t weight dy[t]; a negative id is no token */
+  grouped_embedding_grad_factors: {
+    id: 12,
+    family: 'grouped_lora',
+    inputs: ['ids', 'dy', 'gradients', 'index', 'weight', 'entries', 'rows', 'pool'],
+    optional: [],
+    outputs: ['accumulated'],
+    attrs: { site: 'i32' },
+    alias: { accumulated: 'gradients' },
+    backends: ['cpu'],
+  },
   /** y[t, columns[s] .. columns[s+1]] += sum_j weight[t, j] delta(index[t, j], site + s, x[t]) for each of the `columns` sites that share x; index -1 or an entry of kind 0 adds nothing. Entries, rows and delta: see grouped_lora_layout.h */
   grouped_lora: {
-    id: 12,
+    id: 13,
     family: 'grouped_lora',
     inputs: ['x', 'base', 'baseBias', 'index', 'weight', 'entries', 'rows', 'pool', 'columns'],
     optional: ['baseBias'],
@@ -149,7 +160,7 @@ export const opTable = {
   },
   /** adds to gradients, f32 and laid out as the pool, what every adapter's f32 rows get from its own tokens: A += sum_t weight scale (B^T dy[t]) x[t]^T, B^T += sum_t weight scale (A x[t]) dy[t]^T, shift += sum_t weight dy[t], for each of the `columns` sites that share x; a row at byte a of pool has its gradient at element a / 4 */
   grouped_lora_grad_factors: {
-    id: 13,
+    id: 14,
     family: 'grouped_lora',
     inputs: ['x', 'dy', 'gradients', 'index', 'weight', 'entries', 'rows', 'pool', 'columns'],
     optional: [],
@@ -160,7 +171,7 @@ export const opTable = {
   },
   /** dweight[t, j] = base[t, j] + sum_s dy[t, columns[s] .. columns[s+1]] . (scale B (A x[t]) + shift), the gradient of grouped_lora to the weight of a route added to base */
   grouped_lora_grad_weight: {
-    id: 14,
+    id: 15,
     family: 'grouped_lora',
     inputs: ['x', 'dy', 'base', 'index', 'entries', 'rows', 'pool', 'columns'],
     optional: [],
@@ -171,7 +182,7 @@ export const opTable = {
   },
   /** dx[t] = base[t] + sum_s sum_j weight[t, j] scale A^T (B^T dy[t, columns[s] .. columns[s+1]]), the gradient of grouped_lora to x added to base; low-rank entries without gain only */
   grouped_lora_grad_x: {
-    id: 15,
+    id: 16,
     family: 'grouped_lora',
     inputs: ['dy', 'base', 'index', 'weight', 'entries', 'rows', 'pool', 'columns'],
     optional: [],
@@ -182,7 +193,7 @@ export const opTable = {
   },
   /** y[t] = norm(x[t]) with the adapter's own weight (and bias) rows for tokens whose adapter has them at this site; other tokens keep base[t]; with k routes: base + sum_j weight (own_j - base) */
   grouped_norm: {
-    id: 16,
+    id: 17,
     family: 'grouped_lora',
     inputs: ['x', 'base', 'index', 'weight', 'entries', 'rows', 'pool'],
     optional: [],
@@ -193,7 +204,7 @@ export const opTable = {
   },
   /** stores k[t], v[t] (f32 [tokens, heads, width]) into the paged cache at positions[t] of request[t]; a negative position is skipped. Page layout: see attention_layout.h */
   kv_write: {
-    id: 17,
+    id: 18,
     family: 'attention',
     inputs: ['k', 'v', 'pool', 'blockTable', 'positions', 'request'],
     optional: [],
@@ -204,7 +215,7 @@ export const opTable = {
   },
   /** y = (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension; x f32, weight and bias f32 or absent */
   layer_norm: {
-    id: 18,
+    id: 19,
     family: 'norm',
     inputs: ['x', 'weight', 'bias'],
     optional: ['weight', 'bias'],
@@ -215,7 +226,7 @@ export const opTable = {
   },
   /** y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled) */
   linear: {
-    id: 19,
+    id: 20,
     family: 'linear',
     inputs: ['x', 'weight', 'bias'],
     optional: ['bias'],
@@ -226,7 +237,7 @@ export const opTable = {
   },
   /** y[.., i] = x_i - max x - log sum_j exp(x_j - max x) over the last dimension, f32 */
   log_softmax: {
-    id: 20,
+    id: 21,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -237,7 +248,7 @@ export const opTable = {
   },
   /** y = a * b, equal shapes, f32 */
   mul: {
-    id: 21,
+    id: 22,
     family: 'elementwise',
     inputs: ['a', 'b'],
     optional: [],
@@ -248,7 +259,7 @@ export const opTable = {
   },
   /** y[..] = sum, mean or maximum over the last dimension of x[.., n], f32; an empty dimension gives 0, NaN, -inf */
   reduce: {
-    id: 22,
+    id: 23,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -259,7 +270,7 @@ export const opTable = {
   },
   /** y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32; without it the last factor is 1 */
   rms_norm: {
-    id: 23,
+    id: 24,
     family: 'norm',
     inputs: ['x', 'weight'],
     optional: ['weight'],
@@ -270,7 +281,7 @@ export const opTable = {
   },
   /** rotates x[t, h] by table[t]: with d = rotary / 2, (x_i, x_{i+d}) -> (x_i c_i - x_{i+d} s_i, x_{i+d} c_i + x_i s_i) for i < d; interleaved pairs (x_2i, x_2i+1) instead; channels from rotary on are copied */
   rope: {
-    id: 24,
+    id: 25,
     family: 'rope',
     inputs: ['x', 'table'],
     optional: [],
@@ -281,7 +292,7 @@ export const opTable = {
   },
   /** table[t] = scale * (cos(p f_i) .. | sin(p f_i) ..), p = positions[t] (a negative position reads as 0). f = frequencies, or long_frequencies where max(lengths[t], p + 1) > original_length, or, with dynamic_factor > 0 and that length n > original_length, base' ^ (-2 i / rotary) with base' = base (dynamic_factor n / original_length - dynamic_factor + 1) ^ (rotary / (rotary - 2)); angles in f64 */
   rope_table: {
-    id: 25,
+    id: 26,
     family: 'rope',
     inputs: ['positions', 'frequencies', 'longFrequencies', 'lengths'],
     optional: ['longFrequencies', 'lengths'],
@@ -292,7 +303,7 @@ export const opTable = {
   },
   /** token[r] drawn from logits[r] after bias, penalties, temperature, top-k, top-p, min-p; greedy when temperature is 0. The exact order and the parameter columns: see sampling_layout.h */
   sample: {
-    id: 26,
+    id: 27,
     family: 'sampling',
     inputs: ['logits', 'positions', 'controls', 'integers', 'history', 'historyState', 'biasTokens', 'biasValues'],
     optional: [],
@@ -303,7 +314,7 @@ export const opTable = {
   },
   /** y = factor * x, f32 */
   scale: {
-    id: 27,
+    id: 28,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -314,7 +325,7 @@ export const opTable = {
   },
   /** y = cap * tanh(x / cap), f32 */
   soft_cap: {
-    id: 28,
+    id: 29,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -325,7 +336,7 @@ export const opTable = {
   },
   /** y[.., i] = exp(x_i - max x) / sum_j exp(x_j - max x) over the last dimension, f32 */
   softmax: {
-    id: 29,
+    id: 30,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -336,7 +347,7 @@ export const opTable = {
   },
   /** logprob[r] = log_softmax(logits[r])[target[r]]; a negative target gives 0 */
   token_logprob: {
-    id: 30,
+    id: 31,
     family: 'softmax',
     inputs: ['logits', 'target'],
     optional: [],
