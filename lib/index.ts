@@ -15,11 +15,14 @@ export type { SamplingOptions } from './engine/sampling.js';
 export type { SchedulerStats } from './engine/scheduler.js';
 export * from './errors.js';
 export { type CompileOptions, compile } from './graph/compile.js';
+export type { GradientOptions } from './graph/gradient.js';
 export { Graph, graph } from './graph/graph.js';
+export type { RecomputePolicy } from './graph/recompute.js';
 export { Tensor } from './graph/tensor.js';
+export { gradient } from './ops/gradient.js';
 /** The operations of graphs: each checks shapes and dtypes where it is called. */
 export * as ops from './ops/index.js';
-export { type DeviceTensor, emptyTensor, packedWeight, tensor } from './runtime/device_tensor.js';
+export { type DeviceTensor, emptyTensor, packedWeight, tensor, tensorSlice } from './runtime/device_tensor.js';
 export type { DType } from './runtime/dtype.js';
 export { type BurstResult, Program, type RunOptions } from './runtime/program.js';
 export type { Dimension, DimensionLike, Shape } from './runtime/shape.js';

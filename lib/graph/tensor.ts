@@ -10,14 +10,16 @@ export interface OpCall {
   readonly inputs: Readonly<Record<string, Tensor | undefined>>;
   readonly attrs: Readonly<Record<string, number | boolean | string>>;
   readonly outputs: Record<string, Tensor>;
+  /** Part of the graph that `gradient` may compute again instead of keeping its results. */
+  readonly segment?: number | undefined;
 }
 
 /** Where a tensor comes from. */
 export type Source =
   | { readonly kind: 'input'; readonly name: string }
-  | { readonly kind: 'weight' | 'state'; readonly name: string; readonly tensor: DeviceTensor }
+  | { readonly kind: 'weight' | 'state' | 'parameter'; readonly name: string; readonly tensor: DeviceTensor }
   | { readonly kind: 'op'; readonly call: OpCall; readonly output: string }
-  | { readonly kind: 'view'; readonly base: Tensor; readonly firstColumn: number };
+  | { readonly kind: 'view'; readonly base: Tensor; readonly firstColumn: number; readonly detached?: boolean };
 
 /** A value of a graph: immutable, without data until a program runs. */
 export class Tensor {
@@ -59,6 +61,18 @@ export class Tensor {
       throw new ShapeError(`[columns] x is ${formatShape(this.shape)}: cannot take columns ${from} to ${to}`, { actual: this.shape });
     const shape = [this.shape[0] as Dimension, to - from];
     return new Tensor(this.graph, this.nextId(), this.dtype, shape, { kind: 'view', base: this, firstColumn: from }, this.nextId);
+  }
+
+  /** This view, of another tensor of the same type as its base. */
+  viewOf(base: Tensor): Tensor {
+    if (this.source.kind !== 'view') return base;
+    return new Tensor(this.graph, this.nextId(), this.dtype, this.shape, { ...this.source, base }, this.nextId);
+  }
+
+  /** The same value, a constant for `gradient`. */
+  detach(): Tensor {
+    const source = { kind: 'view', base: this, firstColumn: 0, detached: true } as const;
+    return new Tensor(this.graph, this.nextId(), this.dtype, this.shape, source, this.nextId);
   }
 
   /** True when rows do not follow each other directly in memory. */

@@ -2,25 +2,42 @@
 #pragma once
 #include <cstdint>
 
-#include "core/status.h"
-#include "core/tensor_view.h"
+#include "generated/attention_ops.h"
+#include "generated/elementwise_ops.h"
+#include "generated/embedding_ops.h"
+#include "generated/grouped_lora_ops.h"
+#include "generated/layout_ops.h"
+#include "generated/linear_ops.h"
+#include "generated/matmul_ops.h"
+#include "generated/norm_ops.h"
+#include "generated/optimiser_ops.h"
+#include "generated/reduce_ops.h"
+#include "generated/rope_ops.h"
+#include "generated/sampling_ops.h"
+#include "generated/self_attention_ops.h"
+#include "generated/softmax_ops.h"
 
-#pragma GCC visibility push(hidden)
 namespace heddle {
 
-struct CpuContext;
-
 enum class Op : uint16_t {
+  kAccumulate,
   kActivate,
+  kActivateGrad,
+  kAdamw,
   kAdd,
   kAddBias,
   kAddRmsNorm,
   kAdvance,
   kArgmax,
   kAttention,
+  kClipFactor,
+  kConcatColumns,
+  kConcatRows,
   kCopy,
+  kDivide,
   kEmbedding,
   kGate,
+  kGateGrad,
   kGatherRows,
   kGroupedEmbedding,
   kGroupedEmbeddingGradFactors,
@@ -29,20 +46,46 @@ enum class Op : uint16_t {
   kGroupedLoraGradWeight,
   kGroupedLoraGradX,
   kGroupedNorm,
+  kInverseRms,
   kKvWrite,
   kLayerNorm,
+  kLayerNormGrad,
   kLinear,
+  kLinearGrad,
   kLogSoftmax,
+  kLogSoftmaxGrad,
+  kMap,
+  kMatmul,
   kMul,
+  kOneHotLike,
+  kPadRows,
   kReduce,
+  kRepeatColumns,
+  kRepeatRows,
+  kReplaceRows,
   kRmsNorm,
+  kRmsNormGrad,
   kRope,
   kRopeTable,
   kSample,
   kScale,
+  kScaleColumns,
+  kScaleRows,
+  kScatterAddRows,
+  kSelfAttention,
+  kSelfAttentionGrad,
+  kSgd,
+  kSliceRows,
   kSoftCap,
+  kSoftCapGrad,
   kSoftmax,
+  kSoftmaxGrad,
+  kSumRows,
+  kSumSquares,
+  kSwapAxes,
   kTokenLogprob,
+  kTokenLogprobGrad,
+  kZerosLike,
   kCount
 };
 
@@ -427,4 +470,3 @@ struct TokenLogprobArgs {
 Status token_logprob_cpu(const TokenLogprobArgs& args, CpuContext& context);
 
 }  // namespace heddle
-#pragma GCC visibility pop

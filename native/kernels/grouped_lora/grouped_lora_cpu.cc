@@ -4,7 +4,7 @@
 #include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
-#include "generated/op_table.h"
+#include "generated/grouped_lora_ops.h"
 #include "kernels/grouped_lora/adapter_tokens.h"
 
 #ifndef HEDDLE_GROUPED_LORA_WORK
