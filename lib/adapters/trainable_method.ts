@@ -98,7 +98,11 @@ export interface TrainableMethod {
 }
 
 /** Sites whose paths end in one of the names; 'all-linear': every linear module but the output layer. */
-export function targetSites(sites: readonly SiteShape[], method: Pick<TrainableMethod, 'sites'>, targets: string | readonly string[]): SiteShape[] {
+export function targetSites(
+  sites: readonly SiteShape[],
+  method: Pick<TrainableMethod, 'sites'>,
+  targets: string | readonly string[],
+): SiteShape[] {
   const possible = sites.filter((site) => method.sites.includes(site.kind));
   if (targets === 'all-linear')
     return possible.filter((site) => site.path !== 'lm_head' && (site.kind === 'linear' || !method.sites.includes('linear')));

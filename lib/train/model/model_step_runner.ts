@@ -1,7 +1,7 @@
 // A model with adapters to train, compiled: what the training loop runs.
 import { ShapeError } from '../../errors.js';
-import type { Program, RunOptions } from '../../runtime/program.js';
 import type { TensorData } from '../../runtime/dtype.js';
+import type { Program, RunOptions } from '../../runtime/program.js';
 import type { PlannedMemory, RowScores, TrainedParameters, TrainingMicroBatch, TrainingStepRunner } from '../step_runner.js';
 import type { ParameterStore } from './parameter_store.js';
 import type { AdapterInTraining } from './site_adapters.js';
