@@ -69,8 +69,8 @@ describe('a training', () => {
     const logged = await readLog(result.log);
     expect(logged).toEqual(events.filter(({ type }) => ['plan', 'step', 'evaluation', 'sample', 'end'].includes(type)));
     expect(readFileSync(result.log, 'utf8').endsWith('}\n')).toBe(true);
-    const plan = of(events, 'plan')[0];
-    const { total, ...parts } = plan?.planned as NonNullable<typeof plan>['planned'];
+    const [plan] = of(events, 'plan') as [Extract<TrainEvent, { type: 'plan' }>];
+    const { total, ...parts } = plan.planned;
     expect(Object.values(parts).reduce((a, b) => a + b)).toBe(total);
     // Two moments, as long as the parameters: the optimiser's own memory is at least that.
     expect(parts.optimiser).toBeGreaterThanOrEqual(2 * 4 * 8 * (32 + 257));
