@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = 'c74bad345f48c0e9';
+export const opTableHash = 'e1445bd16d291ea4';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -37,9 +37,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** one step in place. g = factor gradients; first += first_share (g - first); second += second_share (g^2 - second); with rate = schedule[0] rate_scale, parameters -= rate (weight_decay parameters + first / c1 / (sqrt(second / c2) + eps)), c1 = schedule[1], c2 = schedule[2]. applied = 1; where factor or a g is not finite or above 1e19 nothing changes and applied = 0 */
+  adamw: {
+    id: 3,
+    family: 'optimiser',
+    inputs: ['parameters', 'gradients', 'first', 'second', 'schedule', 'factor'],
+    optional: ['factor'],
+    outputs: ['newParameters', 'newFirst', 'newSecond', 'applied'],
+    attrs: { firstShare: 'f32', secondShare: 'f32', eps: 'f32', weightDecay: 'f32', rateScale: 'f32' },
+    alias: { newParameters: 'parameters', newFirst: 'first', newSecond: 'second' },
+    backends: ['cpu'],
+  },
   /** y = a + b, equal shapes, f32 */
   add: {
-    id: 3,
+    id: 4,
     family: 'elementwise',
     inputs: ['a', 'b'],
     optional: [],
@@ -50,7 +61,7 @@ export const opTable = {
   },
   /** y[.., n] = x[.., n] + bias[n], f32 */
   add_bias: {
-    id: 4,
+    id: 5,
     family: 'elementwise',
     inputs: ['x', 'bias'],
     optional: [],
@@ -61,7 +72,7 @@ export const opTable = {
   },
   /** sum = a + b; y = rms_norm(sum); shapes and attributes as rms_norm */
   add_rms_norm: {
-    id: 5,
+    id: 6,
     family: 'norm',
     inputs: ['a', 'b', 'weight'],
     optional: ['weight'],
@@ -72,7 +83,7 @@ export const opTable = {
   },
   /** after sampling: appends token[r] to history, counts it, and gives the next step's token and position, or -1 where the request has ended by a stop token (state 1) or its length (state 2) */
   advance: {
-    id: 6,
+    id: 7,
     family: 'sampling',
     inputs: ['token', 'positions', 'integers', 'history', 'historyState', 'stopTokens'],
     optional: [],
@@ -83,7 +94,7 @@ export const opTable = {
   },
   /** y[..] = index of the first maximum over the last dimension of x[.., n], f32 to i32; NaN counts as -inf */
   argmax: {
-    id: 7,
+    id: 8,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -94,7 +105,7 @@ export const opTable = {
   },
   /** y[t, h] = sum_j softmax_j(cap(scale q[t, h] . k_j)) v_j over cached positions j of request[t] with max(0, p - window + 1) <= j <= p = positions[t] (window 0: no lower bound); query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a negative position gives zeros */
   attention: {
-    id: 8,
+    id: 9,
     family: 'attention',
     inputs: ['q', 'pool', 'blockTable', 'positions', 'request'],
     optional: [],
@@ -103,9 +114,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** factor[0] = min(1, max_norm / (sqrt(square_sum[0]) + 1e-6)); NaN where square_sum is not finite */
+  clip_factor: {
+    id: 10,
+    family: 'optimiser',
+    inputs: ['squareSum'],
+    optional: [],
+    outputs: ['factor'],
+    attrs: { maxNorm: 'f32' },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[r] = a[r] | b[r] | c[r] | d[r] side by side; f32 [rows, columns] each, rows may be strided */
   concat_columns: {
-    id: 9,
+    id: 11,
     family: 'layout',
     inputs: ['a', 'b', 'c', 'd'],
     optional: ['b', 'c', 'd'],
@@ -116,7 +138,7 @@ export const opTable = {
   },
   /** y = the rows of a, then those of b; f32, equal inner dimensions, rows may be strided */
   concat_rows: {
-    id: 10,
+    id: 12,
     family: 'layout',
     inputs: ['a', 'b'],
     optional: [],
@@ -127,7 +149,7 @@ export const opTable = {
   },
   /** y = x, any dtype, equal shapes; x may have a strided leading dimension */
   copy: {
-    id: 11,
+    id: 13,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -138,7 +160,7 @@ export const opTable = {
   },
   /** y = a / b, equal shapes, f32 */
   divide: {
-    id: 12,
+    id: 14,
     family: 'elementwise',
     inputs: ['a', 'b'],
     optional: [],
@@ -149,7 +171,7 @@ export const opTable = {
   },
   /** y[t] = weight[ids[t]] as f32; weight [vocabulary, width] f32, f16 or bf16, or the packed panels of linear with vocabulary rows; a negative id gives zeros */
   embedding: {
-    id: 13,
+    id: 15,
     family: 'embedding',
     inputs: ['ids', 'weight'],
     optional: [],
@@ -160,7 +182,7 @@ export const opTable = {
   },
   /** y = f(gate) * up, equal shapes [rows, columns], leading dimensions may be strided, f32 */
   gate: {
-    id: 14,
+    id: 16,
     family: 'elementwise',
     inputs: ['gate', 'up'],
     optional: [],
@@ -171,7 +193,7 @@ export const opTable = {
   },
   /** d_gate = dy up f'(gate), d_up = dy f(gate), equal shapes, f32; f as in gate */
   gate_grad: {
-    id: 15,
+    id: 17,
     family: 'elementwise',
     inputs: ['gate', 'up', 'dy'],
     optional: [],
@@ -182,7 +204,7 @@ export const opTable = {
   },
   /** y[r] = x[rows[r]], any dtype; a negative row gives zeros */
   gather_rows: {
-    id: 16,
+    id: 18,
     family: 'embedding',
     inputs: ['x', 'rows'],
     optional: [],
@@ -193,7 +215,7 @@ export const opTable = {
   },
   /** y[t] += sum_j weight[t, j] (scale B A[:, ids[t]]), or replaces by the adapter's own row ids[t]; entries as in grouped_lora */
   grouped_embedding: {
-    id: 17,
+    id: 19,
     family: 'grouped_lora',
     inputs: ['ids', 'base', 'index', 'weight', 'entries', 'rows', 'pool'],
     optional: [],
@@ -202,9 +224,20 @@ export const opTable = {
     alias: { y: 'base' },
     backends: ['cpu'],
   },
+  /** adds to gradients, laid out as in grouped_lora_grad_factors, what every adapter's f32 rows get from its own tokens: B^T += sum_t weight scale A[:, ids[t]] dy[t]^T, A[:, ids[t]] += weight scale (B^T dy[t]), or the adapter's own row ids[t] += weight dy[t]; shift += sum_t weight dy[t]; a negative id is no token */
+  grouped_embedding_grad_factors: {
+    id: 20,
+    family: 'grouped_lora',
+    inputs: ['ids', 'dy', 'gradients', 'index', 'weight', 'entries', 'rows', 'pool'],
+    optional: [],
+    outputs: ['accumulated'],
+    attrs: { site: 'i32' },
+    alias: { accumulated: 'gradients' },
+    backends: ['cpu'],
+  },
   /** y[t, columns[s] .. columns[s+1]] += sum_j weight[t, j] delta(index[t, j], site + s, x[t]) for each of the `columns` sites that share x; index -1 or an entry of kind 0 adds nothing. Entries, rows and delta: see grouped_lora_layout.h */
   grouped_lora: {
-    id: 18,
+    id: 21,
     family: 'grouped_lora',
     inputs: ['x', 'base', 'baseBias', 'index', 'weight', 'entries', 'rows', 'pool', 'columns'],
     optional: ['baseBias'],
@@ -213,9 +246,42 @@ export const opTable = {
     alias: { y: 'base' },
     backends: ['cpu'],
   },
+  /** adds to gradients, f32 and laid out as the pool, what every adapter's f32 rows get from its own tokens: A += sum_t weight scale (B^T dy[t]) x[t]^T, B^T += sum_t weight scale (A x[t]) dy[t]^T, shift += sum_t weight dy[t], for each of the `columns` sites that share x; a row at byte a of pool has its gradient at element a / 4 */
+  grouped_lora_grad_factors: {
+    id: 22,
+    family: 'grouped_lora',
+    inputs: ['x', 'dy', 'gradients', 'index', 'weight', 'entries', 'rows', 'pool', 'columns'],
+    optional: [],
+    outputs: ['accumulated'],
+    attrs: { site: 'i32' },
+    alias: { accumulated: 'gradients' },
+    backends: ['cpu'],
+  },
+  /** dweight[t, j] = base[t, j] + sum_s dy[t, columns[s] .. columns[s+1]] . (scale B (A x[t]) + shift), the gradient of grouped_lora to the weight of a route added to base */
+  grouped_lora_grad_weight: {
+    id: 23,
+    family: 'grouped_lora',
+    inputs: ['x', 'dy', 'base', 'index', 'entries', 'rows', 'pool', 'columns'],
+    optional: [],
+    outputs: ['dweight'],
+    attrs: { site: 'i32' },
+    alias: { dweight: 'base' },
+    backends: ['cpu'],
+  },
+  /** dx[t] = base[t] + sum_s sum_j weight[t, j] scale A^T (B^T dy[t, columns[s] .. columns[s+1]]), the gradient of grouped_lora to x added to base; low-rank entries without gain only */
+  grouped_lora_grad_x: {
+    id: 24,
+    family: 'grouped_lora',
+    inputs: ['dy', 'base', 'index', 'weight', 'entries', 'rows', 'pool', 'columns'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: { site: 'i32' },
+    alias: { dx: 'base' },
+    backends: ['cpu'],
+  },
   /** y[t] = norm(x[t]) with the adapter's own weight (and bias) rows for tokens whose adapter has them at this site; other tokens keep base[t]; with k routes: base + sum_j weight (own_j - base) */
   grouped_norm: {
-    id: 19,
+    id: 25,
     family: 'grouped_lora',
     inputs: ['x', 'base', 'index', 'weight', 'entries', 'rows', 'pool'],
     optional: [],
@@ -224,9 +290,20 @@ export const opTable = {
     alias: { y: 'base' },
     backends: ['cpu'],
   },
+  /** y[..] = 1 / sqrt(mean(x^2) + eps) over the last dimension of x[.., n], f32 */
+  inverse_rms: {
+    id: 26,
+    family: 'norm',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: { eps: 'f32' },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** stores k[t], v[t] (f32 [tokens, heads, width]) into the paged cache at positions[t] of request[t]; a negative position is skipped. Page layout: see attention_layout.h */
   kv_write: {
-    id: 20,
+    id: 27,
     family: 'attention',
     inputs: ['k', 'v', 'pool', 'blockTable', 'positions', 'request'],
     optional: [],
@@ -237,7 +314,7 @@ export const opTable = {
   },
   /** y = (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension; x f32, weight and bias f32 or absent */
   layer_norm: {
-    id: 21,
+    id: 28,
     family: 'norm',
     inputs: ['x', 'weight', 'bias'],
     optional: ['weight', 'bias'],
@@ -246,9 +323,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** dx of layer_norm from dy: with n = (x - mean) / sqrt(variance + eps) and g = dy * weight, dx = (g - mean(g) - n * mean(g * n)) / sqrt(variance + eps); f32, shapes as layer_norm */
+  layer_norm_grad: {
+    id: 29,
+    family: 'norm',
+    inputs: ['x', 'weight', 'dy'],
+    optional: ['weight'],
+    outputs: ['dx'],
+    attrs: { eps: 'f32' },
+    alias: { dx: 'dy' },
+    backends: ['cpu'],
+  },
   /** y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled) */
   linear: {
-    id: 22,
+    id: 30,
     family: 'linear',
     inputs: ['x', 'weight', 'bias'],
     optional: ['bias'],
@@ -257,9 +345,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** dx[m, k] = sum_n dy[m, n] W[n, k] for the W of linear as linear packs it; dy and dx f32 (rows may be strided) */
+  linear_grad: {
+    id: 31,
+    family: 'linear',
+    inputs: ['dy', 'weight'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: { activation: ['fast', 'precise'] },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[.., i] = x_i - max x - log sum_j exp(x_j - max x) over the last dimension, f32 */
   log_softmax: {
-    id: 23,
+    id: 32,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -268,9 +367,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** dx of log_softmax from its result y and dy: dx = dy - exp(y) * sum_j dy_j over the last dimension, f32 */
+  log_softmax_grad: {
+    id: 33,
+    family: 'softmax',
+    inputs: ['y', 'dy'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: {},
+    alias: { dx: 'dy' },
+    backends: ['cpu'],
+  },
   /** y = f(x), f32; complement is 1 - x, step is 1 above 0 and 0 elsewhere, sign is -1, 0 or 1, normal_cdf the distribution function of the standard normal */
   map: {
-    id: 24,
+    id: 34,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -281,7 +391,7 @@ export const opTable = {
   },
   /** y[.., m, n] = sum_k a[.., m, k] b[.., k, n] in rising order of k; a is [.., k, m] with transpose_a, b is [.., n, k] with transpose_b; f32, rank 2 or 3 with equal batches, leading dimensions may be strided */
   matmul: {
-    id: 25,
+    id: 35,
     family: 'matmul',
     inputs: ['a', 'b'],
     optional: [],
@@ -292,7 +402,7 @@ export const opTable = {
   },
   /** y = a * b, equal shapes, f32 */
   mul: {
-    id: 26,
+    id: 36,
     family: 'elementwise',
     inputs: ['a', 'b'],
     optional: [],
@@ -301,9 +411,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** y[r, i] = 1 where i == target[r], else 0, f32 of x's shape [rows, columns]; x is not read; a negative target gives a row of zeros */
+  one_hot_like: {
+    id: 37,
+    family: 'softmax',
+    inputs: ['x', 'target'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[from + r] = x[r], or with at_end y[rows(y) - rows(x) - from + r]; other rows are 0; f32, rows may be strided */
   pad_rows: {
-    id: 27,
+    id: 38,
     family: 'layout',
     inputs: ['x'],
     optional: [],
@@ -314,7 +435,7 @@ export const opTable = {
   },
   /** y[..] = sum, mean or maximum over the last dimension of x[.., n], f32; an empty dimension gives 0, NaN, -inf */
   reduce: {
-    id: 28,
+    id: 39,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -325,7 +446,7 @@ export const opTable = {
   },
   /** y[.., n] = x[..] for every n, f32 */
   repeat_columns: {
-    id: 29,
+    id: 40,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -336,7 +457,7 @@ export const opTable = {
   },
   /** y[.., n] = x[n], f32 */
   repeat_rows: {
-    id: 30,
+    id: 41,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -347,7 +468,7 @@ export const opTable = {
   },
   /** y = base with y[rows[i]] = x[i]; negative rows are skipped, no row may be named twice; f32 */
   replace_rows: {
-    id: 31,
+    id: 42,
     family: 'layout',
     inputs: ['base', 'x', 'rows'],
     optional: [],
@@ -358,7 +479,7 @@ export const opTable = {
   },
   /** y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32; without it the last factor is 1 */
   rms_norm: {
-    id: 32,
+    id: 43,
     family: 'norm',
     inputs: ['x', 'weight'],
     optional: ['weight'],
@@ -367,20 +488,31 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
-  /** rotates x[t, h] by table[t]: with d = rotary / 2, (x_i, x_{i+d}) -> (x_i c_i - x_{i+d} s_i, x_{i+d} c_i + x_i s_i) for i < d; interleaved pairs (x_2i, x_2i+1) instead; channels from rotary on are copied */
+  /** dx of rms_norm from dy: with n = x / sqrt(mean(x^2) + eps) and g = dy * (weight + weight_offset), dx = (g - n * mean(g * n)) / sqrt(mean(x^2) + eps); f32, shapes as rms_norm */
+  rms_norm_grad: {
+    id: 44,
+    family: 'norm',
+    inputs: ['x', 'weight', 'dy'],
+    optional: ['weight'],
+    outputs: ['dx'],
+    attrs: { eps: 'f32', weightOffset: 'f32' },
+    alias: { dx: 'dy' },
+    backends: ['cpu'],
+  },
+  /** rotates x[t, h] by table[t]: with d = rotary / 2, (x_i, x_{i+d}) -> (x_i c_i - x_{i+d} s_i, x_{i+d} c_i + x_i s_i) for i < d; interleaved pairs (x_2i, x_2i+1) instead; channels from rotary on are copied; inverse: by the negative angle, which is also the gradient */
   rope: {
-    id: 33,
+    id: 45,
     family: 'rope',
     inputs: ['x', 'table'],
     optional: [],
     outputs: ['y'],
-    attrs: { interleaved: 'bool' },
+    attrs: { interleaved: 'bool', inverse: 'bool' },
     alias: { y: 'x' },
     backends: ['cpu'],
   },
   /** table[t] = scale * (cos(p f_i) .. | sin(p f_i) ..), p = positions[t] (a negative position reads as 0). f = frequencies, or long_frequencies where max(lengths[t], p + 1) > original_length, or, with dynamic_factor > 0 and that length n > original_length, base' ^ (-2 i / rotary) with base' = base (dynamic_factor n / original_length - dynamic_factor + 1) ^ (rotary / (rotary - 2)); angles in f64 */
   rope_table: {
-    id: 34,
+    id: 46,
     family: 'rope',
     inputs: ['positions', 'frequencies', 'longFrequencies', 'lengths'],
     optional: ['longFrequencies', 'lengths'],
@@ -391,7 +523,7 @@ export const opTable = {
   },
   /** token[r] drawn from logits[r] after bias, penalties, temperature, top-k, top-p, min-p; greedy when temperature is 0. The exact order and the parameter columns: see sampling_layout.h */
   sample: {
-    id: 35,
+    id: 47,
     family: 'sampling',
     inputs: ['logits', 'positions', 'controls', 'integers', 'history', 'historyState', 'biasTokens', 'biasValues'],
     optional: [],
@@ -402,7 +534,7 @@ export const opTable = {
   },
   /** y = factor * x, f32 */
   scale: {
-    id: 36,
+    id: 48,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -413,7 +545,7 @@ export const opTable = {
   },
   /** y[.., n] = x[.., n] * factor[n], f32 */
   scale_columns: {
-    id: 37,
+    id: 49,
     family: 'elementwise',
     inputs: ['x', 'factor'],
     optional: [],
@@ -424,7 +556,7 @@ export const opTable = {
   },
   /** y[r, ..] = x[r, ..] * factor[r], f32 */
   scale_rows: {
-    id: 38,
+    id: 50,
     family: 'elementwise',
     inputs: ['x', 'factor'],
     optional: [],
@@ -435,7 +567,7 @@ export const opTable = {
   },
   /** y[n, ..] = sum of x[i, ..] over all i with rows[i] = n, in rising order of i; negative rows are skipped; f32 */
   scatter_add_rows: {
-    id: 39,
+    id: 51,
     family: 'layout',
     inputs: ['x', 'rows'],
     optional: [],
@@ -444,9 +576,53 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** y[b, r, j] = 1 where key j is in a range of token r mod tokens (ranges as in self_attention), else 0; f32 of x's shape [batch, rows, keys], rows a multiple of the tokens; x is not read */
+  seen_like: {
+    id: 52,
+    family: 'self_attention',
+    inputs: ['x', 'ranges'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[t, h] = sum_j p[j] v_j and lse[t, h] = log sum_j exp(s[j]) with p = softmax(s), s[j] = cap(scale q[t, h] . k_j), over the keys j of [r0, r1) and [r2, r3) = ranges[t] (i32 [tokens, 4]; the two do not meet); q f32 [tokens, heads, width], k and v f32 [keys, key heads, width], query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a token without keys gives zeros and -inf */
+  self_attention: {
+    id: 53,
+    family: 'self_attention',
+    inputs: ['q', 'k', 'v', 'ranges'],
+    optional: [],
+    outputs: ['y', 'lse'],
+    attrs: { scale: 'f32', softCap: 'f32' },
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** gradients of self_attention from its inputs, its outputs y and lse, and dy: p = exp(s - lse), ds = p (dy . v_j - dy . y + dlse) cap'(s), dlse the gradient of lse if there is one; dq[t, h] = scale sum_j ds k_j, dk[j] = scale sum_t ds q_t, dv[j] = sum_t p dy_t; a key that no token sees gets zeros */
+  self_attention_grad: {
+    id: 54,
+    family: 'self_attention',
+    inputs: ['q', 'k', 'v', 'ranges', 'y', 'lse', 'dy', 'dlse'],
+    optional: ['dlse'],
+    outputs: ['dq', 'dk', 'dv'],
+    attrs: { scale: 'f32', softCap: 'f32' },
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** one step in place. g = factor gradients + weight_decay parameters; velocity = momentum velocity + g; parameters -= schedule[0] rate_scale u, u = velocity, or g + momentum velocity with nesterov. applied as in adamw */
+  sgd: {
+    id: 55,
+    family: 'optimiser',
+    inputs: ['parameters', 'gradients', 'velocity', 'schedule', 'factor'],
+    optional: ['factor'],
+    outputs: ['newParameters', 'newVelocity', 'applied'],
+    attrs: { momentum: 'f32', nesterov: 'bool', weightDecay: 'f32', rateScale: 'f32' },
+    alias: { newParameters: 'parameters', newVelocity: 'velocity' },
+    backends: ['cpu'],
+  },
   /** y[r] = x[from + r], or with at_end x[rows(x) - rows(y) - from + r]; f32, rows may be strided */
   slice_rows: {
-    id: 40,
+    id: 56,
     family: 'layout',
     inputs: ['x'],
     optional: [],
@@ -457,7 +633,7 @@ export const opTable = {
   },
   /** y = cap * tanh(x / cap), f32 */
   soft_cap: {
-    id: 41,
+    id: 57,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -468,7 +644,7 @@ export const opTable = {
   },
   /** dx = dy (1 - tanh(x / cap)^2), equal shapes, f32 */
   soft_cap_grad: {
-    id: 42,
+    id: 58,
     family: 'elementwise',
     inputs: ['x', 'dy'],
     optional: [],
@@ -479,7 +655,7 @@ export const opTable = {
   },
   /** y[.., i] = exp(x_i - max x) / sum_j exp(x_j - max x) over the last dimension, f32 */
   softmax: {
-    id: 43,
+    id: 59,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -488,10 +664,32 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** dx of softmax from its result y and dy: dx = y * (dy - sum_j y_j dy_j) over the last dimension, f32 */
+  softmax_grad: {
+    id: 60,
+    family: 'softmax',
+    inputs: ['y', 'dy'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: {},
+    alias: { dx: 'dy' },
+    backends: ['cpu'],
+  },
   /** y[n] = sum over all leading dimensions of x[.., n] in rising order, f32; no rows give 0 */
   sum_rows: {
-    id: 44,
+    id: 61,
     family: 'reduce',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[0] = sum of x^2 over all elements, f32 in, f64 sums in one order, f32 out */
+  sum_squares: {
+    id: 62,
+    family: 'optimiser',
     inputs: ['x'],
     optional: [],
     outputs: ['y'],
@@ -501,7 +699,7 @@ export const opTable = {
   },
   /** y[b, a, c] = x[a, b, c], or y[b, a] = x[a, b]; f32, the leading dimension may be strided */
   swap_axes: {
-    id: 45,
+    id: 63,
     family: 'layout',
     inputs: ['x'],
     optional: [],
@@ -512,7 +710,7 @@ export const opTable = {
   },
   /** logprob[r] = log_softmax(logits[r])[target[r]]; a negative target gives 0 */
   token_logprob: {
-    id: 46,
+    id: 64,
     family: 'softmax',
     inputs: ['logits', 'target'],
     optional: [],
@@ -521,9 +719,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** dlogits of token_logprob, written over logits: dlogits[r, i] = dlogprob[r] * ((i == target[r]) - softmax(logits[r])[i]); a negative target gives a row of zeros */
+  token_logprob_grad: {
+    id: 65,
+    family: 'softmax',
+    inputs: ['logits', 'target', 'dlogprob'],
+    optional: [],
+    outputs: ['dlogits'],
+    attrs: {},
+    alias: { dlogits: 'logits' },
+    backends: ['cpu'],
+  },
   /** y = 0, f32 of x's shape; x is not read */
   zeros_like: {
-    id: 47,
+    id: 66,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],

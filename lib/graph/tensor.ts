@@ -51,6 +51,10 @@ export class Tensor {
       throw new ShapeError(
         `[reshape] x is a slice of columns ${formatShape(this.shape)}: its first dimension must stay, got ${formatShape(shape)}`,
       );
+    // A matrix seen as a matrix of fewer columns would pass for a slice of its columns.
+    const [rows, columns] = this.shape;
+    if (this.shape.length === 2 && shape.length === 2 && !sameDimension(columns as Dimension, shape[1] as Dimension))
+      return this.reshape([rows as Dimension, columns as Dimension, 1]).reshape(shape);
     return new Tensor(this.graph, this.nextId(), this.dtype, shape, { kind: 'view', base: this, firstColumn: 0 }, this.nextId);
   }
 

@@ -10,9 +10,11 @@
 #include "generated/linear_ops.h"
 #include "generated/matmul_ops.h"
 #include "generated/norm_ops.h"
+#include "generated/optimiser_ops.h"
 #include "generated/reduce_ops.h"
 #include "generated/rope_ops.h"
 #include "generated/sampling_ops.h"
+#include "generated/self_attention_ops.h"
 #include "generated/softmax_ops.h"
 
 namespace heddle {
@@ -21,12 +23,14 @@ enum class Op : uint16_t {
   kAccumulate,
   kActivate,
   kActivateGrad,
+  kAdamw,
   kAdd,
   kAddBias,
   kAddRmsNorm,
   kAdvance,
   kArgmax,
   kAttention,
+  kClipFactor,
   kConcatColumns,
   kConcatRows,
   kCopy,
@@ -36,21 +40,31 @@ enum class Op : uint16_t {
   kGateGrad,
   kGatherRows,
   kGroupedEmbedding,
+  kGroupedEmbeddingGradFactors,
   kGroupedLora,
+  kGroupedLoraGradFactors,
+  kGroupedLoraGradWeight,
+  kGroupedLoraGradX,
   kGroupedNorm,
+  kInverseRms,
   kKvWrite,
   kLayerNorm,
+  kLayerNormGrad,
   kLinear,
+  kLinearGrad,
   kLogSoftmax,
+  kLogSoftmaxGrad,
   kMap,
   kMatmul,
   kMul,
+  kOneHotLike,
   kPadRows,
   kReduce,
   kRepeatColumns,
   kRepeatRows,
   kReplaceRows,
   kRmsNorm,
+  kRmsNormGrad,
   kRope,
   kRopeTable,
   kSample,
@@ -58,13 +72,20 @@ enum class Op : uint16_t {
   kScaleColumns,
   kScaleRows,
   kScatterAddRows,
+  kSeenLike,
+  kSelfAttention,
+  kSelfAttentionGrad,
+  kSgd,
   kSliceRows,
   kSoftCap,
   kSoftCapGrad,
   kSoftmax,
+  kSoftmaxGrad,
   kSumRows,
+  kSumSquares,
   kSwapAxes,
   kTokenLogprob,
+  kTokenLogprobGrad,
   kZerosLike,
   kCount
 };

@@ -41,3 +41,38 @@ export const layerNorm: Reference = (inputs, attrs, outputs) => {
   });
   return { y };
 };
+
+export const inverseRms: Reference = (inputs, attrs) => {
+  const x = inputs.x as Operand;
+  const width = x.dims.at(-1) as number;
+  const y = Float64Array.from({ length: x.values.length / width }, (_, r) => {
+    const row = x.values.subarray(r * width, (r + 1) * width);
+    return 1 / Math.sqrt(row.reduce((sum, v) => sum + v * v, 0) / width + Math.fround(attrs.eps as number));
+  });
+  return { y };
+};
+
+/** The gradient of norm(center(x)) * factor by the chain rule, with center taking away the mean or nothing. */
+function normGradient(inputs: Inputs, eps: number, offset: number, centered: boolean): Float64Array {
+  const { dims } = inputs.x as Operand;
+  const width = dims.at(-1) as number;
+  const weight = inputs.weight?.values;
+  const dy = values(inputs, 'dy');
+  return byRow(values(inputs, 'x'), width, (row, r) => {
+    const mean = centered ? row.reduce((sum, v) => sum + v, 0) / width : 0;
+    const c = row.map((v) => v - mean);
+    const deviation = Math.sqrt(c.reduce((sum, v) => sum + v * v, 0) / width + eps);
+    const g = c.map((_, i) => (dy[r * width + i] as number) * (weight === undefined ? 1 : (weight[i] as number) + offset));
+    // d(c_i / deviation): through c_i, and through the deviation, whose derivative by c_j is c_j / (width deviation).
+    const along = g.reduce((sum, v, i) => sum + (v * (c[i] as number)) / deviation, 0);
+    const dc = g.map((v, i) => (v - ((c[i] as number) / deviation) * (along / width)) / deviation);
+    const drift = centered ? dc.reduce((sum, v) => sum + v, 0) / width : 0;
+    return dc.map((v) => v - drift);
+  });
+}
+
+export const rmsNormGrad: Reference = (inputs, attrs) => ({
+  dx: normGradient(inputs, Math.fround(attrs.eps as number), Math.fround(attrs.weightOffset as number), false),
+});
+
+export const layerNormGrad: Reference = (inputs, attrs) => ({ dx: normGradient(inputs, Math.fround(attrs.eps as number), 0, true) });

@@ -1,5 +1,5 @@
 import { checkOp, f16, f32, type OpCase, type Operand } from './check_op.ts';
-import { addRmsNorm, layerNorm, rmsNorm } from './norm.reference.ts';
+import { addRmsNorm, inverseRms, layerNorm, layerNormGrad, rmsNorm, rmsNormGrad } from './norm.reference.ts';
 import { randomNormal } from './numbers.ts';
 
 const out = (dims: readonly number[], stride?: number) => ({ dtype: 'f32' as const, dims, ...(stride === undefined ? {} : { stride }) });
@@ -92,4 +92,77 @@ checkOp('layer_norm', {
     layer('bias of another width', f32([3, 8]), { inputs: { x: f32([3, 8]), bias: f32([9]) }, error: /bias is f32 \[9\]/ }),
   ],
   reference: layerNorm,
+});
+
+const gradient = (name: string, x: Operand, attrs: OpCase['attrs'], more: Partial<OpCase> = {}): OpCase => ({
+  name,
+  inputs: { x, weight: f32([x.dims.at(-1) as number]), dy: f32(x.dims) },
+  attrs,
+  outputs: { dx: out(x.dims) },
+  reduction: x.dims.at(-1) as number,
+  ...more,
+});
+const gradientCases = (attrs: NonNullable<OpCase['attrs']>): OpCase[] => [
+  ...shapes.filter(([width]) => width !== 1).map((dims) => gradient(`[${dims}]`, f32(dims), attrs)),
+  gradient('no weight', f32([3, 40]), attrs, { inputs: { x: f32([3, 40]), dy: f32([3, 40]) } }),
+  gradient('large eps', f32([3, 40]), { ...attrs, eps: 0.5 }),
+  gradient('NaN and zero rows', notNumbers, attrs),
+  gradient('columns of wider tensors', f32.strided([6, 48], 144), attrs, {
+    inputs: { x: f32.strided([6, 48], 144), weight: f32([48]), dy: f32.strided([6, 48], 50) },
+  }),
+  gradient('per head of a fused projection', f32.strided([6, 3, 16], 144), attrs),
+  gradient('enough rows to share between threads', f32([500, 65]), attrs),
+  gradient('unequal shapes', f32([3, 8]), attrs, {
+    inputs: { x: f32([2, 8]), dy: f32([3, 8]) },
+    error: /x is f32 \[2, 8\] but the result/,
+  }),
+  gradient('weight of another width', f32([3, 8]), attrs, {
+    inputs: { x: f32([3, 8]), weight: f32([9]), dy: f32([3, 8]) },
+    error: /weight is f32 \[9\]/,
+  }),
+];
+
+checkOp('rms_norm_grad', {
+  cases: [
+    ...gradientCases(plain),
+    gradient('weight counted from one', f32([3, 40]), { eps: 1e-5, weightOffset: 1 }),
+    gradient('squares beyond f32', f32([2, 9], [1e30, -1e30, 3e30, 0, 1, 2, -3e30, 1e20, 5, ...new Array(9).fill(1e-40)]), plain),
+  ],
+  reference: rmsNormGrad,
+});
+
+checkOp('layer_norm_grad', {
+  cases: [
+    ...gradientCases({ eps: 1e-5 }),
+    gradient('mean far above the deviation', shifted([4, 3000], 1000), { eps: 1e-5 }),
+    gradient('constant rows', f32.fill([2, 19], 12345.678), { eps: 1e-5 }),
+    gradient('squares beyond f32', f32([2, 9], [1e30, -1e30, 3e30, 0, 1, 2, -3e30, 1e20, 5, ...new Array(9).fill(1e-40)]), { eps: 1e-5 }),
+  ],
+  reference: layerNormGrad,
+});
+
+const inverse = (name: string, x: Operand, more: Partial<OpCase> = {}): OpCase => ({
+  name,
+  inputs: { x },
+  attrs: { eps: 1e-6 },
+  outputs: { y: { dtype: 'f32', dims: x.dims.slice(0, -1) } },
+  reduction: x.dims.at(-1) as number,
+  ...more,
+});
+checkOp('inverse_rms', {
+  cases: [
+    ...[
+      [1, 1],
+      [3, 17],
+      [2, 3, 33],
+      [2, 2, 3, 8],
+      [0, 16],
+      [7, 2048],
+    ].map((dims) => inverse(`[${dims}]`, f32(dims))),
+    inverse('squares beyond f32', huge),
+    inverse('NaN and zero rows', notNumbers),
+    inverse('columns of a wider tensor', f32.strided([6, 48], 144)),
+    inverse('a result of another shape', f32([3, 8]), { outputs: { y: { dtype: 'f32', dims: [4] } }, error: /y is f32 \[4\]/ }),
+  ],
+  reference: inverseRms,
 });

@@ -65,13 +65,21 @@ const angles = (tokens: number, rotary: number) => {
     }),
   );
 };
-const rotate = (tokens: number, heads: number, width: number, rotary: number, interleaved: boolean, padding?: number): OpCase => ({
-  name: `${tokens} tokens, ${heads} heads, ${rotary} of ${width} channels${interleaved ? ', interleaved' : ''}${padding ? ', strided' : ''}`,
+const rotate = (
+  tokens: number,
+  heads: number,
+  width: number,
+  rotary: number,
+  interleaved: boolean,
+  padding = 0,
+  inverse = false,
+): OpCase => ({
+  name: `${tokens} tokens, ${heads} heads, ${rotary} of ${width} channels${interleaved ? ', interleaved' : ''}${padding ? ', strided' : ''}${inverse ? ', inverse' : ''}`,
   inputs: {
     x: padding ? f32.strided([tokens, heads, width], heads * width + padding) : f32([tokens, heads, width]),
     table: angles(tokens, rotary),
   },
-  attrs: { interleaved },
+  attrs: { interleaved, inverse },
   outputs: { y: { dtype: 'f32', dims: [tokens, heads, width] } },
   reduction: 2,
 });
@@ -92,6 +100,10 @@ checkOp('rope', {
       rotate(90, 8, 64, 64, interleaved),
       rotate(7, 3, 20, 12, interleaved, 5),
       rotate(70, 8, 64, 64, interleaved, 128),
+      rotate(3, 2, 20, 20, interleaved, 0, true),
+      rotate(4, 3, 80, 32, interleaved, 0, true),
+      rotate(7, 3, 20, 12, interleaved, 5, true),
+      rotate(90, 8, 64, 64, interleaved, 0, true),
     ]),
     {
       name: 'extreme values',
@@ -99,24 +111,24 @@ checkOp('rope', {
         x: f32([1, 2, 4], [1e30, -1e30, 1e38, 1e-40, 0, -0, Number.POSITIVE_INFINITY, Number.NaN]),
         table: f32([1, 4], [1, 0.5, 0, 0.5]),
       },
-      attrs: { interleaved: false },
+      attrs: { interleaved: false, inverse: false },
     },
     {
       name: 'a table for other tokens',
       inputs: { x: f32([2, 1, 4]), table: angles(3, 4) },
-      attrs: { interleaved: false },
+      attrs: { interleaved: false, inverse: false },
       error: /table is f32 \[3, 4\], x is f32 \[2, 1, 4\]/,
     },
     {
       name: 'a table wider than the head',
       inputs: { x: f32([2, 1, 4]), table: angles(2, 6) },
-      attrs: { interleaved: false },
+      attrs: { interleaved: false, inverse: false },
       error: /table is f32 \[2, 6\], x is f32 \[2, 1, 4\]/,
     },
     {
       name: 'a table of integers',
       inputs: { x: f32([2, 1, 4]), table: i32([2, 4], upTo(8)) },
-      attrs: { interleaved: false },
+      attrs: { interleaved: false, inverse: false },
       error: /table is i32 \[2, 4\]/,
     },
   ],
