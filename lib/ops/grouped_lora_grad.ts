@@ -1,8 +1,8 @@
-import { ShapeError } from '../errors.js';
+import { DTypeError, ShapeError } from '../errors.js';
 import type { OpName } from '../generated/op_table.js';
 import type { Tensor } from '../graph/tensor.js';
 import { formatShape } from '../runtime/shape.js';
-import { type AdapterRouting, expectRouting } from './grouped_lora.js';
+import { type AdapterRouting, expectRouting } from './adapter_routing.js';
 import { apply, expectDType, expectRank, expectSameDimension, expectShape, type Rules } from './op_rule.js';
 
 type GroupedGradientOp =
@@ -38,6 +38,13 @@ function expectSameTokens(op: OpName, x: Tensor, dy: Tensor, name: string): void
 }
 
 function expectGradients(op: OpName, gradients: Tensor): void {
+  if (gradients.dtype === 'u8')
+    throw new DTypeError(`[${op}] gradients is u8, as the pool: expected an f32 state that gradient() is told to add to with 'into'`, {
+      op,
+      operand: 'gradients',
+      actual: 'u8',
+      expected: 'f32',
+    });
   expectDType(op, 'gradients', gradients, 'f32');
   expectRank(op, 'gradients', gradients, 1);
 }
