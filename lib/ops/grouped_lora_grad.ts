@@ -1,4 +1,4 @@
-import { DTypeError, ShapeError } from '../errors.js';
+import { ShapeError } from '../errors.js';
 import type { OpName } from '../generated/op_table.js';
 import type { Tensor } from '../graph/tensor.js';
 import { formatShape } from '../runtime/shape.js';
@@ -38,13 +38,6 @@ function expectSameTokens(op: OpName, x: Tensor, dy: Tensor, name: string): void
 }
 
 function expectGradients(op: OpName, gradients: Tensor): void {
-  if (gradients.dtype === 'u8')
-    throw new DTypeError(`[${op}] gradients is u8, as the pool: expected an f32 state that gradient() is told to add to with 'into'`, {
-      op,
-      operand: 'gradients',
-      actual: 'u8',
-      expected: 'f32',
-    });
   expectDType(op, 'gradients', gradients, 'f32');
   expectRank(op, 'gradients', gradients, 1);
 }
