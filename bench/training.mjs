@@ -1,6 +1,6 @@
 // One measurement of heddle's training through its public API: prints one line of JSON.
-//   node bench/training.mjs --model <folder> [--documents 4] [--length 128] [--rank 16] [--steps 8] [--threads 2] [--recompute none|layer]
-//                           [--adapters 1] [--profile]
+//   node bench/training.mjs --model <folder> [--documents 4] [--length 128] [--rank 16] [--steps 8] [--threads 2] [--recompute none|cheap|layer] [--batch-tokens 512]
+//                           [--adapters 1]
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,7 +17,8 @@ const { values: options } = parseArgs({
     rank: { type: 'string', default: '16' },
     steps: { type: 'string', default: '8' },
     threads: { type: 'string', default: '2' },
-    recompute: { type: 'string', default: 'none' },
+    recompute: { type: 'string', default: 'cheap' },
+    'batch-tokens': { type: 'string' },
     adapters: { type: 'string', default: '1' },
   },
 });
@@ -38,7 +39,7 @@ try {
     rank: Number(options.rank),
     learningRate: 1e-4,
     steps: steps + 2,
-    batchTokens: documents * length,
+    batchTokens: Number(options['batch-tokens'] ?? documents * length),
     threads: Number(options.threads),
     recompute: options.recompute,
     saveEvery: 1_000_000,
