@@ -1,7 +1,7 @@
 // Speed of the backward paths of training against what they are to be compared with in the same seconds: linear_grad beside
 // linear, and self_attention with its gradient beside the multiply-add peak.
 //
-//   training_bench [--dtype bf16] [--threads 1,2] [--rows 512] [--shapes 576x1536,..] [--rounds 9] [--clock wall] [--only linear|attention]
+//   training_bench [--dtype bf16] [--threads 1,2] [--rows 512] [--shapes 576x1536,..] [--rounds 9] [--clock wall] [--only linear|attention] [--scenes 0,1]
 //
 // A shape is k x outputs, as in linear_bench. HEDDLE_CPU_TARGET picks the target. On a machine that others use too, --clock cpu
 // counts the processor time of the process, divided by its threads.
@@ -48,7 +48,7 @@ constexpr Scene kScenes[] = {{"4 x 128 tokens, heads 9/3", 4, 128, 9, 3, 64}, {"
 
 struct Options {
   DType dtype = DType::kBF16;
-  std::vector<int64_t> threads = {1, 2}, rows = {512};
+  std::vector<int64_t> threads = {1, 2}, rows = {512}, scenes = {0, 1};
   std::vector<Shape> shapes = {{576, 576}, {576, 1536}, {1536, 576}, {576, 49152}, {2048, 5632}};
   int64_t rounds = 9;
   std::string only;
@@ -204,6 +204,8 @@ int main(int count, char** arguments) {
       cpu_clock = value == "cpu";
     } else if (name == "--rounds") {
       options.rounds = std::max(1ll, std::atoll(value.c_str()));
+    } else if (name == "--scenes") {
+      options.scenes = numbers(value);
     } else if (name == "--only") {
       options.only = value;
     } else if (name == "--shapes") {
@@ -222,7 +224,7 @@ int main(int count, char** arguments) {
       for (const Shape& shape : options.shapes)
         for (int64_t rows : options.rows) bench_linear(options, shape, static_cast<int>(threads), rows);
     if (options.only != "linear")
-      for (const Scene& scene : kScenes) bench_attention(options, scene, static_cast<int>(threads));
+      for (int64_t scene : options.scenes) bench_attention(options, kScenes[std::clamp<int64_t>(scene, 0, 1)], static_cast<int>(threads));
   }
   return 0;
 }
