@@ -98,10 +98,22 @@ export interface TrainableMethod {
 }
 
 /** Sites whose paths end in one of the names; 'all-linear': every linear module but the output layer. */
-export function targetSites(sites: readonly SiteShape[], method: Pick<TrainableMethod, 'sites'>, targets: string | readonly string[]): SiteShape[] {
+export function targetSites(
+  sites: readonly SiteShape[],
+  method: Pick<TrainableMethod, 'sites'>,
+  targets: string | readonly string[],
+): SiteShape[] {
   const possible = sites.filter((site) => method.sites.includes(site.kind));
   if (targets === 'all-linear')
     return possible.filter((site) => site.path !== 'lm_head' && (site.kind === 'linear' || !method.sites.includes('linear')));
   const names = typeof targets === 'string' ? [targets] : targets;
   return possible.filter((site) => names.some((name) => site.path === name || site.path.endsWith(`.${name}`)));
+}
+
+/** Names of modules for adapter_config.json: last parts where they tell exactly these sites apart from all others, else whole paths. */
+export function moduleNames(chosen: readonly SiteShape[], sites: readonly SiteShape[]): string[] {
+  const last = ({ path }: SiteShape): string => path.slice(path.lastIndexOf('.') + 1);
+  const paths = new Set(chosen.map(({ path }) => path));
+  const whole = new Set(sites.filter(({ path }) => !paths.has(path)).map(last));
+  return [...new Set(chosen.map((site) => (whole.has(last(site)) ? site.path : last(site))))];
 }

@@ -40,6 +40,7 @@ enum class Op : uint16_t {
   kGateGrad,
   kGatherRows,
   kGroupedEmbedding,
+  kGroupedEmbeddingGradFactors,
   kGroupedLora,
   kGroupedLoraGradFactors,
   kGroupedLoraGradWeight,

@@ -177,6 +177,18 @@ size_t workspace_grouped_embedding(const TensorView* operands, const AttributeVa
   return grouped_embedding_cpu_workspace(read_grouped_embedding(operands, attrs), threads);
 }
 
+GroupedEmbeddingGradFactorsArgs read_grouped_embedding_grad_factors(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], static_cast<int32_t>(attrs[0].integer)};
+}
+
+Status run_grouped_embedding_grad_factors(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return grouped_embedding_grad_factors_cpu(read_grouped_embedding_grad_factors(operands, attrs), context);
+}
+
+size_t workspace_grouped_embedding_grad_factors(const TensorView* operands, const AttributeValue* attrs, int threads) {
+  return grouped_embedding_grad_factors_cpu_workspace(read_grouped_embedding_grad_factors(operands, attrs), threads);
+}
+
 GroupedLoraArgs read_grouped_lora(const TensorView* operands, const AttributeValue* attrs) {
   return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], operands[9], static_cast<int32_t>(attrs[0].integer)};
 }
@@ -618,6 +630,7 @@ constexpr OpInfo kTable[] = {
     {"gate_grad", 3, 2, 1, 0u, 0u, run_gate_grad, nullptr},
     {"gather_rows", 2, 1, 0, 0u, 0u, run_gather_rows, nullptr},
     {"grouped_embedding", 7, 1, 1, 0u, 1u, run_grouped_embedding, workspace_grouped_embedding},
+    {"grouped_embedding_grad_factors", 8, 1, 1, 0u, 1u, run_grouped_embedding_grad_factors, workspace_grouped_embedding_grad_factors},
     {"grouped_lora", 9, 1, 1, 4u, 1u, run_grouped_lora, workspace_grouped_lora},
     {"grouped_lora_grad_factors", 9, 1, 1, 0u, 1u, run_grouped_lora_grad_factors, workspace_grouped_lora_grad_factors},
     {"grouped_lora_grad_weight", 8, 1, 1, 0u, 1u, run_grouped_lora_grad_weight, workspace_grouped_lora_grad_weight},
@@ -669,6 +682,6 @@ constexpr OpInfo kTable[] = {
 }  // namespace
 
 const OpInfo& op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* op_table_hash() { return "41c70432c2653eac"; }
+const char* op_table_hash() { return "e1445bd16d291ea4"; }
 
 }  // namespace heddle

@@ -1,7 +1,8 @@
 // A model with adapters to train, compiled: what the training loop runs.
-import { ShapeError } from '../../errors.js';
-import type { Program, RunOptions } from '../../runtime/program.js';
+import type { SiteShape } from '../../adapters/method.js';
+import { AdapterError, InternalError, ShapeError } from '../../errors.js';
 import type { TensorData } from '../../runtime/dtype.js';
+import type { Program, RunOptions } from '../../runtime/program.js';
 import type { PlannedMemory, RowScores, TrainedParameters, TrainingMicroBatch, TrainingStepRunner } from '../step_runner.js';
 import type { ParameterStore } from './parameter_store.js';
 import type { AdapterInTraining } from './site_adapters.js';
@@ -13,6 +14,8 @@ export class ModelStepRunner implements TrainingStepRunner {
 
   constructor(
     private readonly adapters: readonly AdapterInTraining[],
+    /** All sites of the model. */
+    readonly sites: readonly SiteShape[],
     private readonly store: ParameterStore,
     private readonly programs: { readonly training: Program; readonly evaluation: Program },
     private readonly weightBytes: number,
@@ -50,9 +53,33 @@ export class ModelStepRunner implements TrainingStepRunner {
     return this.run(this.programs.evaluation, batch, signal);
   }
 
+  /** An adapter, and its parameters' values by path. Throws InternalError for a name that is none. */
+  adapterNamed(name: string): {
+    adapter: AdapterInTraining;
+    read: (path: string, kind?: 'values' | 'gradients') => Promise<Map<string, Float32Array>>;
+    write: (path: string, part: string, values: Float32Array | undefined) => Promise<void>;
+  } {
+    const adapter = this.adapters.find((one) => one.name === name);
+    if (adapter === undefined) throw new InternalError(`no adapter named '${name}' is being trained`);
+    const read = async (path: string, kind: 'values' | 'gradients' = 'values'): Promise<Map<string, Float32Array>> => {
+      const values = new Map<string, Float32Array>();
+      for (const parameter of adapter.stored.parameters)
+        if (parameter.path === path) values.set(parameter.spec.part, await this.store.read(parameter, kind));
+      return values;
+    };
+    const write = async (path: string, part: string, values: Float32Array | undefined): Promise<void> => {
+      const parameter = adapter.stored.parameters.find((one) => one.path === path && one.spec.part === part);
+      if (parameter === undefined || values?.length !== parameter.rows * parameter.width)
+        throw new AdapterError(
+          `${name}: ${path} has ${values?.length ?? 'no'} values for ${part}: expected ${parameter?.spec.shape.join(' x ') ?? 'none'}`,
+          { module: path, part },
+        );
+      await this.store.write(parameter, values);
+    };
+    return { adapter, read, write };
+  }
+
   dispose(): void {
-    this.programs.training.dispose();
-    this.programs.evaluation.dispose();
     this.release();
   }
 

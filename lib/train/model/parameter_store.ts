@@ -114,7 +114,10 @@ export class ParameterStore {
   }
 
   private reserve(): { values: DeviceTensor; gradients: DeviceTensor } {
-    this.memory ??= { values: emptyTensor('f32', [Math.max(this.length, unit)]), gradients: emptyTensor('f32', [Math.max(this.length, unit)]) };
+    this.memory ??= {
+      values: emptyTensor('f32', [Math.max(this.length, unit)]),
+      gradients: emptyTensor('f32', [Math.max(this.length, unit)]),
+    };
     return this.memory;
   }
 }

@@ -89,7 +89,10 @@ export class TrainingPaths implements ModelPaths {
   }
 
   private slicedBias(bias: Tensor, site: Site, first: number): Tensor {
-    return bias.reshape([1, bias.shape[0] as number]).columns(first, first + site.outputs).reshape([site.outputs]);
+    return bias
+      .reshape([1, bias.shape[0] as number])
+      .columns(first, first + site.outputs)
+      .reshape([site.outputs]);
   }
 
   // Each adapter changes its own tokens; one alone changes all.
@@ -124,9 +127,7 @@ export class TrainingPaths implements ModelPaths {
     let rows = this.picked.get(key);
     if (rows === undefined) {
       const name = inputNames.tokensOf(slot);
-      rows = this.selected
-        ? this.graph.input(`labelled ${name}`, 'i32', [`labelled ${name}`])
-        : this.graph.input(name, 'i32', [name]);
+      rows = this.selected ? this.graph.input(`labelled ${name}`, 'i32', [`labelled ${name}`]) : this.graph.input(name, 'i32', [name]);
       this.picked.set(key, rows);
     }
     return rows;

@@ -65,7 +65,11 @@ export async function compileTraining(parts: TrainingGraphParts, limits: Trainin
   return compileInTurns(graph, options);
 }
 
-function training(parts: TrainingGraphParts, limits: TrainingLimits, layersPerGroup: number | undefined): { graph: Graph; options: CompileOptions } {
+function training(
+  parts: TrainingGraphParts,
+  limits: TrainingLimits,
+  layersPerGroup: number | undefined,
+): { graph: Graph; options: CompileOptions } {
   const { graph, logprobs, parameters, picked } = forward(parts);
   const rowWeight = graph.input('rowWeight', 'f32', ['rows']);
   const { gradients } = parameters;
