@@ -1,4 +1,5 @@
 import type { DType } from '../runtime/dtype.js';
+import type { SiteTensorReader } from './site_tensor_reader.js';
 
 /** Element types that adapter tensors may have. */
 export type FloatDType = Extract<DType, 'f32' | 'f16' | 'bf16'>;
@@ -102,8 +103,17 @@ export interface AdapterTensor {
   readonly data: Float32Array | Uint16Array;
 }
 
-/** Factors of one linear or embedding site. */
+/** A tensor of whole numbers, such as indices. */
+export interface IntegerTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: 'integer';
+  readonly data: Int32Array;
+}
+
+/** Factors of one linear or embedding site: W + scale · B A. */
 export interface LowRank {
+  readonly kind: 'lowRank';
   readonly scale: number;
   /** `rank` rows, inputs wide. */
   readonly a: RowBlock;
@@ -116,6 +126,54 @@ export interface LowRank {
   /** What loading does to the base weight first, unless the file brings that weight. */
   readonly baseChange?: 'pissa' | 'olora' | undefined;
 }
+
+/**
+ * W + C A, where C is made from W: `coefficients` gives one number per row of A for each row of W, in float64.
+ * What a product of reflections of the inputs amounts to.
+ */
+export interface ProjectedLowRank {
+  readonly kind: 'projected';
+  /** `rank` rows, inputs wide. */
+  readonly a: RowBlock;
+  /** `rows` holds whole rows of W; fills `rank` numbers for each. */
+  coefficients(rows: Float64Array, into: Float64Array): void;
+}
+
+/** A whole weight, made from the base's: any merge that has no smaller form. */
+export interface MergedWeight {
+  readonly kind: 'weight';
+  /** Rows that are mixed with each other: slices begin at its multiples. 1: every row on its own. */
+  readonly rowGroup: number;
+  /** Multiplications for one row, about. */
+  readonly workPerRow: number;
+  /** Turns whole rows of W, the first of them number `first`, into the adapter's, in place and in float64. */
+  merge(rows: Float64Array, first: number): void;
+  /** Turns the bias into the adapter's, where the method changes it. */
+  mergeBias?(bias: Float64Array): void;
+}
+
+/** One factor per output, for the bias too: diag(factors) (W x + b). */
+export interface OutputScale {
+  readonly kind: 'scale';
+  readonly factors: Float32Array;
+}
+
+/** Some rows of W replaced: tokens of an embedding, outputs of a linear layer. */
+export interface NewRows {
+  readonly kind: 'rows';
+  readonly ids: Int32Array;
+  readonly rows: RowBlock;
+}
+
+/** A norm's own weight and, where it has one, bias. */
+export interface NormWeight {
+  readonly kind: 'norm';
+  readonly weight: AdapterTensor;
+  readonly bias?: AdapterTensor | undefined;
+}
+
+/** What an adapter does at one site. */
+export type SiteChange = LowRank | ProjectedLowRank | MergedWeight | OutputScale | NewRows | NormWeight;
 
 /** One site of one base, for one adapter. */
 export interface SiteRequest {
@@ -134,11 +192,20 @@ export interface AdapterMethod<Config = unknown> {
   readConfig(raw: Readonly<Record<string, unknown>>, adapter: string): Config;
   /** Options that change results: part of the content hash. */
   identity(config: Config): unknown;
-  /** Splits a tensor's name (without base_model.model.) into module and part; undefined when it is none of the method's. */
+  /** Kinds of modules that it can change. */
+  readonly sites: readonly SiteShape['kind'][];
+  /** A change of one module also changes modules with the same base weight. */
+  readonly sharesTiedWeights?: boolean;
+  /** Parts that hold whole numbers. */
+  readonly integerParts?: readonly string[];
+  /**
+   * Splits a tensor's name (without base_model.model.) into module and part; undefined when it is none of the method's.
+   * Module '': a tensor that all modules share.
+   */
   split(name: string): { module: string; part: string; adapterName?: string | undefined } | undefined;
   /** Name of the variant, and rank and scale of a module, from shapes alone. */
   describe(config: Config): string;
   measure(config: Config, module: string, parts: ReadonlyMap<string, readonly number[]>): { rank: number; scale: number } | undefined;
-  /** Factors of one site; checks that all parts are there and fit. */
-  read(config: Config, request: SiteRequest, parts: ReadonlyMap<string, AdapterTensor>): LowRank;
+  /** What it does at one site; checks that all parts are there and fit. `parts` gives the module's tensors and the shared ones. */
+  read(config: Config, request: SiteRequest, parts: SiteTensorReader): SiteChange;
 }

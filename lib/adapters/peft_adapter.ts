@@ -7,13 +7,16 @@ import type {
   AdapterParts,
   AdapterSummary,
   AdapterTensor,
+  IntegerTensor,
+  SiteChange,
   SiteParts,
   SiteRequest,
   TensorSource,
 } from './method.js';
 import { methods } from './methods/index.js';
-import { readTensor, type SortedTensors, sitesOf, sortTensors } from './peft_tensors.js';
+import { readIntegers, readTensor, type SortedTensors, sitesOf, sortTensors } from './peft_tensors.js';
 import { siteParts } from './site_parts.js';
+import { SiteTensorReader } from './site_tensor_reader.js';
 
 /** What adapter_config.json says. */
 export interface PeftConfig {
@@ -62,31 +65,46 @@ export async function loadPeftAdapter(config: PeftConfig, source: TensorSource, 
   const sorted = sortTensors(source, config);
   const hash = createHash('sha256').update(JSON.stringify([method.peftType, method.identity(options), config.modulesToSave]));
   const sites = new Map<string, SiteParts>();
+  const read = async (name: string, path: string): Promise<AdapterTensor> => {
+    const tensor = await readTensor(source, name, adapter);
+    await hashTensor(hash, path, tensor);
+    return tensor;
+  };
+  const readParts = async (names: ReadonlyMap<string, string>, path: string): Promise<Map<string, AdapterTensor | IntegerTensor>> => {
+    const parts = new Map<string, AdapterTensor | IntegerTensor>();
+    for (const [part, name] of names) {
+      const whole = method.integerParts?.includes(part) ?? false;
+      const tensor = await (whole ? readIntegers : readTensor)(source, name, adapter);
+      await hashTensor(hash, path, tensor);
+      parts.set(part, tensor);
+    }
+    return parts;
+  };
+  const shared = await readParts(sorted.shared, '');
   for (const { site, module, tensors, saved } of sitesOf(sorted, base, config)) {
     if (config.tiesWeights && base.sites.some((other) => other !== site && other.weight === site.weight))
       throw new AdapterError(`${adapter}: ensure_weight_tying is true and ${site.path} is tied in ${base.name}, which is not supported`, {
         option: 'ensure_weight_tying',
         module: site.path,
       });
-    const read = async (name: string): Promise<AdapterTensor> => {
-      const tensor = await readTensor(source, name, adapter);
-      await hashTensor(hash, site.path, tensor);
-      return tensor;
-    };
     const request = { adapter, base: base.name, site, module };
-    const parts = new Map<string, AdapterTensor>();
-    for (const [part, name] of tensors) parts.set(part, await read(name));
-    const lowRank = parts.size === 0 ? undefined : method.read(options, notNorm(request, parts), parts);
-    const weight = saved.weight === undefined ? undefined : await read(saved.weight);
-    const bias = saved.bias === undefined ? undefined : await read(saved.bias);
-    const made = await siteParts(request, base, { weight, bias }, lowRank);
+    let change: SiteChange | undefined;
+    if (tensors.size > 0) {
+      expectSiteKind(method, request, tensors);
+      const parts = new SiteTensorReader(request, method.describe(options), await readParts(tensors, site.path), shared);
+      change = method.read(options, request, parts);
+      parts.finish();
+    }
+    const weight = saved.weight === undefined ? undefined : await read(saved.weight, site.path);
+    const bias = saved.bias === undefined ? undefined : await read(saved.bias, site.path);
+    const made = await siteParts(request, base, { weight, bias }, change);
     if (made !== undefined) sites.set(site.path, made);
   }
   return { contentHash: hash.digest('hex'), summary: summarise(config, sorted, source), sites };
 }
 
 // Large tensors in slices of some milliseconds.
-async function hashTensor(hash: Hash, path: string, { name, dtype, shape, data }: AdapterTensor): Promise<void> {
+async function hashTensor(hash: Hash, path: string, { name, dtype, shape, data }: AdapterTensor | IntegerTensor): Promise<void> {
   const slice = 4 << 20;
   hash.update(JSON.stringify([path, name, dtype, shape]));
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
@@ -96,17 +114,21 @@ async function hashTensor(hash: Hash, path: string, { name, dtype, shape, data }
   }
 }
 
-function notNorm(request: SiteRequest, parts: ReadonlyMap<string, AdapterTensor>): SiteRequest {
-  const { adapter, base, site } = request;
-  if (site.kind !== 'norm') return request;
-  const tensor = [...parts.values()][0]?.name;
-  throw new AdapterError(`${adapter} does not fit ${base}: ${tensor} is a factor, but ${site.path} is a norm`, { tensor, base });
+function expectSiteKind(method: AdapterMethod, { adapter, base, site }: SiteRequest, tensors: ReadonlyMap<string, string>): void {
+  if (method.sites.includes(site.kind)) return;
+  const tensor = [...tensors.values()][0];
+  throw new AdapterError(
+    `${adapter} does not fit ${base}: ${tensor} is for ${method.sites.join(' and ')} modules, but ${site.path} is a ${site.kind}`,
+    { tensor, base, actual: site.kind, expected: [...method.sites] },
+  );
 }
 
 /** What an adapter is, from its configuration and the names and shapes of its tensors. */
 export function inspectPeftAdapter(config: PeftConfig, source: TensorSource): AdapterSummary {
   return summarise(config, sortTensors(source, config), source);
 }
+
+const elementBytes: Readonly<Record<string, number>> = { U8: 1, F16: 2, BF16: 2, I16: 2, F32: 4, I32: 4, I64: 8 };
 
 function summarise({ method, options, base }: PeftConfig, sorted: SortedTensors, source: TensorSource): AdapterSummary {
   const ranks = new Set<number>();
@@ -125,7 +147,7 @@ function summarise({ method, options, base }: PeftConfig, sorted: SortedTensors,
     const info = source.info(name);
     const elements = (info?.shape ?? []).reduce((count, size) => count * size, 1);
     parameters += elements;
-    bytes += elements * (info?.dtype === 'F32' ? 4 : 2);
+    bytes += elements * (elementBytes[info?.dtype ?? ''] ?? 2);
   }
   const ascending = (set: Set<number>): number[] => [...set].sort((a, b) => a - b);
   return {

@@ -1,11 +1,13 @@
 import { AdapterError } from '../errors.js';
 import { viewAs } from '../runtime/dtype.js';
-import type { AdapterBase, AdapterMethod, AdapterTensor, FloatDType, SiteShape, TensorSource } from './method.js';
+import type { AdapterBase, AdapterMethod, AdapterTensor, FloatDType, IntegerTensor, SiteShape, TensorSource } from './method.js';
 
 /** Names of an adapter's tensors by module path, as the file spells the paths. */
 export interface SortedTensors {
   /** Module → part of the method → tensor. */
   readonly factors: ReadonlyMap<string, ReadonlyMap<string, string>>;
+  /** Part of the method → tensor that all modules share. */
+  readonly shared: ReadonlyMap<string, string>;
   /** Module → whole weights. `wrapped`: saved by modules_to_save, so other modules with the same base weight keep it. */
   readonly saved: ReadonlyMap<string, { weight?: string; bias?: string; wrapped: boolean }>;
 }
@@ -54,8 +56,10 @@ export function sortTensors(source: TensorSource, { adapter, method, modulesToSa
     refuseTwice(adapter, tensors[kind], name);
     saved.set(module, { ...tensors, [kind]: name });
   }
-  if (factors.size === 0 && saved.size === 0) throw new AdapterError(`${adapter}: the file holds no tensors`);
-  return { factors, saved };
+  const shared = factors.get('') ?? new Map<string, string>();
+  factors.delete('');
+  if (factors.size === 0 && saved.size === 0 && shared.size === 0) throw new AdapterError(`${adapter}: the file holds no tensors`);
+  return { factors, shared, saved };
 }
 
 function refuseTwice(adapter: string, before: string | undefined, name: string): void {
@@ -73,7 +77,7 @@ export interface SiteTensors {
 }
 
 /** Finds the site of every module. Throws AdapterError that names the first tensor whose module the base lacks. */
-export function sitesOf({ factors, saved }: SortedTensors, base: AdapterBase, { adapter }: Naming): SiteTensors[] {
+export function sitesOf({ factors, saved }: SortedTensors, base: AdapterBase, { adapter, method }: Naming): SiteTensors[] {
   type Entry = { module: string; tensors: ReadonlyMap<string, string>; saved: { weight?: string; bias?: string } };
   const found = new Map<SiteShape, Entry>();
   const at = (path: string, tensor: string) => {
@@ -87,7 +91,11 @@ export function sitesOf({ factors, saved }: SortedTensors, base: AdapterBase, { 
     found.set(site, entry);
     return { site, entry };
   };
-  for (const [path, tensors] of factors) at(path, [...tensors.values()][0] as string).entry.tensors = tensors;
+  for (const [path, tensors] of factors) {
+    const { site } = at(path, [...tensors.values()][0] as string);
+    for (const other of method.sharesTiedWeights ? base.sites.filter(({ weight }) => weight === site.weight) : [site])
+      at(other.path, '').entry.tensors = tensors;
+  }
   const shared: { site: SiteShape; weight: string }[] = [];
   for (const [path, { weight, bias, wrapped }] of saved) {
     const { site, entry } = at(path, (weight ?? bias) as string);
@@ -113,6 +121,41 @@ function findSite(sites: readonly SiteShape[], path: string): SiteShape | undefi
     sites.find((site) => site.path === withoutFirst(path)) ??
     sites.find((site) => site.path.includes('.') && withoutFirst(site.path) === path)
   );
+}
+
+const integers: Readonly<Record<string, (bytes: ArrayBuffer) => ArrayLike<number | bigint>>> = {
+  U8: (bytes) => new Uint8Array(bytes),
+  I16: (bytes) => new Int16Array(bytes),
+  I32: (bytes) => new Int32Array(bytes),
+  I64: (bytes) => new BigInt64Array(bytes),
+};
+
+/** Reads a tensor of whole numbers. Throws AdapterError for other dtypes and for numbers beyond 32 bits. */
+export async function readIntegers(source: TensorSource, name: string, adapter: string): Promise<IntegerTensor> {
+  const info = source.info(name);
+  const view = info && integers[info.dtype];
+  if (info === undefined || view === undefined)
+    throw new AdapterError(`${adapter}: ${name} is ${info?.dtype}: expected ${Object.keys(integers).join(', ')}`, {
+      tensor: name,
+      actual: info?.dtype,
+      expected: Object.keys(integers),
+    });
+  const values = view(await source.read(name));
+  const elements = info.shape.reduce((count, size) => count * size, 1);
+  if (values.length !== elements)
+    throw new AdapterError(`${adapter}: ${name} has ${values.length} numbers, expected ${elements}`, {
+      tensor: name,
+      actual: values.length,
+      expected: elements,
+    });
+  const data = new Int32Array(elements);
+  for (let i = 0; i < elements; i++) {
+    const value = Number(values[i]);
+    data[i] = value;
+    if (data[i] !== value)
+      throw new AdapterError(`${adapter}: ${name} holds ${value}, which is no 32-bit number`, { tensor: name, actual: value });
+  }
+  return { name, shape: info.shape, dtype: 'integer', data };
 }
 
 /** Reads one tensor, checking that its dtype can be used and that its bytes are all there. */

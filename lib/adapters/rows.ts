@@ -1,4 +1,4 @@
-import type { FloatDType, RowBlock } from './method.js';
+import type { AdapterTensor, FloatDType, RowBlock } from './method.js';
 
 const scratch = new DataView(new ArrayBuffer(4));
 
@@ -31,6 +31,11 @@ export function toFloat32(dtype: FloatDType, data: Float32Array | Uint16Array): 
   return values;
 }
 
+/** Elements of any float dtype in float64. */
+export function toFloat64(dtype: FloatDType, data: Float32Array | Uint16Array): Float64Array {
+  return Float64Array.from(toFloat32(dtype, data));
+}
+
 /** The same rows as f32. */
 export function widen(block: RowBlock): RowBlock & { data: Float32Array } {
   return { ...block, dtype: 'f32', data: toFloat32(block.dtype, block.data) };
@@ -55,4 +60,19 @@ export function stack(above: RowBlock, below: RowBlock): RowBlock & { data: Floa
   data.set(toFloat32(above.dtype, above.data), 0);
   data.set(toFloat32(below.dtype, below.data), above.count * above.width);
   return { dtype: 'f32', count: above.count + below.count, width: above.width, data };
+}
+
+/** f32 rows from numbers in float64, row-major. */
+export function blockOf(values: Float64Array, count: number, width: number): RowBlock & { data: Float32Array } {
+  return { dtype: 'f32', count, width, data: Float32Array.from(values) };
+}
+
+/** A matrix of an adapter's file as rows. */
+export function tensorRows({ dtype, shape, data }: AdapterTensor): RowBlock {
+  return { dtype, count: shape[0] as number, width: shape[1] as number, data };
+}
+
+/** Two blocks in one dtype: the one they share, or f32. */
+export function sameDType(a: RowBlock, bT: RowBlock): { a: RowBlock; bT: RowBlock } {
+  return a.dtype === bT.dtype ? { a, bT } : { a: widen(a), bT: widen(bT) };
 }

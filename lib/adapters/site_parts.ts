@@ -1,5 +1,6 @@
 import { AdapterError } from '../errors.js';
-import type { AdapterBase, AdapterTensor, LowRank, RowBlock, SiteParts, SiteRequest, SiteShape } from './method.js';
+import { mergeAllRows, mergedWeight, projectionFactors, type RowReader } from './merged_weight.js';
+import type { AdapterBase, AdapterTensor, NewRows, RowBlock, SiteChange, SiteParts, SiteRequest, SiteShape } from './method.js';
 import { magnitudeGain } from './methods/dora.js';
 import { withBaseChange } from './methods/pissa.js';
 import { toFloat32, transpose, widen } from './rows.js';
@@ -17,47 +18,93 @@ export async function siteParts(
   request: SiteRequest,
   base: AdapterBase,
   saved: SavedModule,
-  lowRank: LowRank | undefined,
+  change: SiteChange | undefined,
 ): Promise<SiteParts | undefined> {
   const { site, adapter } = request;
-  if (saved.weight) expectTensorShape(saved.weight, weightShape(site), request);
-  if (saved.bias) {
+  const whole: SavedModule = change?.kind === 'norm' ? { ...saved, ...change } : saved;
+  if (whole.weight) expectTensorShape(whole.weight, weightShape(site), request);
+  if (whole.bias) {
     if (!site.bias)
-      throw new AdapterError(`${adapter} does not fit ${base.name}: ${saved.bias.name} is a bias, but ${site.path} has none`, {
-        tensor: saved.bias.name,
+      throw new AdapterError(`${adapter} does not fit ${base.name}: ${whole.bias.name} is a bias, but ${site.path} has none`, {
+        tensor: whole.bias.name,
         base: base.name,
       });
-    expectTensorShape(saved.bias, [site.outputs], request);
+    expectTensorShape(whole.bias, [site.outputs], request);
   }
-  if (site.kind === 'norm') return normParts(site, base, saved);
+  if (site.kind === 'norm') return normParts(site, base, whole);
+  if (change?.kind === 'norm') throw new AdapterError(`${adapter}: ${site.path} is no norm`, { module: site.path });
 
   // Files may hold unchanged copies of the base's embeddings: those cost nothing.
-  const own = saved.weight && ownRows(saved.weight, site);
+  const own = whole.weight && ownRows(whole.weight, site);
   const replaced = own !== undefined && !(await equalsBase(own, site, base)) ? own : undefined;
-  const weights =
+  const weights: Pick<AdapterBase, 'readRows'> =
     replaced === undefined ? base : { readRows: async (_: SiteShape, first: number, count: number) => sliceRows(replaced, first, count) };
-  const factors = lowRank && (own === undefined ? await withBaseChange(lowRank, site, base, adapter) : lowRank);
-  const gain = factors?.magnitude && (await magnitudeGain(factors, site, weights, adapter));
-  const shift = await shiftOf(site, base, saved, factors);
-  const common = { path: site.path, number: site.number, site: site.kind, shift };
-  if (replaced !== undefined) {
-    const a = factors ? await merged(replaced, factors, gain, site) : replaced;
-    return { ...common, kind: 'dense', dtype: a.dtype, rank: a.count, scale: 1, a };
+  const known = change?.kind === 'lowRank' && own === undefined ? await withBaseChange(change, site, base, adapter) : change;
+  const gain = await gainOf(known, site, weights, adapter);
+  const common = { path: site.path, number: site.number, site: site.kind, shift: await shiftOf(site, base, whole, known) };
+  const [count, width] = site.kind === 'embedding' ? [site.inputs, site.outputs] : [site.outputs, site.inputs];
+  const read = (first: number, rows: number): Promise<Float32Array> => weights.readRows(site, first, rows);
+  if (known !== undefined && (replaced !== undefined || known.kind === 'weight'))
+    return dense(common, await mergeAllRows(mergedWeight(known, site, gain), read, count, width));
+  if (replaced !== undefined) return dense(common, replaced);
+  const factors = known && (await smallestFactors(known, site, read));
+  if (factors) return { ...common, kind: 'lowRank', dtype: factors.a.dtype, rank: factors.a.count, ...factors, gain };
+  if (common.shift === undefined && gain === undefined) return undefined;
+  const none = (columns: number): RowBlock => ({ dtype: 'f32', count: 0, width: columns, data: new Float32Array(0) });
+  return { ...common, kind: 'lowRank', dtype: 'f32', rank: 0, scale: 1, a: none(site.inputs), bT: none(site.outputs), gain };
+}
+
+const dense = (common: Pick<SiteParts, 'path' | 'number' | 'site' | 'shift'>, a: RowBlock): SiteParts => ({
+  ...common,
+  kind: 'dense',
+  dtype: a.dtype,
+  rank: a.count,
+  scale: 1,
+  a,
+});
+
+/** Factors of what is not merged as a whole weight; undefined where none are needed. */
+async function smallestFactors(
+  change: Exclude<SiteChange, { kind: 'norm' | 'weight' }>,
+  site: SiteShape,
+  read: RowReader,
+): Promise<{ scale: number; a: RowBlock; bT: RowBlock } | undefined> {
+  switch (change.kind) {
+    case 'lowRank':
+      return { scale: change.scale, a: change.a, bT: change.bT };
+    case 'projected':
+      return { scale: 1, a: widen(change.a), bT: await projectionFactors(change, read, site.outputs, site.inputs) };
+    case 'rows':
+      return rowFactors(change, site, read);
+    case 'scale':
+      return undefined;
   }
-  if (factors)
-    return {
-      ...common,
-      kind: 'lowRank',
-      dtype: factors.a.dtype,
-      rank: factors.a.count,
-      scale: factors.scale,
-      a: factors.a,
-      bT: factors.bT,
-      gain,
-    };
-  if (shift === undefined) return undefined;
-  const none = (width: number): RowBlock => ({ dtype: 'f32', count: 0, width, data: new Float32Array(0) });
-  return { ...common, kind: 'lowRank', dtype: 'f32', rank: 0, scale: 1, a: none(site.inputs), bT: none(site.outputs) };
+}
+
+// New rows as the difference from the old ones, picked by rows that are one at a single place.
+async function rowFactors({ ids, rows }: NewRows, site: SiteShape, read: RowReader) {
+  const embeds = site.kind === 'embedding';
+  const places = embeds ? site.inputs : site.outputs;
+  const difference = widen({ ...rows, data: rows.data.slice() });
+  const pick = new Float32Array(ids.length * places);
+  for (const [j, id] of ids.entries()) {
+    const before = await read(id, 1);
+    for (let i = 0; i < rows.width; i++)
+      difference.data[j * rows.width + i] = (difference.data[j * rows.width + i] as number) - (before[i] as number);
+    pick[j * places + id] = 1;
+  }
+  const picks: RowBlock = { dtype: 'f32', count: ids.length, width: places, data: pick };
+  return embeds ? { scale: 1, a: picks, bT: difference } : { scale: 1, a: difference, bT: picks };
+}
+
+async function gainOf(
+  change: SiteChange | undefined,
+  site: SiteShape,
+  weights: Pick<AdapterBase, 'readRows'>,
+  adapter: string,
+): Promise<Float32Array | undefined> {
+  if (change?.kind === 'scale') return change.factors;
+  return change?.kind === 'lowRank' && change.magnitude !== undefined ? magnitudeGain(change, site, weights, adapter) : undefined;
 }
 
 function weightShape({ kind, inputs, outputs, transposed }: SiteShape): readonly number[] {
@@ -100,31 +147,14 @@ async function shiftOf(
   site: SiteShape,
   base: AdapterBase,
   saved: SavedModule,
-  factors: LowRank | undefined,
+  change: SiteChange | undefined,
 ): Promise<Float32Array | undefined> {
-  const scaled = factors?.bias?.map((x) => x * factors.scale);
-  if (saved.bias === undefined) return scaled;
+  const scaled = change?.kind === 'lowRank' ? change.bias?.map((x) => x * change.scale) : undefined;
+  const mergeBias = change && change.kind !== 'norm' && change.kind !== 'lowRank' ? mergedWeight(change, site).mergeBias : undefined;
+  if (saved.bias === undefined && (mergeBias === undefined || !site.bias)) return scaled;
   const before = await base.readBias(site);
-  const shift = toFloat32(saved.bias.dtype, saved.bias.data).map((x, n) => x - (before[n] as number) + (scaled?.[n] ?? 0));
+  const after = Float64Array.from(saved.bias ? toFloat32(saved.bias.dtype, saved.bias.data) : before);
+  mergeBias?.(after);
+  const shift = Float32Array.from(after, (x, n) => x - (before[n] as number) + (scaled?.[n] ?? 0));
   return shift.some((x) => x !== 0) ? shift : undefined;
-}
-
-// gain (W + scale · B A) as rows: where an adapter has factors on top of a weight of its own, one product does for both.
-async function merged(own: RowBlock, { a, bT, scale }: LowRank, gain: Float32Array | undefined, site: SiteShape): Promise<RowBlock> {
-  const rows = widen({ ...own, data: own.data.slice() });
-  const slices = new WorkSlices();
-  // Row r of an embedding's table is B A[:, r], of a linear layer's weight B[r, :] A.
-  const [across, down] = site.kind === 'embedding' ? [widen(a), widen(bT)] : [widen(bT), widen(a)];
-  for (let r = 0; r < own.count; r++) {
-    const row = rows.data.subarray(r * own.width, (r + 1) * own.width);
-    const sum = Float64Array.from(row);
-    for (let j = 0; j < a.count; j++) {
-      const factor = scale * (across.data[j * across.width + r] as number);
-      for (let i = 0; i < own.width; i++) sum[i] = (sum[i] as number) + factor * (down.data[j * own.width + i] as number);
-    }
-    for (let i = 0; i < own.width; i++)
-      row[i] = (sum[i] as number) * (gain === undefined ? 1 : (gain[site.kind === 'embedding' ? i : r] as number));
-    await slices.pause(own.width * (a.count + 1));
-  }
-  return rows;
 }

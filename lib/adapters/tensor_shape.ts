@@ -18,3 +18,18 @@ export function expectTensorShape(
     base,
   });
 }
+
+/** Throws AdapterError unless the tensor has at least these sizes: a matrix that modules share is as large as the largest of them. */
+export function expectAtLeast(
+  { name, shape }: { name: string; shape: readonly number[] },
+  least: readonly number[],
+  { adapter, base, site }: SiteRequest,
+): void {
+  if (shape.length === least.length && shape.every((size, i) => size >= (least[i] as number))) return;
+  throw new AdapterError(`${adapter} does not fit ${base}: ${name} is ${list(shape)}, expected at least ${list(least)} for ${site.path}`, {
+    tensor: name,
+    actual: [...shape],
+    expected: [...least],
+    base,
+  });
+}

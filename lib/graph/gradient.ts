@@ -1,6 +1,6 @@
 import { OptionError, ShapeError } from '../errors.js';
 import type { OpName } from '../generated/op_table.js';
-import { formatShape, sameShape } from '../runtime/shape.js';
+import { formatShape, isColumns, sameShape } from '../runtime/shape.js';
 import type { Graph } from './graph.js';
 import { Recomputation, type RecomputePolicy } from './recompute.js';
 import type { OpCall, Tensor } from './tensor.js';
@@ -42,7 +42,7 @@ export interface GradientOptions {
   readonly recompute?: RecomputePolicy;
 }
 
-/** What has arrived for one tensor so far. */
+/** What has arrived for one tensor so far. State that it goes into changes at once: nothing waits in memory for the end of the walk. */
 class Sum {
   private total: Tensor | undefined;
   private readonly adders: ((sum: Tensor) => Tensor)[] = [];
@@ -51,10 +51,13 @@ class Sum {
   constructor(
     private readonly of: Tensor,
     private readonly ops: GradientOps,
+    private into: Tensor | undefined,
   ) {}
 
   add(contribution: Contribution): void {
-    if (typeof contribution === 'function') this.adders.push(contribution);
+    if (this.into !== undefined)
+      this.into = typeof contribution === 'function' ? contribution(this.into) : this.ops.accumulate(this.into, contribution);
+    else if (typeof contribution === 'function') this.adders.push(contribution);
     else this.total = this.total === undefined ? contribution : this.ops.add(this.total, contribution);
   }
 
@@ -66,11 +69,10 @@ class Sum {
     else same.tensor = this.ops.add(same.tensor, tensor);
   }
 
-  /** Everything added up; `into` is state that it is added to. */
-  finish(into?: Tensor): Tensor {
+  /** Everything added up. */
+  finish(): Tensor {
     this.joinSlices();
-    let sum = into !== undefined && this.total !== undefined ? this.ops.accumulate(into, this.total) : (into ?? this.total);
-    sum ??= this.ops.zerosLike(this.of);
+    let sum = this.into ?? this.total ?? this.ops.zerosLike(this.of);
     for (const add of this.adders) sum = add(sum);
     return sum;
   }
@@ -128,7 +130,7 @@ export function buildGradients(loss: Tensor, parameters: readonly Tensor[], ops:
   const sumOf = (tensor: Tensor): Sum => {
     let sum = sums.get(tensor);
     if (sum === undefined) {
-      sum = new Sum(tensor, ops);
+      sum = new Sum(tensor, ops, options.into?.get(tensor));
       sums.set(tensor, sum);
     }
     return sum;
@@ -146,7 +148,7 @@ export function buildGradients(loss: Tensor, parameters: readonly Tensor[], ops:
       const gradient = sum.finish();
       if (wanted.has(view)) totals.set(view, gradient);
       const { base, firstColumn } = view.source;
-      const sliced = view.shape.length === 2 && base.shape.length === 2 && !sameShape(view.shape, base.shape) && view.strided;
+      const sliced = isColumns(view.shape, base.shape);
       if (sliced) sumOf(base).addColumns(firstColumn, gradient);
       else sumOf(base).add(sameShape(view.shape, base.shape) ? gradient : gradient.reshape(base.shape));
       continue;
@@ -178,12 +180,7 @@ export function buildGradients(loss: Tensor, parameters: readonly Tensor[], ops:
       sumOf(input).add(contribution);
     }
   }
-  return parameters.map((parameter) => {
-    const into = options.into?.get(parameter);
-    const known = totals.get(parameter);
-    if (known !== undefined) return into === undefined ? known : ops.accumulate(into, known);
-    return sumOf(parameter).finish(into);
-  });
+  return parameters.map((parameter) => totals.get(parameter) ?? sumOf(parameter).finish());
 }
 
 type Step = { call: OpCall; at: number } | { view: Tensor; at: number };

@@ -1,3 +1,4 @@
+import type { OpName } from '../generated/op_table.js';
 import type { Tensor } from '../graph/tensor.js';
 import { type Attrs, apply, expectDType, expectRank, expectSameDimension, expectShape, type Rules } from './op_rule.js';
 
@@ -17,9 +18,10 @@ export interface AdapterRouting {
   pool: Tensor;
 }
 
-function checkRouting(op: GroupedOp, base: Tensor, routing: AdapterRouting) {
-  expectDType(op, 'base', base, 'f32');
-  expectRank(op, 'base', base, 2);
+/** @internal Throws unless the operands that say where adapters lie have their types and a row of routes per row of `base`. */
+export function expectRouting(op: OpName, name: string, base: Tensor, routing: Omit<AdapterRouting, 'weight'> & { weight?: Tensor }): void {
+  expectDType(op, name, base, 'f32');
+  expectRank(op, name, base, 2);
   for (const [name, dtype] of [
     ['index', 'i32'],
     ['weight', 'f32'],
@@ -31,7 +33,11 @@ function checkRouting(op: GroupedOp, base: Tensor, routing: AdapterRouting) {
   expectRank(op, 'index', routing.index, 2);
   expectShape(op, 'weight', routing.weight, routing.index.shape, 'the shape of index');
   expectRank(op, 'entries', routing.entries, 3);
-  expectSameDimension(op, { name: 'base', tensor: base, axis: 0 }, { name: 'index', tensor: routing.index, axis: 0 });
+  expectSameDimension(op, { name, tensor: base, axis: 0 }, { name: 'index', tensor: routing.index, axis: 0 });
+}
+
+function checkRouting(op: GroupedOp, base: Tensor, routing: AdapterRouting) {
+  expectRouting(op, 'base', base, routing);
   return { y: { dtype: 'f32', shape: base.shape } } as const;
 }
 

@@ -26,6 +26,22 @@ struct GroupedEmbeddingArgs {
 Status grouped_embedding_cpu(const GroupedEmbeddingArgs& args, CpuContext& context);
 size_t grouped_embedding_cpu_workspace(const GroupedEmbeddingArgs& args, int threads);
 
+// adds to gradients, laid out as in grouped_lora_grad_factors, what every adapter's f32 rows get from its own tokens: B^T += sum_t weight scale A[:, ids[t]] dy[t]^T, A[:, ids[t]] += weight scale (B^T dy[t]), or the adapter's own row ids[t] += weight dy[t]; shift += sum_t weight dy[t]; a negative id is no token
+struct GroupedEmbeddingGradFactorsArgs {
+  TensorView ids;
+  TensorView dy;
+  TensorView gradients;
+  TensorView index;
+  TensorView weight;
+  TensorView entries;
+  TensorView rows;
+  TensorView pool;
+  TensorView accumulated;  // output, in place over gradients
+  int32_t site;
+};
+Status grouped_embedding_grad_factors_cpu(const GroupedEmbeddingGradFactorsArgs& args, CpuContext& context);
+size_t grouped_embedding_grad_factors_cpu_workspace(const GroupedEmbeddingGradFactorsArgs& args, int threads);
+
 // y[t, columns[s] .. columns[s+1]] += sum_j weight[t, j] delta(index[t, j], site + s, x[t]) for each of the `columns` sites that share x; index -1 or an entry of kind 0 adds nothing. Entries, rows and delta: see grouped_lora_layout.h
 struct GroupedLoraArgs {
   TensorView x;
@@ -42,6 +58,55 @@ struct GroupedLoraArgs {
 };
 Status grouped_lora_cpu(const GroupedLoraArgs& args, CpuContext& context);
 size_t grouped_lora_cpu_workspace(const GroupedLoraArgs& args, int threads);
+
+// adds to gradients, f32 and laid out as the pool, what every adapter's f32 rows get from its own tokens: A += sum_t weight scale (B^T dy[t]) x[t]^T, B^T += sum_t weight scale (A x[t]) dy[t]^T, shift += sum_t weight dy[t], for each of the `columns` sites that share x; a row at byte a of pool has its gradient at element a / 4
+struct GroupedLoraGradFactorsArgs {
+  TensorView x;
+  TensorView dy;
+  TensorView gradients;
+  TensorView index;
+  TensorView weight;
+  TensorView entries;
+  TensorView rows;
+  TensorView pool;
+  TensorView columns;
+  TensorView accumulated;  // output, in place over gradients
+  int32_t site;
+};
+Status grouped_lora_grad_factors_cpu(const GroupedLoraGradFactorsArgs& args, CpuContext& context);
+size_t grouped_lora_grad_factors_cpu_workspace(const GroupedLoraGradFactorsArgs& args, int threads);
+
+// dweight[t, j] = base[t, j] + sum_s dy[t, columns[s] .. columns[s+1]] . (scale B (A x[t]) + shift), the gradient of grouped_lora to the weight of a route added to base
+struct GroupedLoraGradWeightArgs {
+  TensorView x;
+  TensorView dy;
+  TensorView base;
+  TensorView index;
+  TensorView entries;
+  TensorView rows;
+  TensorView pool;
+  TensorView columns;
+  TensorView dweight;  // output, in place over base
+  int32_t site;
+};
+Status grouped_lora_grad_weight_cpu(const GroupedLoraGradWeightArgs& args, CpuContext& context);
+size_t grouped_lora_grad_weight_cpu_workspace(const GroupedLoraGradWeightArgs& args, int threads);
+
+// dx[t] = base[t] + sum_s sum_j weight[t, j] scale A^T (B^T dy[t, columns[s] .. columns[s+1]]), the gradient of grouped_lora to x added to base; low-rank entries without gain only
+struct GroupedLoraGradXArgs {
+  TensorView dy;
+  TensorView base;
+  TensorView index;
+  TensorView weight;
+  TensorView entries;
+  TensorView rows;
+  TensorView pool;
+  TensorView columns;
+  TensorView dx;  // output, in place over base
+  int32_t site;
+};
+Status grouped_lora_grad_x_cpu(const GroupedLoraGradXArgs& args, CpuContext& context);
+size_t grouped_lora_grad_x_cpu_workspace(const GroupedLoraGradXArgs& args, int threads);
 
 enum class GroupedNormKind : int32_t { kRms, kLayer };
 

@@ -24,5 +24,17 @@ struct LinearArgs {
 Status linear_cpu(const LinearArgs& args, CpuContext& context);
 size_t linear_cpu_workspace(const LinearArgs& args, int threads);
 
+enum class LinearGradActivation : int32_t { kFast, kPrecise };
+
+// dx[m, k] = sum_n dy[m, n] W[n, k] for the W of linear as linear packs it; dy and dx f32 (rows may be strided)
+struct LinearGradArgs {
+  TensorView dy;
+  TensorView weight;
+  TensorView dx;  // output
+  LinearGradActivation activation;
+};
+Status linear_grad_cpu(const LinearGradArgs& args, CpuContext& context);
+size_t linear_grad_cpu_workspace(const LinearGradArgs& args, int threads);
+
 }  // namespace heddle
 #pragma GCC visibility pop

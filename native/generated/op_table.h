@@ -14,6 +14,7 @@
 #include "generated/reduce_ops.h"
 #include "generated/rope_ops.h"
 #include "generated/sampling_ops.h"
+#include "generated/self_attention_ops.h"
 #include "generated/softmax_ops.h"
 
 namespace heddle {
@@ -39,13 +40,18 @@ enum class Op : uint16_t {
   kGateGrad,
   kGatherRows,
   kGroupedEmbedding,
+  kGroupedEmbeddingGradFactors,
   kGroupedLora,
+  kGroupedLoraGradFactors,
+  kGroupedLoraGradWeight,
+  kGroupedLoraGradX,
   kGroupedNorm,
   kInverseRms,
   kKvWrite,
   kLayerNorm,
   kLayerNormGrad,
   kLinear,
+  kLinearGrad,
   kLogSoftmax,
   kLogSoftmaxGrad,
   kMap,
@@ -66,6 +72,9 @@ enum class Op : uint16_t {
   kScaleColumns,
   kScaleRows,
   kScatterAddRows,
+  kSeenLike,
+  kSelfAttention,
+  kSelfAttentionGrad,
   kSgd,
   kSliceRows,
   kSoftCap,

@@ -23,7 +23,7 @@ export interface GradientCheck {
 }
 
 /** Larger cases are evaluated, but not moved step by step. */
-const mostWork = 3e6;
+const mostWork = 2e5;
 const relative = 1e-6;
 
 interface Scene {

@@ -26,6 +26,32 @@ export const loraAdapters = [
   'lora-some-layers',
 ] as const;
 
+/** Every adapter over models/llama, as PEFT saved it. */
+export const peftAdapters = [
+  ...loraAdapters,
+  'adalora',
+  'boft',
+  'c3a',
+  'delora',
+  'fourierft',
+  'gralora',
+  'hira',
+  'hra',
+  'ia3',
+  'ln-tuning',
+  'loha',
+  'lokr',
+  'miss',
+  'oft',
+  'randlora',
+  'road',
+  'shira',
+  'trainable-tokens',
+  'vblora',
+  'vera',
+  'waveft',
+] as const;
+
 /** A tensor of a file, as numbers. */
 export interface FileTensor {
   readonly shape: readonly number[];

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { AdapterError } from '../../errors.js';
+import { readMethodOptions } from '../method_options.js';
 import { ModulePattern } from '../module_pattern.js';
 
 /** The options of a PEFT LoRA adapter that change results. */
@@ -63,16 +64,7 @@ export function readLoraConfig(raw: Readonly<Record<string, unknown>>, adapter: 
   for (const option of Object.keys(raw))
     if (option.startsWith('use_') && !known.has(option) && raw[option] === true)
       throw new AdapterError(`${adapter}: ${option} is true, an option that is not known`, { option, actual: true });
-  const parsed = schema.safeParse(raw);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    const option = issue?.path.join('.') ?? '';
-    throw new AdapterError(`${adapter}: ${option} is ${JSON.stringify(raw[String(issue?.path[0])])}: ${issue?.message}`, {
-      option,
-      actual: raw[String(issue?.path[0])],
-    });
-  }
-  const options = parsed.data;
+  const options = readMethodOptions(schema, raw, adapter);
   const start = String(options.init_lora_weights ?? true).toLowerCase();
   const baseChange = start === 'olora' ? 'olora' : start === 'pissa' || /^pissa_niter_\d+$/.test(start) ? 'pissa' : undefined;
   if (baseChange === undefined && start !== 'true' && start !== 'false' && !harmlessStarts.has(start))
