@@ -15,6 +15,7 @@ interface Chain {
 }
 
 const count = (tensor: Tensor): number => (tensor.shape as number[]).reduce((n, d) => n * d, 1);
+const asRow = (x: Tensor): Tensor => x.reshape([count(x)]).reshape([1, count(x)]);
 const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => Array.from(a).reduce((sum, v, i) => sum + v * (b[i] as number), 0);
 
 /** Differentiates twice: the gradient of sum_p <direction_p, d loss / d p>, which is the Hessian times the directions. */
@@ -26,7 +27,7 @@ async function checkTwice(build: (g: Graph) => Chain): Promise<void> {
   const first = gradient(loss, tensors, { differentiable: true });
   const directions = tensors.map((tensor, i) => g.input(`direction of ${names[i]}`, 'f32', tensor.shape as number[]));
   const along = first
-    .map((tensor, i) => reduce(mul(tensor, directions[i] as Tensor).reshape([1, count(tensor)]), 'sum'))
+    .map((tensor, i) => reduce(asRow(mul(tensor, directions[i] as Tensor)), 'sum'))
     .reduce((a, b) => add(a, b));
   const second = gradient(along, tensors);
 
@@ -133,7 +134,7 @@ describe('gradients of gradients', () => {
       const scores = scale(matmul(turned(q), turned(k), { transposeB: true }), 0.5);
       const mixed = matmul(softmax(scores), ops.swapAxes(h.reshape([tokens, heads, 4])));
       const y = ops.swapAxes(mixed).reshape([tokens, 8]);
-      const loss = reduce(mul(y, mul(y, g.input('weights', 'f32', [tokens, 8]))).reshape([1, tokens * 8]), 'sum');
+      const loss = reduce(asRow(mul(y, mul(y, g.input('weights', 'f32', [tokens, 8])))), 'sum');
       const angle = randomNormal(tokens * 2, 7);
       return {
         loss,
@@ -155,7 +156,7 @@ describe('gradients of gradients', () => {
       const vector = g.input('vector', 'f32', [9]);
       const rows = ops.gatherRows(x, g.input('rows', 'i32', [3]));
       const y = logSoftmax(ops.scaleColumns(rows, rmsNorm(vector, undefined, { eps: 1e-3 })));
-      const loss = reduce(mul(y, mul(y, y)).reshape([1, 27]), 'sum');
+      const loss = reduce(asRow(mul(y, mul(y, y))), 'sum');
       return { loss, parameters: { x, vector }, given: { rows: Int32Array.of(3, 1, 3) } };
     }));
 
