@@ -93,8 +93,8 @@ export const trainFileSchema = z.strictObject({
   output: z.string().min(1).describe('folder for the adapter, checkpoints, log.jsonl and report.html'),
   /** Data of the one adapter, or of all that bring none of their own. */
   data: dataWords.optional(),
-  /** Name of the one adapter in logs. Default: that of the output folder. */
-  name: z.string().min(1).optional().describe('name of the one adapter in logs (default: that of the output folder)'),
+  /** Name of the one adapter in log and report. Default 'adapter'. */
+  name: z.string().min(1).optional().describe('name of the one adapter in log and report (default: adapter)'),
   ...optional(adapterFields),
   /** Several adapters, trained in shared batches: what they do not say, the options beside `adapters` say for all. */
   adapters: z
@@ -182,7 +182,7 @@ export function parseTrainOptions(options: unknown, what = 'train'): TrainSettin
     throw new OptionError(`${what}.adapters is empty: expected at least one adapter`, { option: 'adapters' });
   if (many && name !== undefined)
     throw new OptionError(`${what}.name is '${name}': expected no name beside adapters, which have their own`, { option: 'name' });
-  const own = many ? adapters : { [name ?? nameOf(parsed.output)]: {} };
+  const own = many ? adapters : { [name ?? 'adapter']: {} };
   const settings = new Map<string, AdapterSettings>();
   for (const [adapter, words] of Object.entries(own)) {
     const where = many ? `${what}.adapters.${adapter}` : what;
@@ -228,14 +228,6 @@ function dataSettings(written: NonNullable<Parsed['data']>, generalSeed: number,
   const given: Exclude<DataOptions, string | readonly string[]> =
     typeof written === 'string' || Array.isArray(written) ? { files: written } : written;
   return parseDataOptions({ ...given, seed: given.seed ?? generalSeed }, where);
-}
-
-function nameOf(output: string): string {
-  const last = output
-    .split(/[\\/]/)
-    .filter((part) => part !== '' && part !== '.' && part !== '..')
-    .at(-1);
-  return last ?? 'adapter';
 }
 
 function withoutUndefined<T extends object>(value: T): T {

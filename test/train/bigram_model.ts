@@ -29,7 +29,7 @@ export const byteTokenizer: ExampleTokenizer = {
   surroundings: { before: [], after: [] },
   isSpecial: (id) => id === vocabulary - 1,
   encodeAll: async (texts) => texts.map((text) => Int32Array.from(Buffer.from(text))),
-  decode: (ids) => Buffer.from([...ids].filter((id) => id < 256)).toString(),
+  decode: (ids) => Buffer.from(Array.from(ids).filter((id) => id < 256)).toString(),
 };
 
 interface Adapter {
