@@ -1,4 +1,4 @@
-import type { SiteShape } from '../adapters/method.js';
+import { type SiteShape, virtualTokensPath } from '../adapters/method.js';
 import { ModelError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import type { Tensor } from '../graph/tensor.js';
@@ -27,6 +27,8 @@ export type Site = SiteShape;
 export interface StepTensors {
   /** i32 [tokens] */
   readonly tokens: Tensor;
+  /** i32 [tokens]: which of its adapter's virtual tokens it is; -1: a token of the text. */
+  readonly virtualTokens: Tensor;
   /** i32 [tokens]; negative: not a token. */
   readonly positions: Tensor;
   /** i32 [tokens]: row of blockTable. */
@@ -84,6 +86,14 @@ export class ModelBuilder {
     const base = embedding(ids, this.constant(table), { vocabulary, width });
     const site = this.site({ path, kind: 'embedding', inputs: vocabulary, outputs: width, weight: name, transposed: false, bias: false });
     return groupedEmbedding(ids, base, this.currentRouting(), { site });
+  }
+
+  /** Puts the embeddings of the adapters' virtual tokens where they stand. x [tokens, width] holds zeros there. */
+  virtualTokens(x: Tensor): Tensor {
+    const width = x.shape[1] as number;
+    const path = virtualTokensPath;
+    const site = this.site({ path, kind: 'virtual', inputs: width, outputs: width, weight: path, transposed: false, bias: false });
+    return groupedEmbedding(this.step.virtualTokens, x, this.currentRouting(), { site });
   }
 
   /** Rows of a table that no adapter touches. */

@@ -14,6 +14,8 @@ import { lokr } from './lokr.js';
 import { lora } from './lora.js';
 import { miss } from './miss.js';
 import { oft } from './oft.js';
+import { prefixTuning } from './prefix_tuning.js';
+import { promptTuning, pTuning } from './prompt_tuning.js';
 import { randlora } from './randlora.js';
 import { road } from './road.js';
 import { shira } from './shira.js';
@@ -39,6 +41,9 @@ const all = [
   lokr,
   miss,
   oft,
+  prefixTuning,
+  promptTuning,
+  pTuning,
   randlora,
   road,
   shira,

@@ -28,6 +28,7 @@ export function decoder(b: ModelBuilder, c: ModelConfig, design: DecoderDesign):
   const norm = (x: Tensor, path: string): Tensor => b.rmsNorm(x, path, c.normEps, offset);
   let x = b.embed(`${prefix}.embed_tokens`, b.step.tokens, c.vocabularySize, c.hiddenSize, { tied: c.tiedEmbeddings });
   if (design.scaledEmbeddings) x = scale(x, embeddingScale(b, c, `${prefix}.embed_tokens.weight`));
+  x = b.virtualTokens(x);
   for (let layer = 0; layer < c.layers; layer++) {
     const path = `${prefix}.layers.${layer}`;
     const attended = selfAttention(b, c, design, norm(x, `${path}.input_layernorm`), layer, path);
