@@ -16,9 +16,9 @@ export interface TensorSource {
 export interface SiteShape {
   /** Module path in Hugging Face checkpoints, such as model.layers.0.self_attn.q_proj. */
   readonly path: string;
-  /** virtual: positions in front of the text that an adapter brings. */
-  readonly kind: 'linear' | 'embedding' | 'norm' | 'virtual';
-  /** linear: width of x; embedding: vocabulary; norm and virtual: width. */
+  /** virtual: positions in front of the text that an adapter brings. attention: keys and values beside the text's. */
+  readonly kind: 'linear' | 'embedding' | 'norm' | 'virtual' | 'attention';
+  /** linear: width of x; embedding: vocabulary; norm, virtual and attention: width. */
   readonly inputs: number;
   readonly outputs: number;
   /** Row of the entries table. */
@@ -52,7 +52,8 @@ export interface RowBlock {
 
 /**
  * What an adapter does at one site, ready to be placed; native/kernels/grouped_lora/grouped_lora_layout.h says what it means.
- * lowRank: `rank` rows of A and of B transposed. dense: `a` holds the rows of a whole weight (a norm: one f32 row).
+ * lowRank: `rank` rows of A and of B transposed. dense: `a` holds the rows of a whole weight (a norm: one f32 row; attention: keys,
+ * with the values in `bT`).
  */
 export interface SiteParts {
   readonly path: string;
@@ -193,11 +194,19 @@ export interface PrefixKeysValues {
   readonly layers: readonly { readonly keys: Float32Array; readonly values: Float32Array }[];
 }
 
+/** Embeddings whose keys and values a layer attends to beside the text, by a gate. */
+export interface AttentionPrompt {
+  readonly kind: 'attentionPrompt';
+  /** Rows as wide as the model, before the projections of keys and values. */
+  readonly rows: RowBlock;
+  readonly gate: number;
+}
+
 /** Changes of a weight, which can be merged into it. */
 export type WeightChange = LowRank | ProjectedLowRank | MergedWeight | OutputScale | NewRows;
 
 /** What an adapter does at one site. */
-export type SiteChange = WeightChange | NormWeight | VirtualTokens | PrefixKeysValues;
+export type SiteChange = WeightChange | NormWeight | VirtualTokens | PrefixKeysValues | AttentionPrompt;
 
 /** The path of the site where virtual tokens enter, of every base. */
 export const virtualTokensPath = 'virtual_tokens';

@@ -1,4 +1,5 @@
 import { AdapterError } from '../errors.js';
+import { attentionParts } from './attention_prompt.js';
 import { mergeAllRows, mergedWeight, projectionFactors, type RowReader } from './merged_weight.js';
 import type {
   AdapterBase,
@@ -44,6 +45,7 @@ export async function siteParts(
   }
   if (site.kind === 'norm') return normParts(site, base, whole);
   if (change?.kind === 'virtual') return dense({ path: site.path, number: site.number, site: site.kind, shift: undefined }, change.rows);
+  if (change?.kind === 'attentionPrompt') return attentionParts(request, base, change);
   // Keys and values go into the cache, not to a site.
   if (change?.kind === 'prefix') return undefined;
   if (change?.kind === 'norm') throw new AdapterError(`${adapter}: ${site.path} is no norm`, { module: site.path });

@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = 'b0068eb570e7f0ef';
+export const opTableHash = '7a2e9741571a5fb5';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -158,9 +158,20 @@ export const opTable = {
     alias: { y: 'base' },
     backends: ['cpu'],
   },
+  /** y[t, h] = base[t, h] + sum_j weight[t, j] gate_j sum_i softmax_i(scale q[t, h] . k_i) v_i over the rows that the adapter of index[t, j] keeps at this site, with a softmax of their own; query heads share key heads in equal groups; q f32 [tokens, heads, width], base f32 [tokens, heads * width]; entries: see grouped_lora_layout.h */
+  grouped_prompt: {
+    id: 14,
+    family: 'grouped_lora',
+    inputs: ['q', 'base', 'index', 'weight', 'entries', 'rows', 'pool'],
+    optional: [],
+    outputs: ['y'],
+    attrs: { site: 'i32', keyHeads: 'i32', scale: 'f32' },
+    alias: { y: 'base' },
+    backends: ['cpu'],
+  },
   /** stores k[t], v[t] (f32 [tokens, heads, width]) into the paged cache at positions[t] of request[t]; a negative position is skipped. Page layout: see attention_layout.h */
   kv_write: {
-    id: 14,
+    id: 15,
     family: 'attention',
     inputs: ['k', 'v', 'pool', 'blockTable', 'positions', 'request'],
     optional: [],
@@ -171,7 +182,7 @@ export const opTable = {
   },
   /** y = (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension; x f32, weight and bias f32 or absent */
   layer_norm: {
-    id: 15,
+    id: 16,
     family: 'norm',
     inputs: ['x', 'weight', 'bias'],
     optional: ['weight', 'bias'],
@@ -182,7 +193,7 @@ export const opTable = {
   },
   /** y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled) */
   linear: {
-    id: 16,
+    id: 17,
     family: 'linear',
     inputs: ['x', 'weight', 'bias'],
     optional: ['bias'],
@@ -193,7 +204,7 @@ export const opTable = {
   },
   /** y[.., i] = x_i - max x - log sum_j exp(x_j - max x) over the last dimension, f32 */
   log_softmax: {
-    id: 17,
+    id: 18,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -204,7 +215,7 @@ export const opTable = {
   },
   /** y = a * b, equal shapes, f32 */
   mul: {
-    id: 18,
+    id: 19,
     family: 'elementwise',
     inputs: ['a', 'b'],
     optional: [],
@@ -215,7 +226,7 @@ export const opTable = {
   },
   /** y[..] = sum, mean or maximum over the last dimension of x[.., n], f32; an empty dimension gives 0, NaN, -inf */
   reduce: {
-    id: 19,
+    id: 20,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -226,7 +237,7 @@ export const opTable = {
   },
   /** y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32; without it the last factor is 1 */
   rms_norm: {
-    id: 20,
+    id: 21,
     family: 'norm',
     inputs: ['x', 'weight'],
     optional: ['weight'],
@@ -237,7 +248,7 @@ export const opTable = {
   },
   /** rotates x[t, h] by table[t]: with d = rotary / 2, (x_i, x_{i+d}) -> (x_i c_i - x_{i+d} s_i, x_{i+d} c_i + x_i s_i) for i < d; interleaved pairs (x_2i, x_2i+1) instead; channels from rotary on are copied */
   rope: {
-    id: 21,
+    id: 22,
     family: 'rope',
     inputs: ['x', 'table'],
     optional: [],
@@ -248,7 +259,7 @@ export const opTable = {
   },
   /** table[t] = scale * (cos(p f_i) .. | sin(p f_i) ..), p = positions[t] (a negative position reads as 0). f = frequencies, or long_frequencies where max(lengths[t], p + 1) > original_length, or, with dynamic_factor > 0 and that length n > original_length, base' ^ (-2 i / rotary) with base' = base (dynamic_factor n / original_length - dynamic_factor + 1) ^ (rotary / (rotary - 2)); angles in f64 */
   rope_table: {
-    id: 22,
+    id: 23,
     family: 'rope',
     inputs: ['positions', 'frequencies', 'longFrequencies', 'lengths'],
     optional: ['longFrequencies', 'lengths'],
@@ -259,7 +270,7 @@ export const opTable = {
   },
   /** token[r] drawn from logits[r] after bias, penalties, temperature, top-k, top-p, min-p; greedy when temperature is 0. The exact order and the parameter columns: see sampling_layout.h */
   sample: {
-    id: 23,
+    id: 24,
     family: 'sampling',
     inputs: ['logits', 'positions', 'controls', 'integers', 'history', 'historyState', 'biasTokens', 'biasValues'],
     optional: [],
@@ -270,7 +281,7 @@ export const opTable = {
   },
   /** y = factor * x, f32 */
   scale: {
-    id: 24,
+    id: 25,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -281,7 +292,7 @@ export const opTable = {
   },
   /** y = cap * tanh(x / cap), f32 */
   soft_cap: {
-    id: 25,
+    id: 26,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -292,7 +303,7 @@ export const opTable = {
   },
   /** y[.., i] = exp(x_i - max x) / sum_j exp(x_j - max x) over the last dimension, f32 */
   softmax: {
-    id: 26,
+    id: 27,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -303,7 +314,7 @@ export const opTable = {
   },
   /** logprob[r] = log_softmax(logits[r])[target[r]]; a negative target gives 0 */
   token_logprob: {
-    id: 27,
+    id: 28,
     family: 'softmax',
     inputs: ['logits', 'target'],
     optional: [],

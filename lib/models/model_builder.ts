@@ -11,6 +11,7 @@ import {
   groupedEmbedding,
   groupedLora,
   groupedNorm,
+  groupedPrompt,
   kvWrite,
   layerNorm,
   linear,
@@ -164,8 +165,17 @@ export class ModelBuilder {
     return addBias(x, this.constant(this.weights.vector([{ name, outputs: x.shape.at(-1) as number }])));
   }
 
-  /** Stores k and v and attends: q [tokens, heads, width] → [tokens, heads * width]. */
-  attend(q: Tensor, k: Tensor, v: Tensor, layer: number, options: { scale: number; window?: number; softCap?: number }): Tensor {
+  /**
+   * Stores k and v and attends: q [tokens, heads, width] → [tokens, heads * width]. `prompted`: the module whose queries adapters
+   * may give keys and values of their own, and the width of what goes into it.
+   */
+  attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    layer: number,
+    options: { scale: number; window?: number; softCap?: number; prompted?: { path: string; inputs: number } | undefined },
+  ): Tensor {
     const { dtype, pageBytes, keyHeads, layerOffsets } = this.cache;
     const { blockTable, positions, request } = this.step;
     const where = { pageBytes, layerOffset: layerOffsets[layer] as number, cacheType: dtype };
@@ -181,8 +191,12 @@ export class ModelBuilder {
         softCap: options.softCap ?? 0,
       },
     );
-    const [tokens, heads, width] = q.shape;
-    return attended.reshape([tokens as number, (heads as number) * (width as number)]);
+    const [tokens, heads, width] = q.shape as [number, number, number];
+    const y = attended.reshape([tokens, heads * width]);
+    if (options.prompted === undefined) return y;
+    const { path, inputs } = options.prompted;
+    const site = this.site({ path, kind: 'attention', inputs, outputs: heads * width, weight: path, transposed: false, bias: false });
+    return groupedPrompt(q, y, this.currentRouting(), { site, keyHeads, scale: width ** -0.5 });
   }
 
   /** From here on, only the tokens whose logits are wanted: cheaper final norm and output layer. */

@@ -25,6 +25,7 @@ enum class Op : uint16_t {
   kGroupedEmbedding,
   kGroupedLora,
   kGroupedNorm,
+  kGroupedPrompt,
   kKvWrite,
   kLayerNorm,
   kLinear,
@@ -208,6 +209,23 @@ struct GroupedNormArgs {
   float weight_offset;
 };
 Status grouped_norm_cpu(const GroupedNormArgs& args, CpuContext& context);
+
+// y[t, h] = base[t, h] + sum_j weight[t, j] gate_j sum_i softmax_i(scale q[t, h] . k_i) v_i over the rows that the adapter of index[t, j] keeps at this site, with a softmax of their own; query heads share key heads in equal groups; q f32 [tokens, heads, width], base f32 [tokens, heads * width]; entries: see grouped_lora_layout.h
+struct GroupedPromptArgs {
+  TensorView q;
+  TensorView base;
+  TensorView index;
+  TensorView weight;
+  TensorView entries;
+  TensorView rows;
+  TensorView pool;
+  TensorView y;  // output, in place over base
+  int32_t site;
+  int32_t key_heads;
+  float scale;
+};
+Status grouped_prompt_cpu(const GroupedPromptArgs& args, CpuContext& context);
+size_t grouped_prompt_cpu_workspace(const GroupedPromptArgs& args, int threads);
 
 enum class KvWriteCacheType : int32_t { kF32, kF16, kBf16 };
 

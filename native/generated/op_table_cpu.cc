@@ -129,6 +129,18 @@ Status run_grouped_norm(const TensorView* operands, const AttributeValue* attrs,
   return grouped_norm_cpu(read_grouped_norm(operands, attrs), context);
 }
 
+GroupedPromptArgs read_grouped_prompt(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], static_cast<int32_t>(attrs[0].integer), static_cast<int32_t>(attrs[1].integer), static_cast<float>(attrs[2].real)};
+}
+
+Status run_grouped_prompt(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return grouped_prompt_cpu(read_grouped_prompt(operands, attrs), context);
+}
+
+size_t workspace_grouped_prompt(const TensorView* operands, const AttributeValue* attrs, int threads) {
+  return grouped_prompt_cpu_workspace(read_grouped_prompt(operands, attrs), threads);
+}
+
 KvWriteArgs read_kv_write(const TensorView* operands, const AttributeValue* attrs) {
   return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], static_cast<int64_t>(attrs[0].integer), static_cast<int64_t>(attrs[1].integer), static_cast<KvWriteCacheType>(attrs[2].integer)};
 }
@@ -264,6 +276,7 @@ constexpr OpInfo kTable[] = {
     {"grouped_embedding", 7, 1, 1, 0u, 1u, run_grouped_embedding, workspace_grouped_embedding},
     {"grouped_lora", 9, 1, 1, 4u, 1u, run_grouped_lora, workspace_grouped_lora},
     {"grouped_norm", 7, 1, 4, 0u, 1u, run_grouped_norm, nullptr},
+    {"grouped_prompt", 7, 1, 3, 0u, 1u, run_grouped_prompt, workspace_grouped_prompt},
     {"kv_write", 6, 1, 3, 0u, 1u, run_kv_write, nullptr},
     {"layer_norm", 3, 1, 1, 6u, 0u, run_layer_norm, nullptr},
     {"linear", 3, 1, 1, 4u, 0u, run_linear, workspace_linear},
@@ -283,6 +296,6 @@ constexpr OpInfo kTable[] = {
 }  // namespace
 
 const OpInfo& op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* op_table_hash() { return "b0068eb570e7f0ef"; }
+const char* op_table_hash() { return "7a2e9741571a5fb5"; }
 
 }  // namespace heddle

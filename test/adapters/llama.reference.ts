@@ -19,6 +19,7 @@ export function llamaSites(): SiteShape[] {
     add(`${path}.self_attn.q_proj`, 'linear', hidden, heads * width);
     add(`${path}.self_attn.k_proj`, 'linear', hidden, keyHeads * width);
     add(`${path}.self_attn.v_proj`, 'linear', hidden, keyHeads * width);
+    add(`${path}.self_attn`, 'attention', hidden, heads * width);
     add(`${path}.self_attn.o_proj`, 'linear', heads * width, hidden);
     add(`${path}.post_attention_layernorm`, 'norm', hidden, hidden);
     add(`${path}.mlp.gate_proj`, 'linear', hidden, inner);
@@ -136,6 +137,16 @@ export function llamaLogits(
         scores.forEach((score, p) => {
           for (let c = 0; c < width; c++)
             attended[head * width + c] = (attended[head * width + c] as number) + (score / total) * ((v[p] as Vector)[own + c] as number);
+        });
+        // The adapter's own rows, with a softmax of their own.
+        const prompt = adapter?.sites.get(`${path}.self_attn`);
+        if (prompt === undefined) continue;
+        const owned = rowsOf(prompt.a).map((key) => Math.exp(dot(mine, key.subarray(own, own + width)) / Math.sqrt(width)));
+        const sum = owned.reduce((all, s) => all + s, 0);
+        rowsOf(prompt.bT as SiteParts['a']).forEach((value, p) => {
+          const share = (prompt.scale * (owned[p] as number)) / sum;
+          for (let c = 0; c < width; c++)
+            attended[head * width + c] = (attended[head * width + c] as number) + share * (value[own + c] as number);
         });
       }
       add(linear(`${path}.self_attn.o_proj`, attended));

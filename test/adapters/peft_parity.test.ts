@@ -30,6 +30,7 @@ const described: Record<(typeof peftAdapters)[number], [kind: string, ranks: num
   'lora-rslora': ['rsLoRA', [16]],
   'lora-some-layers': ['LoRA', [5]],
   adalora: ['AdaLoRA', [6]],
+  'adaption-prompt': ['LLaMA-Adapter', []],
   boft: ['BOFT', []],
   c3a: ['C3A', []],
   delora: ['DeLoRA', [4]],

@@ -30,6 +30,7 @@ export const loraAdapters = [
 export const peftAdapters = [
   ...loraAdapters,
   'adalora',
+  'adaption-prompt',
   'boft',
   'c3a',
   'delora',

@@ -1,5 +1,6 @@
 import type { AdapterMethod } from '../method.js';
 import { adalora } from './adalora.js';
+import { adaptionPrompt } from './adaption_prompt.js';
 import { boft } from './boft.js';
 import { c3a } from './c3a.js';
 import { delora } from './delora.js';
@@ -28,6 +29,7 @@ import { waveft } from './waveft.js';
 const all = [
   lora,
   adalora,
+  adaptionPrompt,
   boft,
   c3a,
   delora,

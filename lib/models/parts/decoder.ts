@@ -94,6 +94,8 @@ function selfAttention(b: ModelBuilder, c: ModelConfig, design: DecoderDesign, x
     scale: (c.queryScalar ?? c.headWidth) ** -0.5,
     window: sliding ? c.slidingWindow : 0,
     softCap: c.attentionSoftCap,
+    // Where keys and values come from projections alone, as in the models that such adapters are made for.
+    prompted: design.headNorms || design.fusedProjections ? undefined : { path: `${path}.self_attn`, inputs: c.hiddenSize },
   });
   return b.linear(attended, `${path}.self_attn.o_proj`, c.hiddenSize, { bias: design.outputBias });
 }
