@@ -302,8 +302,8 @@ describe('refusals', () => {
   it('checks the rank against the configuration', () =>
     refuse({ r: 4 }, /lora_A.weight is \[8, 48\], expected \[4, 48\]/, { expected: [4, 48] }));
   it('wants both factors', () => refuse((t) => t.tensors.delete(`${q}.lora_B.weight`), /q_proj has no lora_B/));
-  it('wants magnitudes for DoRA', () => refuse({ use_dora: true }, /no lora_magnitude_vector, which a DoRA/));
-  it('does not ignore magnitudes', () => refuse({ use_dora: false }, /lora_magnitude_vector has no place in a LoRA/, {}, 'lora-dora'));
+  it('wants magnitudes for DoRA', () => refuse({ use_dora: true }, /no lora_magnitude_vector, which DoRA needs/));
+  it('does not ignore magnitudes', () => refuse({ use_dora: false }, /lora_magnitude_vector has no place in LoRA/, {}, 'lora-dora'));
   it('does not ignore a bias of B', () => refuse({ lora_bias: false }, /lora_B.bias has no place/, {}, 'lora-bias'));
   it('names a module that the base lacks', () =>
     refuse(
