@@ -1,5 +1,5 @@
 import type { BurstResult } from '../runtime/program.js';
-import type { DrawnToken, FinishReason, GenerationRequest } from './request.js';
+import { type DrawnToken, type FinishReason, type GenerationRequest, lengthOf } from './request.js';
 import { requestState } from './sampling.js';
 import type { StepBatch } from './step_batch.js';
 
@@ -70,7 +70,7 @@ function deliver(request: GenerationRequest, drawn: readonly DrawnToken[], ended
     reason = 'stop';
     // Tokens of the burst after the stop string were never asked for.
     request.tokens.length -= drawn.length - kept.length;
-    request.computed = Math.min(request.computed, request.tokens.length);
+    request.computed = Math.min(request.computed, lengthOf(request));
     request.finished = true;
     request.deliver({ tokens: kept, text, finishReason: reason });
     return;

@@ -9,7 +9,7 @@ import type { Program } from '../runtime/program.js';
 import type { ChatTemplate } from '../text/chat_template.js';
 import { StopStrings } from '../text/stop_strings.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { type AdapterRegistry, type AdapterUse, adapterKey } from './adapter_registry.js';
+import { type AdapterRegistry, type AdapterUse, adapterKey, virtualTokensOf } from './adapter_registry.js';
 import { type AdapterLoader, ModelAdapters } from './adapters.js';
 import { adapterList, type GenerateRequest, generateSchema, type ScoreRequestOptions, scoreSchema } from './generate_options.js';
 import type { ModelGraphs, ModelState, StepLimits } from './model_programs.js';
@@ -199,8 +199,8 @@ export class Model {
     if ((parsed.text === undefined) === (parsed.tokens === undefined)) throw new OptionError('score: expected one of text and tokens');
     const tokens = this.checkTokens(parsed.tokens ?? (await this.encode(parsed.text as string)));
     if (tokens.length === 0) throw new OptionError('the text is empty: expected at least one token');
-    if (tokens.length > this.parts.contextLength) throw this.tooLong(tokens.length, this.parts.contextLength);
     const adapters = this.acquire(adapterList(parsed.adapter));
+    const { virtualTokens, prefixPages } = this.expectRoom(adapters, tokens.length, this.parts.contextLength);
     const logprobs = new Float64Array(tokens.length);
     let forget = (): void => {};
     try {
@@ -211,6 +211,8 @@ export class Model {
           promptLength: tokens.length,
           adapters,
           adapterKey: adapterKey(adapters),
+          virtualTokens,
+          prefixPages,
           computed: 0,
           pages: [],
           aborted: false,
@@ -353,23 +355,25 @@ export class Model {
     this.assertUsable();
     if (tokens.length === 0) throw new OptionError('the prompt is empty: expected at least one token');
     const { contextLength, tokenizer, config } = this.parts;
-    if (tokens.length >= contextLength) throw this.tooLong(tokens.length, contextLength - 1);
     for (const token of Object.keys(parsed.logitBias)) this.checkToken(Number(token), 'logitBias');
     const stop = typeof parsed.stop === 'string' ? [parsed.stop] : parsed.stop;
     if (stop.length > 0 && tokenizer === undefined)
       throw new OptionError(`${this.name} has no tokenizer: stop strings cannot be seen, give stopTokens`);
     const adapters = this.acquire(adapterList(parsed.adapter));
+    const { virtualTokens, prefixPages } = this.expectRoom(adapters, tokens.length, contextLength - 1);
     return {
       kind: 'generate',
       tokens,
       promptLength: tokens.length,
       adapters,
-      adapterKey: adapterKey(adapters) + lengthKey(config.rope, tokens.length),
+      adapterKey: adapterKey(adapters) + lengthKey(config.rope, virtualTokens + tokens.length),
+      virtualTokens,
+      prefixPages,
       computed: 0,
       pages: [],
       sampling: { ...parsed, seed: parsed.seed ?? randomSeed() },
       stopTokens: [...new Set([...(parsed.ignoreEos ? [] : config.eosTokenIds), ...parsed.stopTokens])],
-      maxLength: Math.min(contextLength, tokens.length + (parsed.maxTokens ?? contextLength)),
+      maxLength: Math.min(contextLength - virtualTokens, tokens.length + (parsed.maxTokens ?? contextLength)),
       decoder: tokenizer?.streamDecoder({ after: tokens }),
       stopStrings: stop.length > 0 ? new StopStrings(stop) : undefined,
       slot: -1,
@@ -408,9 +412,15 @@ export class Model {
       });
   }
 
-  private tooLong(actual: number, expected: number): PromptTooLongError {
-    return new PromptTooLongError(
-      `the text has ${actual} tokens: ${this.name} takes at most ${expected} in a context of ${this.parts.contextLength}`,
+  // What an adapter puts in front of the text takes room of the context.
+  private expectRoom(adapters: readonly AdapterUse[], actual: number, most: number): ReturnType<typeof virtualTokensOf> {
+    const virtual = virtualTokensOf(adapters);
+    const expected = most - virtual.virtualTokens;
+    if (actual <= expected) return virtual;
+    this.parts.registry.release(adapters);
+    const besides = virtual.virtualTokens > 0 ? ` beside the ${virtual.virtualTokens} that the adapter brings` : '';
+    throw new PromptTooLongError(
+      `the text has ${actual} tokens: ${this.name} takes at most ${expected}${besides} in a context of ${this.parts.contextLength}`,
       { actual, expected },
     );
   }

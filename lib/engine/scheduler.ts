@@ -8,7 +8,7 @@ import { collectDrawn, finishGeneration } from './generation.js';
 import type { ModelState, StepLimits } from './model_programs.js';
 import type { PagePool } from './page_pool.js';
 import type { PrefixCache } from './prefix_cache.js';
-import type { GenerationRequest, ScoreRequest, Sequence } from './request.js';
+import { type GenerationRequest, lengthOf, type ScoreRequest, type Sequence } from './request.js';
 import { addSampling, addTargets, buildStep, type Share, type StepBatch } from './step_batch.js';
 
 /** What the scheduler works with. */
@@ -83,7 +83,7 @@ export class Scheduler {
   /** Adds a request. Throws PoolExhaustedError when it could never run, and what `close` was given after that. */
   submit(sequence: Sequence): void {
     if (this.closed !== undefined) throw this.closed;
-    const length = sequence.kind === 'generate' ? sequence.maxLength : sequence.tokens.length;
+    const length = sequence.virtualTokens + (sequence.kind === 'generate' ? sequence.maxLength : sequence.tokens.length);
     this.machinery.pool.assertPossible(Math.ceil(length / blockTokens), `a request of up to ${length} tokens`);
     this.waiting.push(sequence);
     this.poke();
@@ -153,8 +153,8 @@ export class Scheduler {
     const { pool, prefixes, limits, state } = this.machinery;
     while (this.waiting.length > 0 && this.running.length < limits.maxRequests) {
       const next = this.waiting[0] as Sequence;
-      const cached = next.kind === 'generate' ? prefixes.take(next.tokens, next.adapterKey) : { pages: [], keys: [] };
-      const needed = Math.ceil((next.tokens.length + 1) / blockTokens) - cached.pages.length;
+      const cached = next.kind === 'generate' ? prefixes.take(next.tokens, next.adapterKey, next.virtualTokens) : { pages: [], keys: [] };
+      const needed = Math.ceil((lengthOf(next) + 1) / blockTokens) - cached.pages.length;
       if (needed + this.running.length > pool.available && this.running.length > 0) {
         for (const page of cached.pages) prefixes.release(page);
         return;
@@ -164,13 +164,38 @@ export class Scheduler {
       next.pages = cached.pages;
       next.computed = cached.pages.length * blockTokens;
       this.stats.cachedTokens += next.computed;
-      if (next.kind === 'score') continue;
-      next.pageKeys = cached.keys;
-      next.slot = this.freeSlots.pop() as number;
-      const capacity = state.history.dims[1] as number;
-      void state.history.buffer.write(next.slot * capacity * 4, Int32Array.from(next.tokens));
-      void state.historyState.buffer.write(next.slot * 8, Int32Array.of(next.promptLength, next.tokens.length));
+      if (next.kind === 'generate') {
+        next.pageKeys = cached.keys;
+        next.slot = this.freeSlots.pop() as number;
+        const capacity = state.history.dims[1] as number;
+        void state.history.buffer.write(next.slot * capacity * 4, Int32Array.from(next.tokens));
+        void state.historyState.buffer.write(next.slot * 8, Int32Array.of(next.promptLength, next.tokens.length));
+      }
+      this.installPrefix(next);
     }
+  }
+
+  // Keys and values that an adapter brings are written into pages of the request, unless the prefix cache had them.
+  private installPrefix(sequence: Sequence): void {
+    const { pool } = this.machinery;
+    const { prefixPages, virtualTokens, pages } = sequence;
+    if (prefixPages === undefined || sequence.computed >= virtualTokens) return;
+    for (const content of prefixPages.slice(pages.length)) {
+      const page = pool.allocate();
+      if (page === undefined) {
+        this.end(sequence, () => sequence.fail(this.poolExhausted()));
+        return;
+      }
+      pages.push(page);
+      void pool.memory.buffer.write(page * pool.pageBytes, content);
+    }
+    sequence.computed = virtualTokens;
+  }
+
+  private poolExhausted(): PoolExhaustedError {
+    return new PoolExhaustedError(
+      `the page pool is exhausted: ${this.machinery.pool.pages} pages, the rest held by adapters. Unload some, or give loadModel a larger poolBytes`,
+    );
   }
 
   private async step(): Promise<void> {
@@ -184,7 +209,7 @@ export class Scheduler {
   private async generationStep(requests: GenerationRequest[]): Promise<void> {
     const shares = this.share(requests, this.machinery.limits.maxStepTokens) as (Share & { sequence: GenerationRequest })[];
     if (shares.length === 0) return;
-    const decoding = shares.every((s) => s.count === 1 && s.sequence.computed === s.sequence.tokens.length - 1);
+    const decoding = shares.every((s) => s.count === 1 && s.sequence.computed === lengthOf(s.sequence) - 1);
     const steps = decoding ? this.reserveAhead(shares.map((s) => s.sequence)) : 1;
     const batch = buildStep(shares, Number.POSITIVE_INFINITY);
     addSampling(batch);
@@ -207,11 +232,12 @@ export class Scheduler {
     if (this.closed !== undefined) return;
     const logprobs = result.outputs[0]?.logprob as Float32Array;
     batch.rows.forEach(({ share, position }, row) => {
-      (share.sequence as ScoreRequest).logprobs[position + 1] = logprobs[row] as number;
+      const { logprobs: into, virtualTokens } = share.sequence as ScoreRequest;
+      into[position - virtualTokens + 1] = logprobs[row] as number;
     });
     for (const { sequence, count } of shares) {
       sequence.computed += count;
-      if (sequence.computed === sequence.tokens.length) this.end(sequence, () => (sequence as ScoreRequest).finish());
+      if (sequence.computed === lengthOf(sequence)) this.end(sequence, () => (sequence as ScoreRequest).finish());
     }
   }
 
@@ -234,7 +260,7 @@ export class Scheduler {
   private share(sequences: readonly Sequence[], budget: number): Share[] {
     const shares: Share[] = [];
     let left = budget;
-    const pendingOf = (s: Sequence): number => s.tokens.length - s.computed;
+    const pendingOf = (s: Sequence): number => lengthOf(s) - s.computed;
     for (const single of [true, false])
       for (const sequence of sequences) {
         const pending = pendingOf(sequence);
@@ -263,14 +289,7 @@ export class Scheduler {
         continue;
       }
       if (this.running.length > 1 || shares.length > 0) this.preempt(sequence);
-      else
-        this.end(sequence, () =>
-          sequence.fail(
-            new PoolExhaustedError(
-              `the page pool is exhausted: ${pool.pages} pages, the rest held by adapters. Unload some, or give loadModel a larger poolBytes`,
-            ),
-          ),
-        );
+      else this.end(sequence, () => sequence.fail(this.poolExhausted()));
       return false;
     }
     return true;
@@ -290,19 +309,20 @@ export class Scheduler {
     if (this.waiting.length > 0 && this.running.length < limits.maxRequests && pool.available > this.running.length) return 1;
     const remaining = Math.max(...requests.map((r) => r.maxLength - r.tokens.length));
     let steps = Math.max(1, Math.min(maxBurstSteps, remaining, Math.round(burstMilliseconds / this.lastStepMilliseconds)));
+    const reach = (r: GenerationRequest, n: number): number => Math.min(r.computed + n, r.virtualTokens + r.maxLength);
     const missing = (n: number): number =>
-      requests.reduce((sum, r) => sum + Math.max(0, Math.ceil(Math.min(r.computed + n, r.maxLength) / blockTokens) - r.pages.length), 0);
+      requests.reduce((sum, r) => sum + Math.max(0, Math.ceil(reach(r, n) / blockTokens) - r.pages.length), 0);
     while (steps > 1 && missing(steps) > pool.available) steps = Math.floor(steps / 2);
     for (const request of requests)
-      while (request.pages.length * blockTokens < Math.min(request.computed + steps, request.maxLength))
-        request.pages.push(pool.allocate() as number);
+      while (request.pages.length * blockTokens < reach(request, steps)) request.pages.push(pool.allocate() as number);
     return steps;
   }
 
   private notePages(request: GenerationRequest): void {
     while ((request.pageKeys.length + 1) * blockTokens <= request.computed) {
       const page = request.pages[request.pageKeys.length] as number;
-      request.pageKeys.push(this.machinery.prefixes.note(page, request.tokens, request.adapterKey, request.pageKeys));
+      const { tokens, adapterKey, pageKeys, virtualTokens } = request;
+      pageKeys.push(this.machinery.prefixes.note(page, tokens, adapterKey, pageKeys, virtualTokens));
     }
   }
 
