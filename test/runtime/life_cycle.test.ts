@@ -95,13 +95,14 @@ describe('dispose', () => {
     const before = memory();
     const model = await loadModel(modelFolder('llama'), { maxRequests: 2, adapters: { lora: adapterFolder('lora') } });
     const reader = new Reader(model.generate({ tokens: [5], maxTokens: 250, ignoreEos: true }));
-    await reader.next();
+    const first = reader.next();
     const others = [
       rejection(model.complete({ tokens: [6], maxTokens: 250, ignoreEos: true, adapter: 'lora' })),
       rejection(model.complete({ tokens: [7], maxTokens: 250, ignoreEos: true })),
       rejection(model.score({ tokens: randomTokens(200, 256, 1) })),
     ];
     await until(() => model.stats().waitingRequests + model.stats().runningRequests >= 3, 'requests run and wait');
+    await first;
     model.dispose();
     for (const error of [await rejection(reader.rest()), ...(await Promise.all(others))]) {
       expect(error).toBeInstanceOf(DisposedError);
