@@ -94,11 +94,11 @@ describe('dispose', () => {
   it('ends running and waiting requests with DisposedError and frees all memory', async () => {
     const before = memory();
     const model = await loadModel(modelFolder('llama'), { maxRequests: 2, adapters: { lora: adapterFolder('lora') } });
-    const reader = new Reader(model.generate({ tokens: [5], maxTokens: 250, ignoreEos: true }));
+    const reader = new Reader(model.generate({ tokens: [4, 5], maxTokens: 250, ignoreEos: true }));
     const first = reader.next();
     const others = [
-      rejection(model.complete({ tokens: [6], maxTokens: 250, ignoreEos: true, adapter: 'lora' })),
-      rejection(model.complete({ tokens: [7], maxTokens: 250, ignoreEos: true })),
+      rejection(model.complete({ tokens: [4, 6], maxTokens: 250, ignoreEos: true, adapter: 'lora' })),
+      rejection(model.complete({ tokens: [4, 7], maxTokens: 250, ignoreEos: true })),
       rejection(model.score({ tokens: randomTokens(200, 256, 1) })),
     ];
     await until(() => model.stats().waitingRequests + model.stats().runningRequests >= 3, 'requests run and wait');
