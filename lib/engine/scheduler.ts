@@ -186,7 +186,8 @@ export class Scheduler {
   private async generationStep(requests: GenerationRequest[]): Promise<void> {
     const shares = this.share(requests, this.machinery.limits.maxStepTokens) as (Share & { sequence: GenerationRequest })[];
     if (shares.length === 0) return;
-    const decoding = shares.every((s) => s.count === 1 && s.sequence.computed === s.sequence.tokens.length - 1);
+    // A burst begins when everybody has a first token, which is handed over at once.
+    const decoding = shares.every(({ sequence: s }) => s.computed === s.tokens.length - 1 && s.tokens.length > s.promptLength);
     const steps = decoding ? this.reserveAhead(shares.map((s) => s.sequence)) : 1;
     const batch = buildStep(shares, Number.POSITIVE_INFINITY);
     addSampling(batch);
