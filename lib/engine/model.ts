@@ -150,12 +150,8 @@ export class Model {
    * Continues a text, piece by piece. Leaving the loop ends the request. Throws OptionError, MissingAdapterError, PromptTooLongError,
    * PoolExhaustedError where it can never run, DisposedError, and AbortError when `signal` is aborted.
    */
-  async *generate(
-    request: GenerateRequest,
-    options: { signal?: AbortSignal | undefined } = {},
-  ): AsyncGenerator<GeneratedPiece, void, undefined> {
-    const { pieces } = await this.start(request, options.signal);
-    yield* pieces;
+  generate(request: GenerateRequest, options: { signal?: AbortSignal | undefined } = {}): AsyncGenerator<GeneratedPiece, void, undefined> {
+    return this.stream(request, options.signal);
   }
 
   /** Continues a text and gives the whole answer. Throws as `generate` does. */
@@ -163,7 +159,10 @@ export class Model {
     let text = '';
     let finishReason: FinishReason = 'abort';
     const logprobs: DrawnToken[] = [];
-    const { promptTokens, pieces } = await this.start(request, options.signal);
+    let promptTokens = 0;
+    const pieces = this.stream(request, options.signal, (sequence) => {
+      promptTokens = sequence.promptLength;
+    });
     for await (const piece of pieces) {
       text += piece.text;
       logprobs.push(...piece.tokens);
@@ -302,30 +301,16 @@ export class Model {
     this.dispose();
   }
 
-  private async start(
+  private stream(
     request: GenerateRequest,
-    signal?: AbortSignal,
-  ): Promise<{ promptTokens: number; pieces: AsyncGenerator<GeneratedPiece, void, undefined> }> {
-    const stream = new Stream<GeneratedPiece>();
-    const sequence = await this.prepare(request, stream, signal);
-    const forget = this.submit(sequence, signal);
-    return { promptTokens: sequence.promptLength, pieces: this.pieces(sequence, stream, signal, forget) };
-  }
-
-  private async *pieces(
-    sequence: GenerationRequest,
-    stream: Stream<GeneratedPiece>,
     signal: AbortSignal | undefined,
-    forget: () => void,
-  ): AsyncGenerator<GeneratedPiece, void, undefined> {
-    try {
-      for await (const piece of stream.read(() => this.stop(sequence))) {
-        if (piece.finishReason === 'abort' && signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
-        yield piece;
-      }
-    } finally {
-      forget();
-    }
+    started: (sequence: GenerationRequest) => void = () => {},
+  ): Stream<GeneratedPiece> {
+    return new Stream(async (stream) => {
+      const sequence = await this.prepare(request, stream, signal);
+      started(sequence);
+      return { leave: () => this.stop(sequence), close: this.submit(sequence, signal) };
+    });
   }
 
   // Gives what lets go of the signal. The signal may have been aborted while the prompt was read.
@@ -381,6 +366,7 @@ export class Model {
       aborted: false,
       finished: false,
       deliver: (piece) => {
+        if (piece.finishReason === 'abort' && signal?.aborted) return stream.fail(new AbortError(undefined, {}, { cause: signal.reason }));
         stream.push(piece);
         if (piece.finishReason !== undefined) stream.end();
       },
