@@ -1,4 +1,5 @@
 import type { Operand, Reference } from './check_op.ts';
+import { roundF32 } from './numbers.ts';
 
 /** erf by its series without cancellation: 2 / √π e^(-x²) Σ 2ⁿ x^(2n+1) / (2n+1)!!. */
 function erfSeries(x: number): number {
@@ -47,7 +48,7 @@ export const addBias: Reference = (inputs) => {
   const bias = x(inputs, 'bias');
   return { y: x(inputs).map((v, i) => v + (bias[i % bias.length] as number)) };
 };
-export const scale: Reference = (inputs, attrs) => ({ y: x(inputs).map((v) => Math.fround(attrs.factor as number) * v) });
+export const scale: Reference = (inputs, attrs) => ({ y: x(inputs).map((v) => roundF32(attrs.factor as number) * v) });
 export const activate: Reference = (inputs, attrs) => ({ y: x(inputs).map(functions[attrs.function as string] as (v: number) => number) });
 export const gate: Reference = (inputs, attrs) => {
   const up = x(inputs, 'up');

@@ -56,8 +56,11 @@ export const references: Readonly<Partial<Record<OpName, Reference>>> = {
   matmul: matmul.matmul,
 
   add_rms_norm: norm.addRmsNorm,
+  inverse_rms: norm.inverseRms,
   layer_norm: norm.layerNorm,
+  layer_norm_grad: norm.layerNormGrad,
   rms_norm: norm.rmsNorm,
+  rms_norm_grad: norm.rmsNormGrad,
 
   argmax: reduce.argmax,
   reduce: reduce.reduce,
@@ -69,6 +72,10 @@ export const references: Readonly<Partial<Record<OpName, Reference>>> = {
   rope_table: rope.ropeTableReference,
 
   log_softmax: softmax.logSoftmax,
+  log_softmax_grad: softmax.logSoftmaxGrad,
+  one_hot_like: softmax.oneHotLike,
   softmax: softmax.softmax,
+  softmax_grad: softmax.softmaxGrad,
   token_logprob: softmax.tokenLogprob,
+  token_logprob_grad: softmax.tokenLogprobGrad,
 };
