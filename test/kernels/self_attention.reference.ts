@@ -47,7 +47,9 @@ export const selfAttentionReference: Reference = (inputs, attrs) => {
       lse[row] = scores.length === 0 ? Number.NEGATIVE_INFINITY : top + Math.log(total);
       scores.forEach(({ key }, i) => {
         for (let c = 0; c < width; c++)
-          y[row * width + c] = (y[row * width + c] as number) + ((weights[i] as number) / total) * (v.values[(key * keyHeads + keyHead) * width + c] as number);
+          y[row * width + c] =
+            (y[row * width + c] as number) +
+            ((weights[i] as number) / total) * (v.values[(key * keyHeads + keyHead) * width + c] as number);
       });
     }
   return { y, lse };

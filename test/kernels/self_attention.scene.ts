@@ -46,7 +46,9 @@ export class PackedScene {
     this.dims = { q: [tokens, heads, width], k: [keys, keyHeads, width], lse: [tokens, heads] };
     // A document's numbers depend on its own seed only, so that it can be found again in another batch.
     const make = (name: number, draw: (count: number, seed: number) => ArrayLike<number>, perToken: number, extra: number): number[] => {
-      const parts = lengths.map((length, i) => Array.from(draw((length + extra) * perToken, seed + 10 * (lengths.length === 1 ? 0 : i) + name)));
+      const parts = lengths.map((length, i) =>
+        Array.from(draw((length + extra) * perToken, seed + 10 * (lengths.length === 1 ? 0 : i) + name)),
+      );
       return extra === 0
         ? parts.flat()
         : [...parts.flatMap((part) => part.slice(0, extra * perToken)), ...parts.flatMap((part) => part.slice(extra * perToken))];

@@ -12,17 +12,28 @@ const integers =
     Array.from({ length: count }, (_, i) => (((i + seed) * 7919) % (2 * size + 1)) - size);
 
 const scene = new PackedScene({ lengths: [5, 40, 1, 17], heads: 6, keyHeads: 2, width: 20 });
-const pairs: Ranges[] = Array.from({ length: 63 }, (_, t) => (t % 3 === 0 ? [0, 0, 0, 0] : t % 3 === 1 ? [50, 63, 2, t] : [t, 63, 0, t - 1]));
+const pairs: Ranges[] = Array.from({ length: 63 }, (_, t) =>
+  t % 3 === 0 ? [0, 0, 0, 0] : t % 3 === 1 ? [50, 63, 2, t] : [t, 63, 0, t - 1],
+);
 
 type Options = PackedOptions & { loosen?: number; because?: string; absolute?: number };
 const scenes: [string, Options][] = [
   ['no documents', { lengths: [] }],
   ['one token', { lengths: [1], absolute: 1e-6 }],
-  ...[2, 15, 16, 17, 63, 64, 65, 130].map((length): [string, Options] => [`a document of ${length}`, { lengths: [length], heads: 4, keyHeads: 2 }]),
+  ...[2, 15, 16, 17, 63, 64, 65, 130].map((length): [string, Options] => [
+    `a document of ${length}`,
+    { lengths: [length], heads: 4, keyHeads: 2 },
+  ]),
   ['ragged documents', { lengths: [1, 40, 17, 3, 70], heads: 6, keyHeads: 2, width: 20 }],
   ['more keys than are kept', { lengths: [1100], heads: 1, width: 4 }],
-  ...[1, 8, 17, 1000].map((window): [string, Options] => [`window of ${window}`, { lengths: [70, 9], heads: 3, keyHeads: 3, window, absolute: 1e-6 }]),
-  ...[1, 3, 8, 71].map((group): [string, Options] => [`${group} query heads per key head`, { lengths: [37], heads: group * 2, keyHeads: 2, width: 12 }]),
+  ...[1, 8, 17, 1000].map((window): [string, Options] => [
+    `window of ${window}`,
+    { lengths: [70, 9], heads: 3, keyHeads: 3, window, absolute: 1e-6 },
+  ]),
+  ...[1, 3, 8, 71].map((group): [string, Options] => [
+    `${group} query heads per key head`,
+    { lengths: [37], heads: group * 2, keyHeads: 2, width: 12 },
+  ]),
   ...[1, 3, 15, 16, 33, 64, 80, 128, 256].map((width): [string, Options] => [
     `width ${width}`,
     // One channel is its own row: values of size 1 that cancel have nothing beside them to be judged by.
@@ -113,9 +124,12 @@ checkOp('self_attention_grad', {
       loosen: 4,
       because: 'an lse of 1e3 is held to 3e-5',
     }),
-    new PackedScene({ lengths: [50, 10], heads: 3, width: 64, query: (n) => Float64Array.from({ length: n }, (_, i) => (i < 3 * 64 * 10 && n > 3 * 64 * 20 ? Number.NaN : Math.sin(i))) }).gradient(
-      'a NaN stays in its document',
-    ),
+    new PackedScene({
+      lengths: [50, 10],
+      heads: 3,
+      width: 64,
+      query: (n) => Float64Array.from({ length: n }, (_, i) => (i < 3 * 64 * 10 && n > 3 * 64 * 20 ? Number.NaN : Math.sin(i))),
+    }).gradient('a NaN stays in its document'),
     ...refusals(gradient),
   ],
 });
@@ -127,7 +141,10 @@ describe('self_attention', () => {
 
   for (const [name, options] of [
     ['documents', { lengths: [5, 3], heads: 2, keyHeads: 1, width: 3 }],
-    ['prefixes, a window and a soft cap', { lengths: [6, 4], prefix: 2, heads: 4, keyHeads: 2, width: 3, window: 3, softCap: 1.5, scale: 1 }],
+    [
+      'prefixes, a window and a soft cap',
+      { lengths: [6, 4], prefix: 2, heads: 4, keyHeads: 2, width: 3, window: 3, softCap: 1.5, scale: 1 },
+    ],
   ] as const)
     it(`the gradient is the derivative: ${name}`, () => {
       const of = new PackedScene(options);
@@ -166,7 +183,16 @@ describe('self_attention', () => {
           [64, 3],
         ] as const) {
           // The document is the second of three, and its seed is that of the one alone.
-          const together = new PackedScene({ ...options, lengths: [before, length, after], prefix, window, seed: 11, query: draw, key: draw, value: draw });
+          const together = new PackedScene({
+            ...options,
+            lengths: [before, length, after],
+            prefix,
+            window,
+            seed: 11,
+            query: draw,
+            key: draw,
+            value: draw,
+          });
           const keys = prefix * 3 + before;
           for (const target of native.cpu().targets) {
             await native.setCpuTarget(target);
@@ -175,21 +201,36 @@ describe('self_attention', () => {
             const parts = async (of: PackedScene, { y, lse }: Record<string, Float64Array>): Promise<Record<string, Float64Array>> => {
               const test = of.gradient('');
               const { q } = of.dims;
-              return runOp('self_attention_grad', { ...test, inputs: { ...test.inputs, y: f32(q, y as Float64Array), lse: f32(of.dims.lse, lse as Float64Array) } });
+              return runOp('self_attention_grad', {
+                ...test,
+                inputs: { ...test.inputs, y: f32(q, y as Float64Array), lse: f32(of.dims.lse, lse as Float64Array) },
+              });
             };
             const oneGradient = await parts(alone, one);
             const allGradient = await parts(together, all);
             const perToken = options.heads * options.width;
             const perKey = options.keyHeads * options.width;
             const same = (name: string, a: Float64Array, b: Float64Array) =>
-              expect(Buffer.from(a.slice().buffer).equals(Buffer.from(b.slice().buffer)), `${target}: ${name}, ${before} tokens before`).toBe(true);
-            const slice = (values: Float64Array | undefined, from: number, count: number) => (values as Float64Array).slice(from, from + count);
+              expect(
+                Buffer.from(a.slice().buffer).equals(Buffer.from(b.slice().buffer)),
+                `${target}: ${name}, ${before} tokens before`,
+              ).toBe(true);
+            const slice = (values: Float64Array | undefined, from: number, count: number) =>
+              (values as Float64Array).slice(from, from + count);
             same('y', one.y as Float64Array, slice(all.y, before * perToken, length * perToken));
             same('lse', one.lse as Float64Array, slice(all.lse, before * options.heads, length * options.heads));
             same('dq', oneGradient.dq as Float64Array, slice(allGradient.dq, before * perToken, length * perToken));
             for (const name of ['dk', 'dv']) {
-              same(name, slice(oneGradient[name], prefix * perKey, length * perKey), slice(allGradient[name], keys * perKey, length * perKey));
-              same(`${name} of the prefix`, slice(oneGradient[name], 0, prefix * perKey), slice(allGradient[name], prefix * perKey, prefix * perKey));
+              same(
+                name,
+                slice(oneGradient[name], prefix * perKey, length * perKey),
+                slice(allGradient[name], keys * perKey, length * perKey),
+              );
+              same(
+                `${name} of the prefix`,
+                slice(oneGradient[name], 0, prefix * perKey),
+                slice(allGradient[name], prefix * perKey, prefix * perKey),
+              );
             }
           }
         }
