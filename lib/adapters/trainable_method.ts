@@ -109,3 +109,11 @@ export function targetSites(
   const names = typeof targets === 'string' ? [targets] : targets;
   return possible.filter((site) => names.some((name) => site.path === name || site.path.endsWith(`.${name}`)));
 }
+
+/** Names of modules for adapter_config.json: last parts where they tell exactly these sites apart from all others, else whole paths. */
+export function moduleNames(chosen: readonly SiteShape[], sites: readonly SiteShape[]): string[] {
+  const last = ({ path }: SiteShape): string => path.slice(path.lastIndexOf('.') + 1);
+  const paths = new Set(chosen.map(({ path }) => path));
+  const whole = new Set(sites.filter(({ path }) => !paths.has(path)).map(last));
+  return [...new Set(chosen.map((site) => (whole.has(last(site)) ? site.path : last(site))))];
+}

@@ -2,10 +2,14 @@ import { ShapeError } from '../errors.js';
 import type { OpName } from '../generated/op_table.js';
 import type { Tensor } from '../graph/tensor.js';
 import { formatShape } from '../runtime/shape.js';
-import { type AdapterRouting, expectRouting } from './grouped_lora.js';
+import { type AdapterRouting, expectRouting } from './adapter_routing.js';
 import { apply, expectDType, expectRank, expectSameDimension, expectShape, type Rules } from './op_rule.js';
 
-type GroupedGradientOp = 'grouped_lora_grad_x' | 'grouped_lora_grad_factors' | 'grouped_lora_grad_weight';
+type GroupedGradientOp =
+  | 'grouped_lora_grad_x'
+  | 'grouped_lora_grad_factors'
+  | 'grouped_lora_grad_weight'
+  | 'grouped_embedding_grad_factors';
 
 /** The sites that share x, as in groupedLora. */
 export interface AdapterSites {
@@ -33,6 +37,11 @@ function expectSameTokens(op: OpName, x: Tensor, dy: Tensor, name: string): void
   expectSameDimension(op, { name: 'dy', tensor: dy, axis: 0 }, { name, tensor: x, axis: 0 });
 }
 
+function expectGradients(op: OpName, gradients: Tensor): void {
+  expectDType(op, 'gradients', gradients, 'f32');
+  expectRank(op, 'gradients', gradients, 1);
+}
+
 /** @internal Result types of the gradients of grouped adapters, and the errors where inputs do not fit. */
 export const groupedLoraGradientRules: Rules<GroupedGradientOp> = {
   grouped_lora_grad_x: {
@@ -48,8 +57,7 @@ export const groupedLoraGradientRules: Rules<GroupedGradientOp> = {
       expectRouting('grouped_lora_grad_factors', 'dy', dy, routing);
       expectColumns('grouped_lora_grad_factors', columns);
       expectSameTokens('grouped_lora_grad_factors', x, dy, 'x');
-      expectDType('grouped_lora_grad_factors', 'gradients', gradients, 'f32');
-      expectRank('grouped_lora_grad_factors', 'gradients', gradients, 1);
+      expectGradients('grouped_lora_grad_factors', gradients);
       return { accumulated: { dtype: 'f32', shape: gradients.shape } };
     },
   },
@@ -61,6 +69,16 @@ export const groupedLoraGradientRules: Rules<GroupedGradientOp> = {
       expectDType('grouped_lora_grad_weight', 'base', base, 'f32');
       expectShape('grouped_lora_grad_weight', 'base', base, routing.index.shape, 'the shape of index');
       return { dweight: { dtype: 'f32', shape: base.shape } };
+    },
+  },
+  grouped_embedding_grad_factors: {
+    infer: ({ ids, dy, gradients, ...routing }) => {
+      expectRouting('grouped_embedding_grad_factors', 'dy', dy, routing);
+      expectDType('grouped_embedding_grad_factors', 'ids', ids, 'i32');
+      expectRank('grouped_embedding_grad_factors', 'ids', ids, 1);
+      expectSameDimension('grouped_embedding_grad_factors', { name: 'dy', tensor: dy, axis: 0 }, { name: 'ids', tensor: ids, axis: 0 });
+      expectGradients('grouped_embedding_grad_factors', gradients);
+      return { accumulated: { dtype: 'f32', shape: gradients.shape } };
     },
   },
 };
@@ -105,3 +123,22 @@ export const groupedLoraGradWeight = (
 ): Tensor =>
   apply('grouped_lora_grad_weight', groupedLoraGradientRules.grouped_lora_grad_weight, { x, dy, base, ...routing, columns }, { site })
     .dweight;
+
+/**
+ * Adds to `gradients`, as groupedLoraGradFactors does, what groupedEmbedding's adapters get: factors, own rows of ids, shifts.
+ * ids i32 [tokens], a negative one is no token; dy f32 [tokens, width]. Entries with a gain, 16-bit factors and rows that overlap are
+ * refused at run time.
+ */
+export const groupedEmbeddingGradFactors = (
+  ids: Tensor,
+  dy: Tensor,
+  gradients: Tensor,
+  routing: AdapterRouting,
+  options: { site: number },
+): Tensor =>
+  apply(
+    'grouped_embedding_grad_factors',
+    groupedLoraGradientRules.grouped_embedding_grad_factors,
+    { ids, dy, gradients, ...routing },
+    options,
+  ).accumulated;

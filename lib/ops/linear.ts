@@ -2,6 +2,7 @@ import { ShapeError } from '../errors.js';
 import type { Tensor } from '../graph/tensor.js';
 import { type Dimension, formatShape } from '../runtime/shape.js';
 import { apply, expectDType, expectRank, fixed, type Rules } from './op_rule.js';
+import { sumRows } from './reduce.js';
 
 /** How bf16 weights are multiplied where the processor has a bf16 dot product: inputs rounded to bf16, or split in two bf16 parts. */
 export type LinearPrecision = 'fast' | 'precise';
@@ -41,6 +42,11 @@ export function linearRule(outputs: number): Rules<'linear'>['linear'] {
         });
       return { y: { dtype: 'f32', shape: [x.shape[0] as Dimension, outputs] } };
     },
+    // The weight is frozen: packed for reading, it has no gradient.
+    gradient: ({ inputs: { x, weight }, attrs, upstream: { y }, wants }) => ({
+      x: wants('x') ? linearGrad(y, weight, { inputs: fixed('linear', 'x', x, 1), precision: attrs.activation }) : undefined,
+      bias: wants('bias') ? sumRows(y) : undefined,
+    }),
   };
 }
 
@@ -64,6 +70,9 @@ export function linearGradRule(inputs: number): Rules<'linear_grad'>['linear_gra
         );
       return { dx: { dtype: 'f32', shape: [dy.shape[0] as Dimension, inputs] } };
     },
+    gradient: ({ inputs: { dy, weight }, attrs, upstream: { dx } }) => ({
+      dy: linear(dx, weight, { outputs: fixed('linear_grad', 'dy', dy, 1), precision: attrs.activation }),
+    }),
   };
 }
 

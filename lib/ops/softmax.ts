@@ -1,5 +1,10 @@
 import type { Tensor } from '../graph/tensor.js';
+import { mul, scaleRows } from './elementwise.js';
+import { map } from './map.js';
 import { apply, expectDType, expectRank, expectSameDimension, expectShape, type Rules } from './op_rule.js';
+
+import { reduce } from './reduce.js';
+import { spreadSum, subtract } from './row_statistics.js';
 
 type GradientOp = 'softmax_grad' | 'log_softmax_grad';
 
@@ -24,21 +29,30 @@ export const softmaxRules: Rules<'softmax' | 'log_softmax' | 'token_logprob' | G
       expectDType('softmax', 'x', x, 'f32');
       return { y: { dtype: 'f32', shape: x.shape } };
     },
-    gradient: ({ outputs, upstream }) => ({ x: softmaxGrad(outputs.y, upstream.y) }),
+    gradient: ({ outputs: { y }, upstream: { y: dy }, differentiable }) => ({
+      x: differentiable ? mul(y, subtract(dy, spreadSum(mul(y, dy)))) : softmaxGrad(y, dy),
+    }),
   },
   log_softmax: {
     infer: ({ x }) => {
       expectDType('log_softmax', 'x', x, 'f32');
       return { y: { dtype: 'f32', shape: x.shape } };
     },
-    gradient: ({ outputs, upstream }) => ({ x: logSoftmaxGrad(outputs.y, upstream.y) }),
+    gradient: ({ outputs: { y }, upstream: { y: dy }, differentiable }) => ({
+      x: differentiable ? subtract(dy, mul(map(y, 'exp'), spreadSum(dy))) : logSoftmaxGrad(y, dy),
+    }),
   },
   token_logprob: {
     infer: ({ logits, target }) => {
       expectTargets('token_logprob', 'logits', logits, target);
       return { logprob: { dtype: 'f32', shape: target.shape } };
     },
-    gradient: ({ inputs: { logits, target }, upstream: { logprob } }) => ({ logits: tokenLogprobGrad(logits, target, logprob) }),
+    gradient: ({ inputs: { logits, target }, upstream: { logprob }, differentiable }) => {
+      if (!differentiable) return { logits: tokenLogprobGrad(logits, target, logprob) };
+      // Rows without a target have no 1: the sum of a row says which count.
+      const hot = oneHotLike(logits, target);
+      return { logits: scaleRows(subtract(hot, softmax(logits)), mul(logprob, reduce(hot, 'sum'))) };
+    },
   },
   softmax_grad: { infer: ({ y, dy }) => sameAsY('softmax_grad', y, dy) },
   log_softmax_grad: { infer: ({ y, dy }) => sameAsY('log_softmax_grad', y, dy) },

@@ -4,9 +4,11 @@ import { basename } from 'node:path';
 import { resolveModelFolder } from '../checkpoint/hub.js';
 import { type HuggingFaceFolder, openHuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import { loadModel } from '../engine/load_model.js';
+import { InternalError } from '../errors.js';
 import { ChatTemplate } from '../text/chat_template.js';
 import { Tokenizer } from '../text/tokenizer.js';
-import { createStepRunner, savePeftAdapter } from './model_backend.js';
+import type { ModelStepRunner } from './model/model_step_runner.js';
+import { createStepRunner, saveTrainedAdapter } from './model_backend.js';
 import type { TrainSettings } from './options.js';
 import type { ContinuationRequest, OpenTrainingModel, TrainingModel } from './step_runner.js';
 
@@ -21,14 +23,21 @@ export const openTrainingModel: OpenTrainingModel = async (settings, { signal, o
     const tokenizer = await Tokenizer.load(folder.path);
     cleanup.push(() => tokenizer.dispose());
     const chatTemplate = await ChatTemplate.load(folder.path, tokenizer.namedTokens);
+    let runner: ModelStepRunner | undefined;
     const model: TrainingModel = {
       name: basename(folder.path),
       fingerprint: await fingerprintOf(folder),
       contextLength: folder.config.maxPositions,
       tokenizer,
       chatTemplate,
-      createRunner: (request) => createStepRunner(folder, request, onProgress),
-      saveAdapter: (adapter, parameters, to) => savePeftAdapter(adapter, parameters, to, { base: settings.model }),
+      createRunner: async (request) => {
+        runner = await createStepRunner(folder, request, onProgress);
+        return runner;
+      },
+      saveAdapter: async ({ name }, _, to) => {
+        if (runner === undefined) throw new InternalError(`adapter ${name} is saved before it is made`);
+        await saveTrainedAdapter(runner, name, to, { base: settings.model });
+      },
       continueTexts: (requests, stop) => continueTexts(folder.path, settings, requests, stop),
       dispose,
     };

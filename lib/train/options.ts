@@ -112,8 +112,11 @@ export const trainFileSchema = z.strictObject({
   evaluateEvery: count.optional().describe('steps between evaluations of held-out data (default: a tenth of all steps)'),
   /** Steps from one checkpoint to the next. */
   saveEvery: count.default(100).describe('steps between checkpoints'),
-  /** 'layer' computes intermediates again instead of keeping them: less memory, about a third more time. */
-  recompute: z.enum(['none', 'layer']).default('none').describe("'layer' computes intermediates again instead of keeping them"),
+  /** 'cheap' computes norms and activations again instead of keeping them; 'layer' all but the beginnings of layers: least memory, about a third more time. Default 'cheap'. */
+  recompute: z
+    .enum(['none', 'cheap', 'layer'])
+    .default('cheap')
+    .describe("what is computed again instead of kept: 'none', 'cheap' (norms, activations), 'layer' (all but the beginnings of layers)"),
   /** How bf16 weights are multiplied; see loadModel. */
   precision: z.enum(['fast', 'precise']).default('fast'),
   /** Threads of the engine. Default: the cores of the process. */
@@ -161,7 +164,7 @@ export interface TrainSettings {
   readonly seed: number;
   readonly evaluateEvery: number | undefined;
   readonly saveEvery: number;
-  readonly recompute: 'none' | 'layer';
+  readonly recompute: 'none' | 'cheap' | 'layer';
   readonly precision: 'fast' | 'precise';
   readonly threads: number | undefined;
   readonly samples: false | { prompts?: string[] | undefined; count: number; maxTokens: number; temperature: number };

@@ -26,6 +26,22 @@ struct GroupedEmbeddingArgs {
 Status grouped_embedding_cpu(const GroupedEmbeddingArgs& args, CpuContext& context);
 size_t grouped_embedding_cpu_workspace(const GroupedEmbeddingArgs& args, int threads);
 
+// adds to gradients, laid out as in grouped_lora_grad_factors, what every adapter's f32 rows get from its own tokens: B^T += sum_t weight scale A[:, ids[t]] dy[t]^T, A[:, ids[t]] += weight scale (B^T dy[t]), or the adapter's own row ids[t] += weight dy[t]; shift += sum_t weight dy[t]; a negative id is no token
+struct GroupedEmbeddingGradFactorsArgs {
+  TensorView ids;
+  TensorView dy;
+  TensorView gradients;
+  TensorView index;
+  TensorView weight;
+  TensorView entries;
+  TensorView rows;
+  TensorView pool;
+  TensorView accumulated;  // output, in place over gradients
+  int32_t site;
+};
+Status grouped_embedding_grad_factors_cpu(const GroupedEmbeddingGradFactorsArgs& args, CpuContext& context);
+size_t grouped_embedding_grad_factors_cpu_workspace(const GroupedEmbeddingGradFactorsArgs& args, int threads);
+
 // y[t, columns[s] .. columns[s+1]] += sum_j weight[t, j] delta(index[t, j], site + s, x[t]) for each of the `columns` sites that share x; index -1 or an entry of kind 0 adds nothing. Entries, rows and delta: see grouped_lora_layout.h
 struct GroupedLoraArgs {
   TensorView x;

@@ -177,6 +177,18 @@ size_t workspace_grouped_embedding(const TensorView* operands, const AttributeVa
   return grouped_embedding_cpu_workspace(read_grouped_embedding(operands, attrs), threads);
 }
 
+GroupedEmbeddingGradFactorsArgs read_grouped_embedding_grad_factors(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], static_cast<int32_t>(attrs[0].integer)};
+}
+
+Status run_grouped_embedding_grad_factors(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return grouped_embedding_grad_factors_cpu(read_grouped_embedding_grad_factors(operands, attrs), context);
+}
+
+size_t workspace_grouped_embedding_grad_factors(const TensorView* operands, const AttributeValue* attrs, int threads) {
+  return grouped_embedding_grad_factors_cpu_workspace(read_grouped_embedding_grad_factors(operands, attrs), threads);
+}
+
 GroupedLoraArgs read_grouped_lora(const TensorView* operands, const AttributeValue* attrs) {
   return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], operands[9], static_cast<int32_t>(attrs[0].integer)};
 }
@@ -461,6 +473,14 @@ Status run_scatter_add_rows(const TensorView* operands, const AttributeValue* at
   return scatter_add_rows_cpu(read_scatter_add_rows(operands, attrs), context);
 }
 
+SeenLikeArgs read_seen_like(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2]};
+}
+
+Status run_seen_like(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return seen_like_cpu(read_seen_like(operands, attrs), context);
+}
+
 SelfAttentionArgs read_self_attention(const TensorView* operands, const AttributeValue* attrs) {
   return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], static_cast<float>(attrs[0].real), static_cast<float>(attrs[1].real)};
 }
@@ -474,7 +494,7 @@ size_t workspace_self_attention(const TensorView* operands, const AttributeValue
 }
 
 SelfAttentionGradArgs read_self_attention_grad(const TensorView* operands, const AttributeValue* attrs) {
-  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], operands[9], static_cast<float>(attrs[0].real), static_cast<float>(attrs[1].real)};
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], operands[9], operands[10], static_cast<float>(attrs[0].real), static_cast<float>(attrs[1].real)};
 }
 
 Status run_self_attention_grad(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
@@ -610,6 +630,7 @@ constexpr OpInfo kTable[] = {
     {"gate_grad", 3, 2, 1, 0u, 0u, run_gate_grad, nullptr},
     {"gather_rows", 2, 1, 0, 0u, 0u, run_gather_rows, nullptr},
     {"grouped_embedding", 7, 1, 1, 0u, 1u, run_grouped_embedding, workspace_grouped_embedding},
+    {"grouped_embedding_grad_factors", 8, 1, 1, 0u, 1u, run_grouped_embedding_grad_factors, workspace_grouped_embedding_grad_factors},
     {"grouped_lora", 9, 1, 1, 4u, 1u, run_grouped_lora, workspace_grouped_lora},
     {"grouped_lora_grad_factors", 9, 1, 1, 0u, 1u, run_grouped_lora_grad_factors, workspace_grouped_lora_grad_factors},
     {"grouped_lora_grad_weight", 8, 1, 1, 0u, 1u, run_grouped_lora_grad_weight, workspace_grouped_lora_grad_weight},
@@ -641,8 +662,9 @@ constexpr OpInfo kTable[] = {
     {"scale_columns", 2, 1, 0, 0u, 0u, run_scale_columns, nullptr},
     {"scale_rows", 2, 1, 0, 0u, 0u, run_scale_rows, nullptr},
     {"scatter_add_rows", 2, 1, 0, 0u, 0u, run_scatter_add_rows, nullptr},
+    {"seen_like", 2, 1, 0, 0u, 0u, run_seen_like, nullptr},
     {"self_attention", 4, 2, 2, 0u, 0u, run_self_attention, workspace_self_attention},
-    {"self_attention_grad", 7, 3, 2, 0u, 0u, run_self_attention_grad, workspace_self_attention_grad},
+    {"self_attention_grad", 8, 3, 2, 128u, 0u, run_self_attention_grad, workspace_self_attention_grad},
     {"sgd", 5, 3, 4, 16u, 3u, run_sgd, workspace_sgd},
     {"slice_rows", 1, 1, 2, 0u, 0u, run_slice_rows, nullptr},
     {"soft_cap", 1, 1, 1, 0u, 0u, run_soft_cap, nullptr},
@@ -660,6 +682,6 @@ constexpr OpInfo kTable[] = {
 }  // namespace
 
 const OpInfo& op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* op_table_hash() { return "caa7283a2a76037f"; }
+const char* op_table_hash() { return "e1445bd16d291ea4"; }
 
 }  // namespace heddle

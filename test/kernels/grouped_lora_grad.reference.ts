@@ -21,6 +21,17 @@ interface Route {
 const rowOf = ({ values, dims }: Operand, row: number): Float64Array =>
   values.subarray(row * (dims[1] as number), (row + 1) * (dims[1] as number));
 
+const piece = 4096;
+
+// Adds factor * values to the gradient of row number `row`.
+function adder(inputs: Operands, accumulated: Float64Array) {
+  const addresses = (inputs.rows as Operand).values;
+  return (row: number, factor: number, values: ArrayLike<number>, first = 0): void => {
+    const at = (addresses[row] as number) * unitFloats + first;
+    for (let i = 0; i < values.length; i++) accumulated[at + i] = (accumulated[at + i] as number) + factor * (values[i] as number);
+  };
+}
+
 // Every route of every token at every site that has something there.
 function* routesOf(inputs: Operands, site: number): Generator<Route> {
   const index = inputs.index as Operand;
@@ -64,11 +75,7 @@ export const groupedLoraGradX: Reference = (inputs, attrs) => {
 
 export const groupedLoraGradFactors: Reference = (inputs, attrs) => {
   const accumulated = (inputs.gradients as Operand).values.slice();
-  const addresses = (inputs.rows as Operand).values;
-  const add = (row: number, factor: number, values: Float64Array): void => {
-    const at = (addresses[row] as number) * unitFloats;
-    for (let i = 0; i < values.length; i++) accumulated[at + i] = (accumulated[at + i] as number) + factor * (values[i] as number);
-  };
+  const add = adder(inputs, accumulated);
   for (const { weight, entry, x, dy, tables } of routesOf(inputs, attrs.site as number)) {
     for (let r = 0; r < entry.rank; r++) {
       const a = tables.row(entry.firstA + r, 'f32', x.length);
@@ -93,4 +100,25 @@ export const groupedLoraGradWeight: Reference = (inputs, attrs) => {
     dweight[route] = (dweight[route] as number) + sum;
   }
   return { dweight };
+};
+
+export const groupedEmbeddingGradFactors: Reference = (inputs, attrs) => {
+  const accumulated = (inputs.gradients as Operand).values.slice();
+  const add = adder(inputs, accumulated);
+  const width = (inputs.dy as Operand).dims[1] as number;
+  // The table of ids is one site as wide as dy.
+  const one: Operands = { ...inputs, columns: { dtype: 'i32', dims: [2], values: Float64Array.of(0, width) } };
+  for (const { token, weight, entry, dy, tables } of routesOf(one, attrs.site as number)) {
+    const id = (inputs.ids as Operand).values[token] as number;
+    if (id < 0) continue;
+    if (entry.shift !== undefined) add(entry.shiftRow, weight, dy);
+    if (entry.kind === 2) add(entry.firstA + id, weight, dy);
+    for (let r = 0; entry.kind === 1 && r < entry.rank; r++) {
+      const row = entry.firstA + Math.floor(id / piece) * entry.rank + r;
+      const at = id % piece;
+      add(row, weight * entry.scale, [dot(tables.row(entry.firstB + r, 'f32', width), dy)], at);
+      add(entry.firstB + r, weight * entry.scale * (tables.row(row, 'f32', at + 1)[at] as number), dy);
+    }
+  }
+  return { accumulated };
 };

@@ -60,6 +60,7 @@ export const selfAttentionGradReference: Reference = (inputs, attrs) => {
   const [tokens, heads, width] = q.dims as [number, number, number];
   const keyHeads = k.dims[1] as number;
   const { scale, softCap } = attrs as { scale: number; softCap: number };
+  const { dlse } = inputs;
   const dq = new Float64Array(q.values.length);
   const dk = new Float64Array(k.values.length);
   const dv = new Float64Array(k.values.length);
@@ -74,7 +75,7 @@ export const selfAttentionGradReference: Reference = (inputs, attrs) => {
         const weight = Math.exp(value - (lse.values[t * heads + h] as number));
         let product = 0;
         for (let c = 0; c < width; c++) product += (dy.values[from + c] as number) * (v.values[at + c] as number);
-        const ds = weight * (product - delta) * slope * scale;
+        const ds = weight * (product - delta + (dlse?.values[t * heads + h] ?? 0)) * slope * scale;
         for (let c = 0; c < width; c++) {
           add(dv, at + c, weight * (dy.values[from + c] as number));
           add(dq, from + c, ds * (k.values[at + c] as number));
@@ -83,4 +84,16 @@ export const selfAttentionGradReference: Reference = (inputs, attrs) => {
       }
     }
   return { dq, dk, dv };
+};
+
+export const seenLikeReference: Reference = (inputs, _attrs, outputs) => {
+  const { ranges } = inputs as Named<'ranges'>;
+  const [batch = 0, rows = 0, keys = 0] = outputs.y ?? [];
+  const tokens = ranges.dims[0] as number;
+  const range = (row: number, i: number): number => ranges.values[4 * (row % tokens) + i] as number;
+  const y = Array.from({ length: batch * rows * keys }, (_, i) => {
+    const [row, key] = [Math.floor(i / keys) % rows, i % keys];
+    return (key >= range(row, 0) && key < range(row, 1)) || (key >= range(row, 2) && key < range(row, 3)) ? 1 : 0;
+  });
+  return { y };
 };

@@ -98,6 +98,8 @@ export class PackedScene {
       attrs,
       outputs: { dq: { dtype: 'f32', dims: dims.q }, dk: { dtype: 'f32', dims: dims.k }, dv: { dtype: 'f32', dims: dims.k } },
       reduction: (this.seen + dims.q[2]) * (dims.q[1] / dims.k[1]),
+      // dy . v - dy . y cancels where one key has nearly all the weight.
+      absolute: Math.max(2e-6, 4e-7 * Math.sqrt(dims.q[2])) * Math.max(1, attrs.scale * Math.sqrt(dims.q[2])),
       ...more,
     };
   }

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { binding } from '../../lib/runtime/binding.js';
 import { checkOp, f32, i32, type OpCase, runOp } from './check_op.ts';
 import { randomNormal } from './numbers.ts';
-import { selfAttentionGradReference, selfAttentionReference } from './self_attention.reference.ts';
+import { seenLikeReference, selfAttentionGradReference, selfAttentionReference } from './self_attention.reference.ts';
 import { type PackedOptions, PackedScene, type Ranges } from './self_attention.scene.ts';
 
 /** Small whole numbers: with a power of two as the scale every score is exact. */
@@ -13,7 +13,7 @@ const integers =
 
 const scene = new PackedScene({ lengths: [5, 40, 1, 17], heads: 6, keyHeads: 2, width: 20 });
 const pairs: Ranges[] = Array.from({ length: 63 }, (_, t) =>
-  t % 3 === 0 ? [0, 0, 0, 0] : t % 3 === 1 ? [50, 63, 2, t] : [t, 63, 0, t - 1],
+  t % 3 === 0 ? [0, 0, 0, 0] : t % 3 === 1 ? [50, 63, 0, t % 50] : [t, 63, 0, t - 1],
 );
 
 type Options = PackedOptions & { loosen?: number; because?: string; absolute?: number };
@@ -63,8 +63,10 @@ const cases = (make: (of: PackedScene, name: string, more: Partial<OpCase>) => O
   );
 
 const refusals = (make: (of: PackedScene, name: string, more: Partial<OpCase>) => OpCase): OpCase[] => {
-  const ranges = (name: string, row: Ranges, error: RegExp): OpCase =>
-    make(scene.with(Array.from({ length: 63 }, (_, t): Ranges => (t === 41 ? row : [0, 0, 0, 1]))), name, { error });
+  const ranges = (name: string, row: Ranges, error: RegExp): OpCase => {
+    const rows = Array.from({ length: 63 }, (_, t): Ranges => (t === 41 ? row : [0, 0, 0, 1]));
+    return changed(name, { ranges: i32([63, 4], rows.flat()) }, error);
+  };
   const changed = (name: string, inputs: OpCase['inputs'], error: RegExp): OpCase => {
     const test = make(scene, name, { error });
     return { ...test, inputs: { ...test.inputs, ...inputs } };
@@ -83,6 +85,8 @@ const refusals = (make: (of: PackedScene, name: string, more: Partial<OpCase>) =
     changed('queries of two dimensions', { q: f32([63, 120]) }, /q is f32 \[63, 120\]: expected f32 \[tokens, heads, width\]/),
   ];
 };
+
+const withLogSums = (test: OpCase): OpCase => ({ ...test, inputs: { ...test.inputs, dlse: f32(test.inputs.lse?.dims ?? []) } });
 
 const attend = (of: PackedScene, name: string, more: Partial<OpCase>): OpCase => of.attend(name, more);
 const gradient = (of: PackedScene, name: string, more: Partial<OpCase>): OpCase => of.gradient(name, more);
@@ -120,6 +124,14 @@ checkOp('self_attention_grad', {
   cases: [
     ...cases(gradient),
     scene.with(pairs).gradient('two ranges in any order, and none'),
+    withLogSums(scene.gradient('a gradient of lse')),
+    withLogSums(
+      new PackedScene({ lengths: [9, 30], prefix: 3, heads: 4, softCap: 2, scale: 1 }).gradient('a gradient of lse under a soft cap'),
+    ),
+    {
+      ...scene.gradient('a gradient of lse of another shape', { error: /dlse is f32 \[63, 5\]: expected f32 \[63, 6\]/ }),
+      inputs: { ...scene.gradient('').inputs, dlse: f32([63, 5]) },
+    },
     new PackedScene({ lengths: [70], width: 20, scale: 8, query: integers(3), key: integers(3) }).gradient('scores up to 1e3', {
       loosen: 4,
       because: 'an lse of 1e3 is held to 3e-5',
@@ -131,6 +143,30 @@ checkOp('self_attention_grad', {
       query: (n) => Float64Array.from({ length: n }, (_, i) => (i < 3 * 64 * 10 && n > 3 * 64 * 20 ? Number.NaN : Math.sin(i))),
     }).gradient('a NaN stays in its document'),
     ...refusals(gradient),
+  ],
+});
+
+const seen = (name: string, dims: [number, number, number], ranges: readonly Ranges[], error?: RegExp): OpCase => ({
+  name,
+  inputs: { x: f32(dims), ranges: i32([ranges.length, 4], ranges.flat()) },
+  outputs: { y: { dtype: 'f32', dims } },
+  ...(error === undefined ? {} : { error }),
+});
+checkOp('seen_like', {
+  reference: seenLikeReference,
+  cases: [
+    seen('no tokens', [2, 0, 5], []),
+    seen('no keys', [2, 3, 0], Array(3).fill([0, 0, 0, 0])),
+    seen('heads that share keys', [2, 189, 63], pairs),
+    seen('one token', [1, 1, 7], [[5, 7, 0, 2]]),
+    seen(
+      'rows that are no multiple of the tokens',
+      [1, 3, 7],
+      Array(2).fill([0, 0, 0, 1]),
+      /y is f32 \[1, 3, 7\]: expected a multiple of the 2 tokens/,
+    ),
+    seen('rows without tokens', [1, 3, 7], [], /expected a multiple of the 0 tokens/),
+    seen('a range beyond the keys', [1, 1, 7], [[0, 8, 0, 0]], /token 0 attends keys \[0, 8\)/),
   ],
 });
 

@@ -1,5 +1,6 @@
 // A model with adapters to train, compiled: what the training loop runs.
-import { ShapeError } from '../../errors.js';
+import type { SiteShape } from '../../adapters/method.js';
+import { AdapterError, InternalError, ShapeError } from '../../errors.js';
 import type { TensorData } from '../../runtime/dtype.js';
 import type { Program, RunOptions } from '../../runtime/program.js';
 import type { PlannedMemory, RowScores, TrainedParameters, TrainingMicroBatch, TrainingStepRunner } from '../step_runner.js';
@@ -13,8 +14,10 @@ export class ModelStepRunner implements TrainingStepRunner {
 
   constructor(
     private readonly adapters: readonly AdapterInTraining[],
+    /** All sites of the model. */
+    readonly sites: readonly SiteShape[],
     private readonly store: ParameterStore,
-    private readonly programs: { readonly training: Program; readonly evaluation: Program },
+    private readonly programs: { readonly training: Program; readonly evaluation: () => Promise<Program> },
     private readonly weightBytes: number,
     private readonly release: () => void,
   ) {
@@ -33,12 +36,12 @@ export class ModelStepRunner implements TrainingStepRunner {
   }
 
   get memory(): PlannedMemory {
-    const { training, evaluation } = this.programs;
+    const { training } = this.programs;
     return {
       weights: this.weightBytes,
       parameters: 2 * 4 * this.store.elements,
-      arena: training.memory.arenaBytes + evaluation.memory.arenaBytes,
-      workspace: training.memory.workspaceBytes + evaluation.memory.workspaceBytes,
+      arena: training.memory.arenaBytes,
+      workspace: training.memory.workspaceBytes,
     };
   }
 
@@ -47,12 +50,36 @@ export class ModelStepRunner implements TrainingStepRunner {
   }
 
   async evaluate(batch: TrainingMicroBatch, signal?: AbortSignal): Promise<RowScores> {
-    return this.run(this.programs.evaluation, batch, signal);
+    return this.run(await this.programs.evaluation(), batch, signal);
+  }
+
+  /** An adapter, and its parameters' values by path. Throws InternalError for a name that is none. */
+  adapterNamed(name: string): {
+    adapter: AdapterInTraining;
+    read: (path: string, kind?: 'values' | 'gradients') => Promise<Map<string, Float32Array>>;
+    write: (path: string, part: string, values: Float32Array | undefined) => Promise<void>;
+  } {
+    const adapter = this.adapters.find((one) => one.name === name);
+    if (adapter === undefined) throw new InternalError(`no adapter named '${name}' is being trained`);
+    const read = async (path: string, kind: 'values' | 'gradients' = 'values'): Promise<Map<string, Float32Array>> => {
+      const values = new Map<string, Float32Array>();
+      for (const parameter of adapter.stored.parameters)
+        if (parameter.path === path) values.set(parameter.spec.part, await this.store.read(parameter, kind));
+      return values;
+    };
+    const write = async (path: string, part: string, values: Float32Array | undefined): Promise<void> => {
+      const parameter = adapter.stored.parameters.find((one) => one.path === path && one.spec.part === part);
+      if (parameter === undefined || values?.length !== parameter.rows * parameter.width)
+        throw new AdapterError(
+          `${name}: ${path} has ${values?.length ?? 'no'} values for ${part}: expected ${parameter?.spec.shape.join(' x ') ?? 'none'}`,
+          { module: path, part },
+        );
+      await this.store.write(parameter, values);
+    };
+    return { adapter, read, write };
   }
 
   dispose(): void {
-    this.programs.training.dispose();
-    this.programs.evaluation.dispose();
     this.release();
   }
 

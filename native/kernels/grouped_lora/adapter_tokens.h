@@ -36,10 +36,12 @@ struct AdapterTokens {
   }
 };
 
-// index was checked: every slot is -1 or exists. `memory` holds AdapterTokens::bytes.
-inline AdapterTokens group_tokens(const TensorView& index, const TensorView& weight, int64_t slots, std::byte* memory) {
+// index was checked: every slot is -1 or exists. `memory` holds AdapterTokens::bytes. Tokens of a negative id are left out.
+inline AdapterTokens group_tokens(const TensorView& index, const TensorView& weight, int64_t slots, std::byte* memory,
+                                  const int32_t* ids = nullptr) {
   const int64_t tokens = index.dims[0], routes = index.dims[1];
   const int32_t* slot = index.as<int32_t>();
+  const auto used = [&](int64_t i) { return slot[i] >= 0 && (ids == nullptr || ids[i / routes] >= 0); };
   AdapterTokens found;
   found.routed = reinterpret_cast<RoutedToken*>(memory);
   found.adapters = reinterpret_cast<TokenRun*>(found.routed + tokens * routes);
@@ -47,7 +49,7 @@ inline AdapterTokens group_tokens(const TensorView& index, const TensorView& wei
   int32_t* next = reinterpret_cast<int32_t*>(found.blocks + tokens * routes);  // first the counts, then where an adapter's next route goes
   std::fill_n(next, slots, 0);
   for (int64_t i = 0; i < tokens * routes; i++)
-    if (slot[i] >= 0) next[slot[i]]++;
+    if (used(i)) next[slot[i]]++;
   int32_t at = 0;
   for (int64_t s = 0; s < slots; s++) {
     const int32_t count = next[s];
@@ -59,7 +61,7 @@ inline AdapterTokens group_tokens(const TensorView& index, const TensorView& wei
     at += count;
   }
   for (int64_t i = 0; i < tokens * routes; i++)
-    if (slot[i] >= 0) found.routed[next[slot[i]]++] = {static_cast<int32_t>(i / routes), weight.as<float>()[i]};
+    if (used(i)) found.routed[next[slot[i]]++] = {static_cast<int32_t>(i / routes), weight.as<float>()[i]};
   return found;
 }
 

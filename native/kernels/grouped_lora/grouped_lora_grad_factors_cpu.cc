@@ -14,9 +14,6 @@
 #define HEDDLE_GROUPED_LORA_GRAD_FACTORS_WORK
 namespace heddle {
 
-inline constexpr int kPassRanks = 64;             // ranks whose products are kept at once
-inline constexpr int64_t kGradientColumns = 288;  // columns of gradients per chunk
-
 struct GradFactorsWork {
   const GroupedLoraGradFactorsArgs& args;
   AdapterPool pool;
@@ -130,7 +127,7 @@ Status check_entries(const GradFactorsWork& work, GradientRows& written, int64_t
 }  // namespace
 
 size_t grouped_lora_grad_factors_cpu_workspace(const GroupedLoraGradFactorsArgs& args, int) {
-  return AdapterTokens::bytes(args.index, args.entries.dims[0]) + GradientRows::bytes(args.rows) + product_bytes(args);
+  return AdapterTokens::bytes(args.index, args.entries.dims[0]) + GradientRows::bytes(args.rows, 0) + product_bytes(args);
 }
 
 Status grouped_lora_grad_factors_cpu(const GroupedLoraGradFactorsArgs& args, CpuContext& context) {
@@ -149,8 +146,8 @@ Status grouped_lora_grad_factors_cpu(const GroupedLoraGradFactorsArgs& args, Cpu
                "the workspace is too small");
 
   std::byte* memory = context.workspace + AdapterTokens::bytes(args.index, pool.slots);
-  GradientRows written(kOp, pool, args.gradients, memory);
-  float* products = reinterpret_cast<float*>(memory + GradientRows::bytes(args.rows));
+  GradientRows written(kOp, pool, args.gradients, 0, memory);
+  float* products = reinterpret_cast<float*>(memory + GradientRows::bytes(args.rows, 0));
   const GradFactorsWork work = {args, pool, group_tokens(args.index, args.weight, pool.slots, context.workspace), args.index.elements(),
                                 products};
   int64_t largest_rank = 0;

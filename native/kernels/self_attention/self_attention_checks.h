@@ -21,6 +21,22 @@ inline Status check_attention_rows(const char* op, const char* name, const Tenso
   return Status::success();
 }
 
+// Both ranges of every token lie among the keys and do not meet.
+inline Status check_key_ranges(const char* op, const TensorView& ranges, int64_t keys) {
+  for (int64_t token = 0; token < ranges.dims[0]; token++) {
+    const int32_t* range = ranges.row<const int32_t>(token);
+    const bool inside = range[0] >= 0 && range[0] <= range[1] && range[1] <= keys && range[2] >= 0 && range[2] <= range[3] &&
+                        range[3] <= keys;
+    const bool apart = range[0] == range[1] || range[2] == range[3] || range[1] <= range[2] || range[3] <= range[0];
+    if (!inside || !apart)
+      return fail(StatusCode::kInvalidArgument,
+                  std::string("[") + op + "] token " + std::to_string(token) + " attends keys [" + std::to_string(range[0]) + ", " +
+                      std::to_string(range[1]) + ") and [" + std::to_string(range[2]) + ", " + std::to_string(range[3]) +
+                      "): expected two ranges of " + std::to_string(keys) + " keys that do not meet");
+  }
+  return Status::success();
+}
+
 // Fills in everything but the workspace.
 inline Status check_self_attention(const char* op, const TensorView& q, const TensorView& k, const TensorView& v, const TensorView& ranges,
                                    float scale, float soft_cap, SelfAttentionJob* job) {
@@ -51,24 +67,13 @@ inline Status check_self_attention(const char* op, const TensorView& q, const Te
   job->tile_heads = std::clamp<int64_t>(job->group, 1, kAttentionTile);
   job->head_tiles = (job->group + job->tile_heads - 1) / job->tile_heads;
   job->tile_tokens = kAttentionTile / job->tile_heads;
-  for (int64_t token = 0; token < job->tokens; token++) {
-    const int32_t* range = job->range(token);
-    const bool inside = range[0] >= 0 && range[0] <= range[1] && range[1] <= job->keys && range[2] >= 0 && range[2] <= range[3] &&
-                        range[3] <= job->keys;
-    const bool apart = range[0] == range[1] || range[2] == range[3] || range[1] <= range[2] || range[3] <= range[0];
-    if (!inside || !apart)
-      return fail(StatusCode::kInvalidArgument,
-                  std::string("[") + op + "] token " + std::to_string(token) + " attends keys [" + std::to_string(range[0]) + ", " +
-                      std::to_string(range[1]) + ") and [" + std::to_string(range[2]) + ", " + std::to_string(range[3]) +
-                      "): expected two ranges of " + std::to_string(job->keys) + " keys that do not meet");
-  }
-  return Status::success();
+  return check_key_ranges(op, ranges, job->keys);
 }
 
-// lse is dense f32 [tokens, heads].
-inline Status check_attention_log_sums(const char* op, const TensorView& lse, const SelfAttentionJob& job) {
+// `name` is dense f32 [tokens, heads].
+inline Status check_attention_log_sums(const char* op, const char* name, const TensorView& lse, const SelfAttentionJob& job) {
   HEDDLE_CHECK(lse.rank == 2 && lse.dtype == DType::kF32 && lse.dense() && lse.dims[0] == job.tokens && lse.dims[1] == job.heads, op,
-               "lse is " + describe(lse) + ": expected f32 [" + std::to_string(job.tokens) + ", " + std::to_string(job.heads) + "] without gaps");
+               std::string(name) + " is " + describe(lse) + ": expected f32 [" + std::to_string(job.tokens) + ", " + std::to_string(job.heads) + "] without gaps");
   return Status::success();
 }
 
