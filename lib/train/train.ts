@@ -186,6 +186,7 @@ async function createRunner(
     adapters: adapters.map(({ name, settings: own }) => ({ name, settings: own })),
     maxTokens: settings.batchTokens,
     maxRows: settings.batchTokens,
+    evaluates: adapters.some(({ evaluation }) => evaluation.length > 0),
     settings,
     signal,
   });
