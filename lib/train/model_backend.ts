@@ -25,7 +25,7 @@ import type { AdapterToTrain, RunnerRequest } from './step_runner.js';
 /** Compiles the training graph of a model with its adapters. Throws ModelError, AdapterError, OptionError, AbortError, PoolExhaustedError. */
 export async function createStepRunner(
   folder: HuggingFaceFolder,
-  { adapters: wanted, settings, maxTokens, maxRows, signal }: RunnerRequest,
+  { adapters: wanted, settings, maxTokens, maxRows, evaluates, signal }: RunnerRequest,
   onProgress?: (bytes: number, totalBytes: number) => void,
 ): Promise<ModelStepRunner> {
   const { config } = folder;
@@ -61,16 +61,20 @@ export async function createStepRunner(
     cleanup.push(() => training.dispose());
     // Compiled when the first evaluation comes: many trainings have none.
     let evaluation: Promise<Program> | undefined;
+    const compiled = [training];
     const programs = {
       training,
+      compiled,
       evaluation: () => {
         evaluation ??= compileEvaluation(parts, { maxTokens, maxRows }).then((program) => {
           cleanup.push(() => program.dispose());
+          compiled.push(program);
           return program;
         });
         return evaluation;
       },
     };
+    if (evaluates) await programs.evaluation();
     const weightBytes = [...weights.requests.values()].reduce((sum, { tensor }) => sum + tensor.buffer.byteLength, 0);
     return new ModelStepRunner(adapters, sites, store, programs, weightBytes, release);
   } catch (error) {

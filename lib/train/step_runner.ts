@@ -104,6 +104,8 @@ export interface RunnerRequest {
   readonly maxTokens: number;
   /** Rows with a label of a micro-batch at most. */
   readonly maxRows: number;
+  /** Whether `evaluate` will be called: what it needs is then planned and reserved at once. */
+  readonly evaluates?: boolean;
   readonly settings: TrainSettings;
   readonly signal?: AbortSignal;
 }

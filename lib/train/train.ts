@@ -78,7 +78,7 @@ export async function runTraining(settings: TrainSettings, control: TrainControl
   const { signal, onProgress } = control;
   const tell = (event: TrainEvent): void => control.onEvent?.(event);
   if (settings.threads !== undefined) setThreads(settings.threads);
-  const checkpoint = await prepareFolder(settings.output, control.resume === true);
+  const checkpoint = await findCheckpoint(settings.output, control.resume === true);
   const cleanup: (() => void)[] = [];
   const undo = (): void => {
     for (const step of cleanup.splice(0).reverse()) step();
@@ -111,6 +111,8 @@ export async function runTraining(settings: TrainSettings, control: TrainControl
     const state = await restore(checkpoint, configuration, settings, runner, optimisers);
     if (control.resume) tell({ type: 'resume', step: state.step, file: checkpoint ?? null });
     const planned = plannedBytes(runner, optimisers);
+    await makeFolder(settings.output);
+    await removeUnfinished(settings.output);
     const logPath = join(settings.output, 'log.jsonl');
     const log = await TrainingLog.open(logPath, state.step);
     const report = join(settings.output, 'report.html');
@@ -156,15 +158,13 @@ export async function runTraining(settings: TrainSettings, control: TrainControl
 }
 
 // The checkpoint to go on from. Throws OptionError where another training would be written over.
-async function prepareFolder(output: string, resume: boolean): Promise<string | undefined> {
-  await makeFolder(output);
+async function findCheckpoint(output: string, resume: boolean): Promise<string | undefined> {
   const last = (await listCheckpoints(output)).at(-1);
   if (last !== undefined && !resume)
     throw new OptionError(
       `${output} holds a training that has come to step ${last.step}: resume it (--resume, resume: true), or choose another output folder`,
       { option: 'output', output, step: last.step },
     );
-  await removeUnfinished(output);
   return last?.path;
 }
 
@@ -186,6 +186,7 @@ async function createRunner(
     adapters: adapters.map(({ name, settings: own }) => ({ name, settings: own })),
     maxTokens: settings.batchTokens,
     maxRows: settings.batchTokens,
+    evaluates: adapters.some(({ evaluation }) => evaluation.length > 0),
     settings,
     signal,
   });
