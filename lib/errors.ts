@@ -109,6 +109,13 @@ export class TokenizerError extends HeddleError {
   }
 }
 
+/** A training cannot go on: its loss is not finite, or its checkpoint is of another training. */
+export class TrainingError extends HeddleError {
+  constructor(...args: Arguments) {
+    super('ERR_HEDDLE_TRAINING', ...args);
+  }
+}
+
 /** A fault of heddle itself: please report it. */
 export class InternalError extends HeddleError {
   constructor(...args: Arguments) {

@@ -47,10 +47,14 @@ const attrRead = (op, a, i) =>
       : `static_cast<${attrCpp(op, a)}>(attrs[${i}].integer)`
     : `static_cast<float>(attrs[${i}].real)`;
 
-function tableHeader(ops) {
+const familyHeaderName = (family) => `native/generated/${family}_ops.h`;
+
+// One header per family: a new op compiles the kernels of its own family anew, not all of them.
+function familyHeader(ops) {
   const lines = [
     `// ${note}`,
     '#pragma once',
+    '#include <cstddef>',
     '#include <cstdint>',
     '',
     '#include "core/status.h"',
@@ -60,11 +64,6 @@ function tableHeader(ops) {
     'namespace heddle {',
     '',
     'struct CpuContext;',
-    '',
-    'enum class Op : uint16_t {',
-    ...ops.map((op) => `  k${pascal(op.name)},`),
-    '  kCount',
-    '};',
     '',
   ];
   for (const op of ops) {
@@ -84,6 +83,26 @@ function tableHeader(ops) {
   }
   lines.push('}  // namespace heddle', '#pragma GCC visibility pop', '');
   return lines.join('\n');
+}
+
+function tableHeader(ops, families) {
+  return [
+    `// ${note}`,
+    '#pragma once',
+    '#include <cstdint>',
+    '',
+    ...families.map((family) => `#include "generated/${family}_ops.h"`),
+    '',
+    'namespace heddle {',
+    '',
+    'enum class Op : uint16_t {',
+    ...ops.map((op) => `  k${pascal(op.name)},`),
+    '  kCount',
+    '};',
+    '',
+    '}  // namespace heddle',
+    '',
+  ].join('\n');
 }
 
 function cpuTable(ops, hash) {
@@ -179,10 +198,14 @@ const families = readFamilies();
 const ops = readOps(families);
 const hash = createHash('sha256').update(JSON.stringify(ops)).digest('hex').slice(0, 16);
 const files = {
-  'native/generated/op_table.h': tableHeader(ops),
+  'native/generated/op_table.h': tableHeader(
+    ops,
+    families.map((family) => family.name),
+  ),
   'native/generated/op_table_cpu.cc': cpuTable(ops, hash),
   'lib/generated/op_table.ts': typescriptTable(ops, hash),
 };
+for (const { name } of families) files[familyHeaderName(name)] = familyHeader(ops.filter((op) => op.family === name));
 const stale = [];
 for (const [file, text] of Object.entries(files)) {
   const path = join(root, file);

@@ -20,7 +20,7 @@
 
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
-#include "generated/op_table.h"
+#include "generated/linear_ops.h"
 #include "kernels/linear/linear_pack.h"
 
 #define HEDDLE_TARGET_FILE "../bench/native/linear_bench.cc"

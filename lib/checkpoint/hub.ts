@@ -1,9 +1,10 @@
-import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AbortError, FileAccessError, FileFormatError, HeddleError, OptionError } from '../errors.js';
 import { isPlainName } from './contained_path.js';
 import { type BlobToStore, linkBlob, storeBlob } from './hub_blob.js';
 import { cachedSnapshot, hubEnvironment, isCommit, isHubId, repositoryFolder } from './hub_cache.js';
+import { writeAll, writeWholeFile } from './whole_file.js';
 
 /** How far a download is. */
 export interface HubProgress {
@@ -193,9 +194,7 @@ async function downloadAll(files: RemoteFile[], snapshot: string, repository: st
 
 async function writeReference(path: string, hash: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.${process.pid}.tmp`;
-  await writeFile(temporary, hash);
-  await rename(temporary, path);
+  await writeWholeFile(path, (file) => writeAll(file, Buffer.from(hash)));
 }
 
 function abortableFetch(signal: AbortSignal | undefined): typeof fetch {

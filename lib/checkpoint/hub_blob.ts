@@ -1,8 +1,9 @@
 import { createHash, type Hash, randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, rename, stat, symlink, unlink } from 'node:fs/promises';
+import { type FileHandle, mkdir, rename, stat, symlink, unlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { AbortError, FileAccessError, FileFormatError } from '../errors.js';
 import { toAccessError } from './json.js';
+import { writeAll, writeWholeFile } from './whole_file.js';
 
 /** A file of a repository on the Hub. */
 export interface BlobToStore {
@@ -25,21 +26,12 @@ export async function storeBlob(folder: string, blob: BlobToStore, signal: Abort
     onBytes(blob.size);
     return path;
   }
-  const temporary = `${path}.${randomBytes(6).toString('hex')}.incomplete`;
-  let file: FileHandle | undefined;
   try {
     await mkdir(folder, { recursive: true });
-    file = await open(temporary, 'wx');
-    await receive(file, blob, signal, onBytes);
-    await file.sync();
-    await file.close();
-    file = undefined;
-    await rename(temporary, path);
   } catch (error) {
-    await file?.close().catch(() => {});
-    await unlink(temporary).catch(() => {});
     throw toAccessError(error, 'write', path);
   }
+  await writeWholeFile(path, (file) => receive(file, blob, signal, onBytes));
   return path;
 }
 
@@ -72,7 +64,7 @@ async function receive(file: FileHandle, blob: BlobToStore, signal: AbortSignal,
         received += value.length;
         if (received > blob.size) throw wrongSize(blob, `more than ${blob.size}`);
         hash.update(value);
-        for (let at = 0; at < value.length; ) at += (await file.write(value, at)).bytesWritten;
+        await writeAll(file, value);
         onBytes(value.length);
       }
     } finally {

@@ -1,8 +1,5 @@
-import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, rename, stat, unlink } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { AbortError, OptionError } from '../errors.js';
-import { toAccessError } from './json.js';
+import { OptionError } from '../errors.js';
+import { writeAll, writeWholeFile } from './whole_file.js';
 
 /** A tensor to be written. */
 export interface TensorToWrite {
@@ -21,7 +18,6 @@ const bits: Record<string, number> = {
 
 const longestName = 1024;
 const largestHeader = 100_000_000;
-const step = 32 * 1024 * 1024;
 
 /**
  * Writes a safetensors file whole or not at all: under a temporary name in the same folder, flushed to the disk, then renamed. Readers of an
@@ -34,49 +30,10 @@ export async function writeSafetensors(
   options: { signal?: AbortSignal } = {},
 ): Promise<void> {
   const { header, parts } = layOut(tensors, metadata);
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`);
-  let file: FileHandle | undefined;
-  try {
-    const mode = await modeOf(path);
-    file = await open(temporary, 'wx', mode);
-    await file.chmod(mode); // the bits of the file that is replaced, whatever the umask
+  await writeWholeFile(path, async (file) => {
     await writeAll(file, header, options.signal);
     for (const part of parts) await writeAll(file, part, options.signal);
-    await file.sync();
-    await file.close();
-    file = undefined;
-    await rename(temporary, path);
-  } catch (error) {
-    await file?.close().catch(() => {});
-    await unlink(temporary).catch(() => {});
-    throw toAccessError(error, 'write', path);
-  }
-  await syncFolder(dirname(path));
-}
-
-async function modeOf(path: string): Promise<number> {
-  try {
-    return (await stat(path)).mode & 0o777;
-  } catch {
-    return 0o666 & ~process.umask();
-  }
-}
-
-/** A rename is only durable once its folder is. Not every file system lets a folder be flushed. */
-export async function syncFolder(path: string): Promise<void> {
-  try {
-    const folder = await open(path, 'r');
-    await folder.sync().finally(() => folder.close());
-  } catch {
-    // nothing is lost but the guarantee
-  }
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
-    if (signal?.aborted) throw new AbortError(undefined, undefined, { cause: signal.reason });
-    at += (await file.write(bytes, at, Math.min(step, bytes.length - at))).bytesWritten;
-  }
+  });
 }
 
 function layOut(tensors: Iterable<TensorToWrite>, metadata: Readonly<Record<string, string>>): { header: Uint8Array; parts: Uint8Array[] } {

@@ -1,7 +1,7 @@
 import type { AdapterParts, AdapterSummary } from '../adapters/method.js';
 import { type PagePlacement, placeAdapter } from '../adapters/placement.js';
 import { MissingAdapterError, OptionError, PoolExhaustedError } from '../errors.js';
-import type { CacheLayout } from '../models/model_builder.js';
+import type { CacheLayout } from '../models/serving_paths.js';
 import type { DeviceTensor } from '../runtime/device_tensor.js';
 import type { PagePool } from './page_pool.js';
 import { prefixPages } from './prefix_pages.js';

@@ -4,7 +4,7 @@ import { CheckpointBase } from '../adapters/checkpoint_base.js';
 import { loadPeftFolder } from '../adapters/peft_folder.js';
 import { resolveModelFolder } from '../checkpoint/hub.js';
 import { type HuggingFaceFolder, openHuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
-import { AbortError, ModelError, OptionError } from '../errors.js';
+import { AbortError, OptionError } from '../errors.js';
 import { architectureOf } from '../models/index.js';
 import { WeightStore } from '../models/weight_store.js';
 import { blockTokens } from '../ops/index.js';
@@ -13,7 +13,7 @@ import { parseOptions } from '../runtime/parse_options.js';
 import { ChatTemplate } from '../text/chat_template.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { AdapterRegistry } from './adapter_registry.js';
-import { loadWeights } from './load_weights.js';
+import { loadWeights, locateTensor } from './load_weights.js';
 import { cacheLayout, poolPages, widestAdapterRow } from './memory_plan.js';
 import { Model } from './model.js';
 import { ModelGraphs, type ModelState, type StepLimits } from './model_programs.js';
@@ -64,7 +64,7 @@ export async function loadModel(pathOrId: string, options: LoadOptions = {}): Pr
     cleanup.push(() => {
       for (const tensor of Object.values(state) as { buffer: { dispose(): void } }[]) tensor.buffer.dispose();
     });
-    await loadWeights(weights, (name) => locate(folder, name), { signal, onProgress });
+    await loadWeights(weights, (name) => locateTensor(folder, name), { signal, onProgress });
     const tokenizer = existsSync(join(folder.path, 'tokenizer.json')) ? await Tokenizer.load(folder.path) : undefined;
     cleanup.push(() => tokenizer?.dispose());
     const chatTemplate = tokenizer === undefined ? undefined : await ChatTemplate.load(folder.path, tokenizer.namedTokens);
@@ -123,12 +123,4 @@ function defaultCacheDtype(folder: HuggingFaceFolder): 'f32' | 'bf16' {
   for (const name of folder.tensors.names())
     if (folder.tensors.info(name)?.shape.length === 2) return folder.tensors.info(name)?.dtype === 'F32' ? 'f32' : 'bf16';
   return 'f32';
-}
-
-function locate(folder: HuggingFaceFolder, name: string) {
-  const info = folder.tensors.info(name);
-  const file = folder.tensors.fileOf(name);
-  if (info === undefined || file === undefined)
-    throw new ModelError(`${folder.name}: the checkpoint has no tensor ${name}`, { tensor: name });
-  return { file: file.native, begin: info.begin, dtype: info.dtype };
 }

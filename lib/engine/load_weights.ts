@@ -1,4 +1,5 @@
-import { AbortError } from '../errors.js';
+import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
+import { AbortError, ModelError } from '../errors.js';
 import type { WeightRequest, WeightStore } from '../models/weight_store.js';
 import { binding, type NativeSafetensorsFile } from '../runtime/binding.js';
 import { dtypeBytes, dtypeCode } from '../runtime/dtype.js';
@@ -52,4 +53,13 @@ async function fill(request: WeightRequest, locate: (name: string) => TensorLoca
       return native.copyElements(file, begin, count, from, dtypeCode[tensor.dtype], tensor.buffer, part.first * dtypeBytes[tensor.dtype]);
     }),
   );
+}
+
+/** Where a folder has a tensor. Throws ModelError where it has none. */
+export function locateTensor(folder: HuggingFaceFolder, name: string): TensorLocation {
+  const info = folder.tensors.info(name);
+  const file = folder.tensors.fileOf(name);
+  if (info === undefined || file === undefined)
+    throw new ModelError(`${folder.name}: the checkpoint has no tensor ${name}`, { tensor: name });
+  return { file: file.native, begin: info.begin, dtype: info.dtype };
 }

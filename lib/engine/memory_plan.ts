@@ -1,7 +1,7 @@
 import { totalmem } from 'node:os';
 import type { ModelConfig } from '../checkpoint/model_config.js';
 import { OptionError } from '../errors.js';
-import type { CacheLayout } from '../models/model_builder.js';
+import type { CacheLayout } from '../models/serving_paths.js';
 import { blockTokens } from '../ops/index.js';
 import { dtypeBytes } from '../runtime/dtype.js';
 

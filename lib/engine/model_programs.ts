@@ -4,7 +4,9 @@ import { compileInTurns } from '../graph/compile.js';
 import { Graph } from '../graph/graph.js';
 import type { Tensor } from '../graph/tensor.js';
 import type { Architecture } from '../models/architecture.js';
-import { type CacheLayout, ModelBuilder, type Site, type StepTensors } from '../models/model_builder.js';
+import { Constants, type Tables } from '../models/constants.js';
+import { ModelBuilder, type Site, type TokenTensors } from '../models/model_builder.js';
+import { type CacheLayout, ServingPaths, type ServingTensors } from '../models/serving_paths.js';
 import type { WeightStore } from '../models/weight_store.js';
 import { advance, gatherRows, sample, tokenLogprob } from '../ops/index.js';
 import type { DeviceTensor } from '../runtime/device_tensor.js';
@@ -36,7 +38,7 @@ export interface StepLimits {
 
 /** Builds the graphs of a model; the same weights serve all of them. */
 export class ModelGraphs {
-  private readonly tables = new Map<string, DeviceTensor>();
+  private readonly tables: Tables = new Map();
 
   constructor(
     private readonly architecture: Architecture,
@@ -125,12 +127,12 @@ export class ModelGraphs {
 
   private build(state: Pick<ModelState, 'pool' | 'entries' | 'adapterRows'>): {
     graph: Graph;
-    step: StepTensors;
+    step: TokenTensors & ServingTensors;
     logits: Tensor;
     builder: ModelBuilder;
   } {
     const graph = new Graph();
-    const step: StepTensors = {
+    const step: TokenTensors & ServingTensors = {
       tokens: graph.input('tokens', 'i32', ['tokens']),
       virtualTokens: graph.input('virtualTokens', 'i32', ['tokens']),
       positions: graph.input('positions', 'i32', ['tokens']),
@@ -146,7 +148,8 @@ export class ModelGraphs {
         pool: graph.state('pool', state.pool),
       },
     };
-    const builder = new ModelBuilder(graph, this.weights, step, this.cache, this.tables);
+    const constants = new Constants(graph, this.tables);
+    const builder = new ModelBuilder(graph, this.weights, step, new ServingPaths(step, this.cache, constants), constants);
     const logits = this.architecture.build(builder, this.config);
     return { graph, step, logits, builder };
   }

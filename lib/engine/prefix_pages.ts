@@ -1,6 +1,6 @@
 import type { PrefixKeysValues } from '../adapters/method.js';
 import { numberToBf16, numberToF16 } from '../adapters/rows.js';
-import type { CacheLayout } from '../models/model_builder.js';
+import type { CacheLayout } from '../models/serving_paths.js';
 import { blockTokens } from '../ops/index.js';
 
 /** Pages of a cache that hold given keys and values at positions 0.., zeros behind them. As in native/kernels/attention/attention_layout.h. */

@@ -1,12 +1,23 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '7a2e9741571a5fb5';
+export const opTableHash = '3ce549de41cc3885';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
+  /** sum = target + x, written over target; equal shapes, f32 */
+  accumulate: {
+    id: 0,
+    family: 'elementwise',
+    inputs: ['target', 'x'],
+    optional: [],
+    outputs: ['sum'],
+    attrs: {},
+    alias: { sum: 'target' },
+    backends: ['cpu'],
+  },
   /** y = f(x), f32; gelu is the exact erf form, gelu_tanh the tanh form */
   activate: {
-    id: 0,
+    id: 1,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -15,9 +26,31 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** dx = dy f'(x), equal shapes, f32; f as in activate */
+  activate_grad: {
+    id: 2,
+    family: 'elementwise',
+    inputs: ['x', 'dy'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: { function: ['relu', 'gelu', 'gelu_tanh', 'silu', 'sigmoid', 'tanh'] },
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** one step in place. g = factor gradients; first += first_share (g - first); second += second_share (g^2 - second); with rate = schedule[0] rate_scale, parameters -= rate (weight_decay parameters + first / c1 / (sqrt(second / c2) + eps)), c1 = schedule[1], c2 = schedule[2]. applied = 1; where factor or a g is not finite or above 1e19 nothing changes and applied = 0 */
+  adamw: {
+    id: 3,
+    family: 'optimiser',
+    inputs: ['parameters', 'gradients', 'first', 'second', 'schedule', 'factor'],
+    optional: ['factor'],
+    outputs: ['newParameters', 'newFirst', 'newSecond', 'applied'],
+    attrs: { firstShare: 'f32', secondShare: 'f32', eps: 'f32', weightDecay: 'f32', rateScale: 'f32' },
+    alias: { newParameters: 'parameters', newFirst: 'first', newSecond: 'second' },
+    backends: ['cpu'],
+  },
   /** y = a + b, equal shapes, f32 */
   add: {
-    id: 1,
+    id: 4,
     family: 'elementwise',
     inputs: ['a', 'b'],
     optional: [],
@@ -28,7 +61,7 @@ export const opTable = {
   },
   /** y[.., n] = x[.., n] + bias[n], f32 */
   add_bias: {
-    id: 2,
+    id: 5,
     family: 'elementwise',
     inputs: ['x', 'bias'],
     optional: [],
@@ -39,7 +72,7 @@ export const opTable = {
   },
   /** sum = a + b; y = rms_norm(sum); shapes and attributes as rms_norm */
   add_rms_norm: {
-    id: 3,
+    id: 6,
     family: 'norm',
     inputs: ['a', 'b', 'weight'],
     optional: ['weight'],
@@ -50,7 +83,7 @@ export const opTable = {
   },
   /** after sampling: appends token[r] to history, counts it, and gives the next step's token and position, or -1 where the request has ended by a stop token (state 1) or its length (state 2) */
   advance: {
-    id: 4,
+    id: 7,
     family: 'sampling',
     inputs: ['token', 'positions', 'integers', 'history', 'historyState', 'stopTokens'],
     optional: [],
@@ -61,7 +94,7 @@ export const opTable = {
   },
   /** y[..] = index of the first maximum over the last dimension of x[.., n], f32 to i32; NaN counts as -inf */
   argmax: {
-    id: 5,
+    id: 8,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -72,7 +105,7 @@ export const opTable = {
   },
   /** y[t, h] = sum_j softmax_j(cap(scale q[t, h] . k_j)) v_j over cached positions j of request[t] with max(0, p - window + 1) <= j <= p = positions[t] (window 0: no lower bound); query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a negative position gives zeros */
   attention: {
-    id: 6,
+    id: 9,
     family: 'attention',
     inputs: ['q', 'pool', 'blockTable', 'positions', 'request'],
     optional: [],
@@ -81,9 +114,42 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** factor[0] = min(1, max_norm / (sqrt(square_sum[0]) + 1e-6)); NaN where square_sum is not finite */
+  clip_factor: {
+    id: 10,
+    family: 'optimiser',
+    inputs: ['squareSum'],
+    optional: [],
+    outputs: ['factor'],
+    attrs: { maxNorm: 'f32' },
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[r] = a[r] | b[r] | c[r] | d[r] side by side; f32 [rows, columns] each, rows may be strided */
+  concat_columns: {
+    id: 11,
+    family: 'layout',
+    inputs: ['a', 'b', 'c', 'd'],
+    optional: ['b', 'c', 'd'],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y = the rows of a, then those of b; f32, equal inner dimensions, rows may be strided */
+  concat_rows: {
+    id: 12,
+    family: 'layout',
+    inputs: ['a', 'b'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y = x, any dtype, equal shapes; x may have a strided leading dimension */
   copy: {
-    id: 7,
+    id: 13,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -92,9 +158,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** y = a / b, equal shapes, f32 */
+  divide: {
+    id: 14,
+    family: 'elementwise',
+    inputs: ['a', 'b'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[t] = weight[ids[t]] as f32; weight [vocabulary, width] f32, f16 or bf16, or the packed panels of linear with vocabulary rows; a negative id gives zeros */
   embedding: {
-    id: 8,
+    id: 15,
     family: 'embedding',
     inputs: ['ids', 'weight'],
     optional: [],
@@ -105,7 +182,7 @@ export const opTable = {
   },
   /** y = f(gate) * up, equal shapes [rows, columns], leading dimensions may be strided, f32 */
   gate: {
-    id: 9,
+    id: 16,
     family: 'elementwise',
     inputs: ['gate', 'up'],
     optional: [],
@@ -114,9 +191,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** d_gate = dy up f'(gate), d_up = dy f(gate), equal shapes, f32; f as in gate */
+  gate_grad: {
+    id: 17,
+    family: 'elementwise',
+    inputs: ['gate', 'up', 'dy'],
+    optional: [],
+    outputs: ['dGate', 'dUp'],
+    attrs: { function: ['relu', 'gelu', 'gelu_tanh', 'silu', 'sigmoid', 'tanh'] },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[r] = x[rows[r]], any dtype; a negative row gives zeros */
   gather_rows: {
-    id: 10,
+    id: 18,
     family: 'embedding',
     inputs: ['x', 'rows'],
     optional: [],
@@ -127,7 +215,7 @@ export const opTable = {
   },
   /** y[t] += sum_j weight[t, j] (scale B A[:, ids[t]]), or replaces by the adapter's own row ids[t]; entries as in grouped_lora */
   grouped_embedding: {
-    id: 11,
+    id: 19,
     family: 'grouped_lora',
     inputs: ['ids', 'base', 'index', 'weight', 'entries', 'rows', 'pool'],
     optional: [],
@@ -136,9 +224,20 @@ export const opTable = {
     alias: { y: 'base' },
     backends: ['cpu'],
   },
+  /** adds to gradients, laid out as in grouped_lora_grad_factors, what every adapter's f32 rows get from its own tokens: B^T += sum_t weight scale A[:, ids[t]] dy[t]^T, A[:, ids[t]] += weight scale (B^T dy[t]), or the adapter's own row ids[t] += weight dy[t]; shift += sum_t weight dy[t]; a negative id is no token */
+  grouped_embedding_grad_factors: {
+    id: 20,
+    family: 'grouped_lora',
+    inputs: ['ids', 'dy', 'gradients', 'index', 'weight', 'entries', 'rows', 'pool'],
+    optional: [],
+    outputs: ['accumulated'],
+    attrs: { site: 'i32' },
+    alias: { accumulated: 'gradients' },
+    backends: ['cpu'],
+  },
   /** y[t, columns[s] .. columns[s+1]] += sum_j weight[t, j] delta(index[t, j], site + s, x[t]) for each of the `columns` sites that share x; index -1 or an entry of kind 0 adds nothing. Entries, rows and delta: see grouped_lora_layout.h */
   grouped_lora: {
-    id: 12,
+    id: 21,
     family: 'grouped_lora',
     inputs: ['x', 'base', 'baseBias', 'index', 'weight', 'entries', 'rows', 'pool', 'columns'],
     optional: ['baseBias'],
@@ -147,9 +246,42 @@ export const opTable = {
     alias: { y: 'base' },
     backends: ['cpu'],
   },
+  /** adds to gradients, f32 and laid out as the pool, what every adapter's f32 rows get from its own tokens: A += sum_t weight scale (B^T dy[t]) x[t]^T, B^T += sum_t weight scale (A x[t]) dy[t]^T, shift += sum_t weight dy[t], for each of the `columns` sites that share x; a row at byte a of pool has its gradient at element a / 4 */
+  grouped_lora_grad_factors: {
+    id: 22,
+    family: 'grouped_lora',
+    inputs: ['x', 'dy', 'gradients', 'index', 'weight', 'entries', 'rows', 'pool', 'columns'],
+    optional: [],
+    outputs: ['accumulated'],
+    attrs: { site: 'i32' },
+    alias: { accumulated: 'gradients' },
+    backends: ['cpu'],
+  },
+  /** dweight[t, j] = base[t, j] + sum_s dy[t, columns[s] .. columns[s+1]] . (scale B (A x[t]) + shift), the gradient of grouped_lora to the weight of a route added to base */
+  grouped_lora_grad_weight: {
+    id: 23,
+    family: 'grouped_lora',
+    inputs: ['x', 'dy', 'base', 'index', 'entries', 'rows', 'pool', 'columns'],
+    optional: [],
+    outputs: ['dweight'],
+    attrs: { site: 'i32' },
+    alias: { dweight: 'base' },
+    backends: ['cpu'],
+  },
+  /** dx[t] = base[t] + sum_s sum_j weight[t, j] scale A^T (B^T dy[t, columns[s] .. columns[s+1]]), the gradient of grouped_lora to x added to base; low-rank entries without gain only */
+  grouped_lora_grad_x: {
+    id: 24,
+    family: 'grouped_lora',
+    inputs: ['dy', 'base', 'index', 'weight', 'entries', 'rows', 'pool', 'columns'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: { site: 'i32' },
+    alias: { dx: 'base' },
+    backends: ['cpu'],
+  },
   /** y[t] = norm(x[t]) with the adapter's own weight (and bias) rows for tokens whose adapter has them at this site; other tokens keep base[t]; with k routes: base + sum_j weight (own_j - base) */
   grouped_norm: {
-    id: 13,
+    id: 25,
     family: 'grouped_lora',
     inputs: ['x', 'base', 'index', 'weight', 'entries', 'rows', 'pool'],
     optional: [],
@@ -160,7 +292,7 @@ export const opTable = {
   },
   /** y[t, h] = base[t, h] + sum_j weight[t, j] gate_j sum_i softmax_i(scale q[t, h] . k_i) v_i over the rows that the adapter of index[t, j] keeps at this site, with a softmax of their own; query heads share key heads in equal groups; q f32 [tokens, heads, width], base f32 [tokens, heads * width]; entries: see grouped_lora_layout.h */
   grouped_prompt: {
-    id: 14,
+    id: 26,
     family: 'grouped_lora',
     inputs: ['q', 'base', 'index', 'weight', 'entries', 'rows', 'pool'],
     optional: [],
@@ -169,9 +301,20 @@ export const opTable = {
     alias: { y: 'base' },
     backends: ['cpu'],
   },
+  /** y[..] = 1 / sqrt(mean(x^2) + eps) over the last dimension of x[.., n], f32 */
+  inverse_rms: {
+    id: 27,
+    family: 'norm',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: { eps: 'f32' },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** stores k[t], v[t] (f32 [tokens, heads, width]) into the paged cache at positions[t] of request[t]; a negative position is skipped. Page layout: see attention_layout.h */
   kv_write: {
-    id: 15,
+    id: 28,
     family: 'attention',
     inputs: ['k', 'v', 'pool', 'blockTable', 'positions', 'request'],
     optional: [],
@@ -182,7 +325,7 @@ export const opTable = {
   },
   /** y = (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension; x f32, weight and bias f32 or absent */
   layer_norm: {
-    id: 16,
+    id: 29,
     family: 'norm',
     inputs: ['x', 'weight', 'bias'],
     optional: ['weight', 'bias'],
@@ -191,9 +334,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** dx of layer_norm from dy: with n = (x - mean) / sqrt(variance + eps) and g = dy * weight, dx = (g - mean(g) - n * mean(g * n)) / sqrt(variance + eps); f32, shapes as layer_norm */
+  layer_norm_grad: {
+    id: 30,
+    family: 'norm',
+    inputs: ['x', 'weight', 'dy'],
+    optional: ['weight'],
+    outputs: ['dx'],
+    attrs: { eps: 'f32' },
+    alias: { dx: 'dy' },
+    backends: ['cpu'],
+  },
   /** y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled) */
   linear: {
-    id: 17,
+    id: 31,
     family: 'linear',
     inputs: ['x', 'weight', 'bias'],
     optional: ['bias'],
@@ -202,9 +356,20 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** dx[m, k] = sum_n dy[m, n] W[n, k] for the W of linear as linear packs it; dy and dx f32 (rows may be strided) */
+  linear_grad: {
+    id: 32,
+    family: 'linear',
+    inputs: ['dy', 'weight'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: { activation: ['fast', 'precise'] },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[.., i] = x_i - max x - log sum_j exp(x_j - max x) over the last dimension, f32 */
   log_softmax: {
-    id: 18,
+    id: 33,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -213,9 +378,42 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** dx of log_softmax from its result y and dy: dx = dy - exp(y) * sum_j dy_j over the last dimension, f32 */
+  log_softmax_grad: {
+    id: 34,
+    family: 'softmax',
+    inputs: ['y', 'dy'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: {},
+    alias: { dx: 'dy' },
+    backends: ['cpu'],
+  },
+  /** y = f(x), f32; complement is 1 - x, step is 1 above 0 and 0 elsewhere, sign is -1, 0 or 1, normal_cdf the distribution function of the standard normal */
+  map: {
+    id: 35,
+    family: 'elementwise',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: { function: ['exp', 'log', 'sqrt', 'rsqrt', 'reciprocal', 'square', 'sin', 'cos', 'neg', 'abs', 'sign', 'step', 'complement', 'normal_cdf'] },
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[.., m, n] = sum_k a[.., m, k] b[.., k, n] in rising order of k; a is [.., k, m] with transpose_a, b is [.., n, k] with transpose_b; f32, rank 2 or 3 with equal batches, leading dimensions may be strided */
+  matmul: {
+    id: 36,
+    family: 'matmul',
+    inputs: ['a', 'b'],
+    optional: [],
+    outputs: ['y'],
+    attrs: { transposeA: 'bool', transposeB: 'bool' },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y = a * b, equal shapes, f32 */
   mul: {
-    id: 19,
+    id: 37,
     family: 'elementwise',
     inputs: ['a', 'b'],
     optional: [],
@@ -224,9 +422,31 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** y[r, i] = 1 where i == target[r], else 0, f32 of x's shape [rows, columns]; x is not read; a negative target gives a row of zeros */
+  one_hot_like: {
+    id: 38,
+    family: 'softmax',
+    inputs: ['x', 'target'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[from + r] = x[r], or with at_end y[rows(y) - rows(x) - from + r]; other rows are 0; f32, rows may be strided */
+  pad_rows: {
+    id: 39,
+    family: 'layout',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: { from: 'i64', atEnd: 'bool' },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[..] = sum, mean or maximum over the last dimension of x[.., n], f32; an empty dimension gives 0, NaN, -inf */
   reduce: {
-    id: 20,
+    id: 40,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -235,9 +455,42 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** y[.., n] = x[..] for every n, f32 */
+  repeat_columns: {
+    id: 41,
+    family: 'reduce',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[.., n] = x[n], f32 */
+  repeat_rows: {
+    id: 42,
+    family: 'reduce',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y = base with y[rows[i]] = x[i]; negative rows are skipped, no row may be named twice; f32 */
+  replace_rows: {
+    id: 43,
+    family: 'layout',
+    inputs: ['base', 'x', 'rows'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: { y: 'base' },
+    backends: ['cpu'],
+  },
   /** y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32; without it the last factor is 1 */
   rms_norm: {
-    id: 21,
+    id: 44,
     family: 'norm',
     inputs: ['x', 'weight'],
     optional: ['weight'],
@@ -246,20 +499,31 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
-  /** rotates x[t, h] by table[t]: with d = rotary / 2, (x_i, x_{i+d}) -> (x_i c_i - x_{i+d} s_i, x_{i+d} c_i + x_i s_i) for i < d; interleaved pairs (x_2i, x_2i+1) instead; channels from rotary on are copied */
+  /** dx of rms_norm from dy: with n = x / sqrt(mean(x^2) + eps) and g = dy * (weight + weight_offset), dx = (g - n * mean(g * n)) / sqrt(mean(x^2) + eps); f32, shapes as rms_norm */
+  rms_norm_grad: {
+    id: 45,
+    family: 'norm',
+    inputs: ['x', 'weight', 'dy'],
+    optional: ['weight'],
+    outputs: ['dx'],
+    attrs: { eps: 'f32', weightOffset: 'f32' },
+    alias: { dx: 'dy' },
+    backends: ['cpu'],
+  },
+  /** rotates x[t, h] by table[t]: with d = rotary / 2, (x_i, x_{i+d}) -> (x_i c_i - x_{i+d} s_i, x_{i+d} c_i + x_i s_i) for i < d; interleaved pairs (x_2i, x_2i+1) instead; channels from rotary on are copied; inverse: by the negative angle, which is also the gradient */
   rope: {
-    id: 22,
+    id: 46,
     family: 'rope',
     inputs: ['x', 'table'],
     optional: [],
     outputs: ['y'],
-    attrs: { interleaved: 'bool' },
+    attrs: { interleaved: 'bool', inverse: 'bool' },
     alias: { y: 'x' },
     backends: ['cpu'],
   },
   /** table[t] = scale * (cos(p f_i) .. | sin(p f_i) ..), p = positions[t] (a negative position reads as 0). f = frequencies, or long_frequencies where max(lengths[t], p + 1) > original_length, or, with dynamic_factor > 0 and that length n > original_length, base' ^ (-2 i / rotary) with base' = base (dynamic_factor n / original_length - dynamic_factor + 1) ^ (rotary / (rotary - 2)); angles in f64 */
   rope_table: {
-    id: 23,
+    id: 47,
     family: 'rope',
     inputs: ['positions', 'frequencies', 'longFrequencies', 'lengths'],
     optional: ['longFrequencies', 'lengths'],
@@ -270,7 +534,7 @@ export const opTable = {
   },
   /** token[r] drawn from logits[r] after bias, penalties, temperature, top-k, top-p, min-p; greedy when temperature is 0. The exact order and the parameter columns: see sampling_layout.h */
   sample: {
-    id: 24,
+    id: 48,
     family: 'sampling',
     inputs: ['logits', 'positions', 'controls', 'integers', 'history', 'historyState', 'biasTokens', 'biasValues'],
     optional: [],
@@ -281,7 +545,7 @@ export const opTable = {
   },
   /** y = factor * x, f32 */
   scale: {
-    id: 25,
+    id: 49,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -290,9 +554,97 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** y[.., n] = x[.., n] * factor[n], f32 */
+  scale_columns: {
+    id: 50,
+    family: 'elementwise',
+    inputs: ['x', 'factor'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[r, ..] = x[r, ..] * factor[r], f32 */
+  scale_rows: {
+    id: 51,
+    family: 'elementwise',
+    inputs: ['x', 'factor'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[n, ..] = sum of x[i, ..] over all i with rows[i] = n, in rising order of i; negative rows are skipped; f32 */
+  scatter_add_rows: {
+    id: 52,
+    family: 'layout',
+    inputs: ['x', 'rows'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[b, r, j] = 1 where key j is in a range of token r mod tokens (ranges as in self_attention), else 0; f32 of x's shape [batch, rows, keys], rows a multiple of the tokens; x is not read */
+  seen_like: {
+    id: 53,
+    family: 'self_attention',
+    inputs: ['x', 'ranges'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[t, h] = sum_j p[j] v_j and lse[t, h] = log sum_j exp(s[j]) with p = softmax(s), s[j] = cap(scale q[t, h] . k_j), over the keys j of [r0, r1) and [r2, r3) = ranges[t] (i32 [tokens, 4]; the two do not meet); q f32 [tokens, heads, width], k and v f32 [keys, key heads, width], query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a token without keys gives zeros and -inf */
+  self_attention: {
+    id: 54,
+    family: 'self_attention',
+    inputs: ['q', 'k', 'v', 'ranges'],
+    optional: [],
+    outputs: ['y', 'lse'],
+    attrs: { scale: 'f32', softCap: 'f32' },
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** gradients of self_attention from its inputs, its outputs y and lse, and dy: p = exp(s - lse), ds = p (dy . v_j - dy . y + dlse) cap'(s), dlse the gradient of lse if there is one; dq[t, h] = scale sum_j ds k_j, dk[j] = scale sum_t ds q_t, dv[j] = sum_t p dy_t; a key that no token sees gets zeros */
+  self_attention_grad: {
+    id: 55,
+    family: 'self_attention',
+    inputs: ['q', 'k', 'v', 'ranges', 'y', 'lse', 'dy', 'dlse'],
+    optional: ['dlse'],
+    outputs: ['dq', 'dk', 'dv'],
+    attrs: { scale: 'f32', softCap: 'f32' },
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** one step in place. g = factor gradients + weight_decay parameters; velocity = momentum velocity + g; parameters -= schedule[0] rate_scale u, u = velocity, or g + momentum velocity with nesterov. applied as in adamw */
+  sgd: {
+    id: 56,
+    family: 'optimiser',
+    inputs: ['parameters', 'gradients', 'velocity', 'schedule', 'factor'],
+    optional: ['factor'],
+    outputs: ['newParameters', 'newVelocity', 'applied'],
+    attrs: { momentum: 'f32', nesterov: 'bool', weightDecay: 'f32', rateScale: 'f32' },
+    alias: { newParameters: 'parameters', newVelocity: 'velocity' },
+    backends: ['cpu'],
+  },
+  /** y[r] = x[from + r], or with at_end x[rows(x) - rows(y) - from + r]; f32, rows may be strided */
+  slice_rows: {
+    id: 57,
+    family: 'layout',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: { from: 'i64', atEnd: 'bool' },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y = cap * tanh(x / cap), f32 */
   soft_cap: {
-    id: 26,
+    id: 58,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -301,10 +653,65 @@ export const opTable = {
     alias: {},
     backends: ['cpu'],
   },
+  /** dx = dy (1 - tanh(x / cap)^2), equal shapes, f32 */
+  soft_cap_grad: {
+    id: 59,
+    family: 'elementwise',
+    inputs: ['x', 'dy'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: { cap: 'f32' },
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[.., i] = exp(x_i - max x) / sum_j exp(x_j - max x) over the last dimension, f32 */
   softmax: {
-    id: 27,
+    id: 60,
     family: 'softmax',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** dx of softmax from its result y and dy: dx = y * (dy - sum_j y_j dy_j) over the last dimension, f32 */
+  softmax_grad: {
+    id: 61,
+    family: 'softmax',
+    inputs: ['y', 'dy'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: {},
+    alias: { dx: 'dy' },
+    backends: ['cpu'],
+  },
+  /** y[n] = sum over all leading dimensions of x[.., n] in rising order, f32; no rows give 0 */
+  sum_rows: {
+    id: 62,
+    family: 'reduce',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[0] = sum of x^2 over all elements, f32 in, f64 sums in one order, f32 out */
+  sum_squares: {
+    id: 63,
+    family: 'optimiser',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** y[b, a, c] = x[a, b, c], or y[b, a] = x[a, b]; f32, the leading dimension may be strided */
+  swap_axes: {
+    id: 64,
+    family: 'layout',
     inputs: ['x'],
     optional: [],
     outputs: ['y'],
@@ -314,11 +721,33 @@ export const opTable = {
   },
   /** logprob[r] = log_softmax(logits[r])[target[r]]; a negative target gives 0 */
   token_logprob: {
-    id: 28,
+    id: 65,
     family: 'softmax',
     inputs: ['logits', 'target'],
     optional: [],
     outputs: ['logprob'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** dlogits of token_logprob, written over logits: dlogits[r, i] = dlogprob[r] * ((i == target[r]) - softmax(logits[r])[i]); a negative target gives a row of zeros */
+  token_logprob_grad: {
+    id: 66,
+    family: 'softmax',
+    inputs: ['logits', 'target', 'dlogprob'],
+    optional: [],
+    outputs: ['dlogits'],
+    attrs: {},
+    alias: { dlogits: 'logits' },
+    backends: ['cpu'],
+  },
+  /** y = 0, f32 of x's shape; x is not read */
+  zeros_like: {
+    id: 67,
+    family: 'elementwise',
+    inputs: ['x'],
+    optional: [],
+    outputs: ['y'],
     attrs: {},
     alias: {},
     backends: ['cpu'],

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { OptionError, ShapeError } from '../errors.js';
 import { opTable } from '../generated/op_table.js';
 import { type LogicalProgram, newValue, type PlanNode, type Value } from '../plan/ir.js';
-import { compilePlan, compilePlanInTurns } from '../plan/plan.js';
+import { arenaBytes, compilePlan, compilePlanInTurns } from '../plan/plan.js';
 import type { Program } from '../runtime/program.js';
 import type { Graph } from './graph.js';
 import type { OpCall, Tensor } from './tensor.js';
@@ -11,6 +11,8 @@ import type { OpCall, Tensor } from './tensor.js';
 export interface CompileOptions {
   /** Results by name. What no output needs is left out. */
   outputs: Readonly<Record<string, Tensor>>;
+  /** Results that are computed for what they change in state; they are not copied out. */
+  effects?: readonly Tensor[];
   /** The largest value of each symbolic extent: memory is reserved for it. */
   extents?: Readonly<Record<string, { max: number }>>;
   /** Results that become inputs of the next step of a burst. */
@@ -34,13 +36,19 @@ export async function compileInTurns(graph: Graph, options: CompileOptions): Pro
   return compilePlanInTurns(program);
 }
 
+/** Bytes of intermediates that a program would reserve, without making it. */
+export function planArena(graph: Graph, options: CompileOptions): number {
+  return arenaBytes(lower(graph, options));
+}
+
 /** The graph as plain nodes in order of creation, dead ones left out. */
 export function lower(graph: Graph, options: CompileOptions): LogicalProgram {
   const names = Object.entries(options.outputs);
-  if (names.length === 0) throw new OptionError('compile: expected at least one output');
+  const effects = options.effects ?? [];
+  if (names.length + effects.length === 0) throw new OptionError('compile: expected at least one output');
   const calls = new Set<OpCall>();
   const tensors = new Set<Tensor>();
-  const pending = names.map(([name, tensor]) => {
+  const pending = [...names, ...effects.map((tensor) => ['effect', tensor] as const)].map(([name, tensor]) => {
     if (tensor.graph !== graph) throw new ShapeError(`output '${name}' belongs to another graph`, { name });
     return tensor;
   });
@@ -72,7 +80,8 @@ const firstOutput = (call: OpCall): number => Math.min(...Object.values(call.out
 function toValue(tensor: Tensor, values: ReadonlyMap<Tensor, Value>): Value {
   const { source, dtype, shape } = tensor;
   const value: Value = { ...newValue(dtype, shape), pinned: source.kind === 'input' };
-  if (source.kind === 'weight' || source.kind === 'state') return { ...value, bound: source.tensor, frozen: source.kind === 'weight' };
+  if (source.kind === 'weight' || source.kind === 'state' || source.kind === 'parameter')
+    return { ...value, bound: source.tensor, frozen: source.kind === 'weight' };
   if (source.kind === 'view') return { ...value, viewOf: values.get(source.base) as Value, firstColumn: source.firstColumn };
   return value;
 }

@@ -15,6 +15,7 @@ export interface TensorType {
 export class Graph {
   private count = 0;
   private readonly names = new Set<string>();
+  private currentSegment: number | undefined;
   private readonly next = (): number => this.count++;
 
   /** A value given at each run. A string in `shape` names a symbolic extent. Throws OptionError for a name that is taken, ShapeError for a bad size. */
@@ -26,6 +27,11 @@ export class Graph {
   /** A frozen weight in native memory. No gradient is ever built for it. */
   weight(name: string, tensor: DeviceTensor): Tensor {
     return this.bound('weight', name, tensor);
+  }
+
+  /** Trainable memory: ops may change it, and gradients with respect to it can be built. */
+  parameter(name: string, tensor: DeviceTensor): Tensor {
+    return this.bound('parameter', name, tensor);
   }
 
   /** Native memory that ops may change and that lives on between runs, such as a page pool. */
@@ -42,13 +48,24 @@ export class Graph {
   ): Record<Names, Tensor> {
     for (const [name, tensor] of Object.entries(inputs))
       if (tensor !== undefined && tensor.graph !== this) throw new ShapeError(`[${op}] ${name} belongs to another graph`, { op });
-    const call: OpCall = { op, inputs, attrs, outputs: {} };
+    const call: OpCall = { op, inputs, attrs, outputs: {}, segment: this.currentSegment };
     for (const [name, type] of Object.entries<TensorType>(outputs))
       call.outputs[name] = new Tensor(this, this.next(), type.dtype, type.shape, { kind: 'op', call, output: name }, this.next);
     return call.outputs as Record<Names, Tensor>;
   }
 
-  private bound(kind: 'weight' | 'state', name: string, tensor: DeviceTensor): Tensor {
+  /** Ops that `build` adds belong to segment `number`: `gradient` can compute them again instead of keeping their results. */
+  segment<T>(number: number, build: () => T): T {
+    const outer = this.currentSegment;
+    this.currentSegment = number;
+    try {
+      return build();
+    } finally {
+      this.currentSegment = outer;
+    }
+  }
+
+  private bound(kind: 'weight' | 'state' | 'parameter', name: string, tensor: DeviceTensor): Tensor {
     this.claim(name);
     const shape = toShape(tensor.dims, `${kind} '${name}'`);
     if (shape.length === 0) throw new ShapeError(`${kind} '${name}' is ${formatShape(shape)}: expected at least one dimension`);

@@ -2,7 +2,7 @@ import { ShapeError } from '../errors.js';
 import type { OpName } from '../generated/op_table.js';
 import type { DeviceTensor } from '../runtime/device_tensor.js';
 import type { DType } from '../runtime/dtype.js';
-import { type Dimension, formatShape, product, type Shape, sameDimension, toShape } from '../runtime/shape.js';
+import { type Dimension, formatShape, isColumns, product, type Shape, sameDimension, toShape } from '../runtime/shape.js';
 
 /** A call of an op: what a node of the graph is. */
 export interface OpCall {
@@ -10,14 +10,16 @@ export interface OpCall {
   readonly inputs: Readonly<Record<string, Tensor | undefined>>;
   readonly attrs: Readonly<Record<string, number | boolean | string>>;
   readonly outputs: Record<string, Tensor>;
+  /** Part of the graph that `gradient` may compute again instead of keeping its results. */
+  readonly segment?: number | undefined;
 }
 
 /** Where a tensor comes from. */
 export type Source =
   | { readonly kind: 'input'; readonly name: string }
-  | { readonly kind: 'weight' | 'state'; readonly name: string; readonly tensor: DeviceTensor }
+  | { readonly kind: 'weight' | 'state' | 'parameter'; readonly name: string; readonly tensor: DeviceTensor }
   | { readonly kind: 'op'; readonly call: OpCall; readonly output: string }
-  | { readonly kind: 'view'; readonly base: Tensor; readonly firstColumn: number };
+  | { readonly kind: 'view'; readonly base: Tensor; readonly firstColumn: number; readonly detached?: boolean };
 
 /** A value of a graph: immutable, without data until a program runs. */
 export class Tensor {
@@ -49,6 +51,10 @@ export class Tensor {
       throw new ShapeError(
         `[reshape] x is a slice of columns ${formatShape(this.shape)}: its first dimension must stay, got ${formatShape(shape)}`,
       );
+    // A matrix seen as a matrix of fewer columns would pass for a slice of its columns.
+    const [rows, columns] = this.shape;
+    if (this.shape.length === 2 && shape.length === 2 && !sameDimension(columns as Dimension, shape[1] as Dimension))
+      return this.reshape([rows as Dimension, columns as Dimension, 1]).reshape(shape);
     return new Tensor(this.graph, this.nextId(), this.dtype, shape, { kind: 'view', base: this, firstColumn: 0 }, this.nextId);
   }
 
@@ -61,13 +67,22 @@ export class Tensor {
     return new Tensor(this.graph, this.nextId(), this.dtype, shape, { kind: 'view', base: this, firstColumn: from }, this.nextId);
   }
 
+  /** This view, of another tensor of the same type as its base. */
+  viewOf(base: Tensor): Tensor {
+    if (this.source.kind !== 'view') return base;
+    return new Tensor(this.graph, this.nextId(), this.dtype, this.shape, { ...this.source, base }, this.nextId);
+  }
+
+  /** The same value, a constant for `gradient`. */
+  detach(): Tensor {
+    const source = { kind: 'view', base: this, firstColumn: 0, detached: true } as const;
+    return new Tensor(this.graph, this.nextId(), this.dtype, this.shape, source, this.nextId);
+  }
+
   /** True when rows do not follow each other directly in memory. */
   get strided(): boolean {
     if (this.source.kind !== 'view') return false;
     const { base } = this.source;
-    return (
-      base.strided ||
-      (base.shape.length === 2 && this.shape.length === 2 && !sameDimension(base.shape[1] as Dimension, this.shape[1] as Dimension))
-    );
+    return base.strided || isColumns(this.shape, base.shape);
   }
 }

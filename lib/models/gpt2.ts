@@ -15,7 +15,7 @@ export const gpt2: Architecture = {
       b.virtualTokens(b.embed(`${stored}wte`, b.step.tokens, c.vocabularySize, width, { tied: c.tiedEmbeddings })),
       b.lookUp(`${stored}wpe.weight`, b.step.positions, c.maxPositions, width),
     );
-    for (let layer = 0; layer < c.layers; layer++) {
+    const decoderLayer = (x: Tensor, layer: number): Tensor => {
       const path = `${stored}h.${layer}`;
       const qkv = linear(b.layerNorm(x, `${path}.ln_1`, c.normEps), `${path}.attn.c_attn`, 3 * width);
       const [q, k, v] = [0, 1, 2].map((i) => qkv.columns(i * width, (i + 1) * width).reshape([x.shape[0] as number, heads, headWidth])) as [
@@ -24,10 +24,11 @@ export const gpt2: Architecture = {
         Tensor,
       ];
       const attended = b.attend(q, k, v, layer, { scale: headWidth ** -0.5 });
-      x = add(x, linear(attended, `${path}.attn.c_proj`, width));
-      const inner = linear(b.layerNorm(x, `${path}.ln_2`, c.normEps), `${path}.mlp.c_fc`, c.intermediateSize);
-      x = add(x, linear(activate(inner, c.activation as Activation), `${path}.mlp.c_proj`, width));
-    }
+      const middle = add(x, linear(attended, `${path}.attn.c_proj`, width));
+      const inner = linear(b.layerNorm(middle, `${path}.ln_2`, c.normEps), `${path}.mlp.c_fc`, c.intermediateSize);
+      return add(middle, linear(activate(inner, c.activation as Activation), `${path}.mlp.c_proj`, width));
+    };
+    for (let layer = 0; layer < c.layers; layer++) x = b.layer(layer, () => decoderLayer(x, layer));
     return head(b, c, b.layerNorm(b.selectRows(x), `${stored}ln_f`, c.normEps), `${stored}wte.weight`);
   },
 };

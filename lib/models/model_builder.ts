@@ -2,55 +2,67 @@ import { type SiteShape, virtualTokensPath } from '../adapters/method.js';
 import { ModelError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import type { Tensor } from '../graph/tensor.js';
-import {
-  type AdapterRouting,
-  addBias,
-  attention,
-  embedding,
-  gatherRows,
-  groupedEmbedding,
-  groupedLora,
-  groupedNorm,
-  groupedPrompt,
-  kvWrite,
-  layerNorm,
-  linear,
-  rmsNorm,
-} from '../ops/index.js';
-import { type DeviceTensor, tensor } from '../runtime/device_tensor.js';
+import { addBias, embedding, layerNorm, linear, rmsNorm } from '../ops/index.js';
 import type { DType } from '../runtime/dtype.js';
+import type { Constants } from './constants.js';
 import type { WeightStore } from './weight_store.js';
 
 /** A place of a model where an adapter can act. */
 export type Site = SiteShape;
 
-/** Tensors of one step, shared by all layers. */
-export interface StepTensors {
+/** What every token of a batch is, shared by all layers. */
+export interface TokenTensors {
   /** i32 [tokens] */
   readonly tokens: Tensor;
-  /** i32 [tokens]: which of its adapter's virtual tokens it is; -1: a token of the text. */
-  readonly virtualTokens: Tensor;
   /** i32 [tokens]; negative: not a token. */
   readonly positions: Tensor;
-  /** i32 [tokens]: row of blockTable. */
-  readonly request: Tensor;
   /** i32 [tokens]: length of the prompt that the token is part of, 0 when it was generated. For position schemes that depend on length. */
   readonly lengths: Tensor;
-  /** i32 [requests, blocks] */
-  readonly blockTable: Tensor;
-  /** i32 [rows]: tokens whose logits are wanted. */
-  readonly rows: Tensor;
-  readonly routing: AdapterRouting;
 }
 
-/** How keys and values are kept. */
-export interface CacheLayout {
-  readonly dtype: 'f32' | 'f16' | 'bf16';
-  readonly pageBytes: number;
-  /** Bytes from the start of a page to each layer's part. */
-  readonly layerOffsets: readonly number[];
-  readonly keyHeads: number;
-  readonly width: number;
+/** Frozen linear modules that share an input. */
+export interface FrozenProjection {
+  readonly x: Tensor;
+  readonly sites: readonly Site[];
+  /** Where each site's columns begin in the product, and where the last ones end. */
+  readonly starts: readonly number[];
+  /** f32 [outputs of all sites] */
+  readonly bias: Tensor | undefined;
+  /** W v + bias for v f32 [rows, inputs] → f32 [rows, outputs of all sites]. */
+  apply(v: Tensor, options?: { bias?: boolean }): Tensor;
+}
+
+/** How a norm is computed. */
+export interface NormAttributes {
+  readonly kind: 'rms' | 'layer';
+  readonly eps: number;
+  readonly weightOffset: number;
+}
+
+/** How attention scores are made. */
+export interface AttentionAttributes {
+  readonly layer: number;
+  readonly scale: number;
+  readonly window: number;
+  readonly softCap: number;
+}
+
+/** What joins a model's frozen modules: adapters, and where earlier keys and values are. Serving and training differ in this and in nothing else. */
+export interface ModelPaths {
+  /** base f32 [tokens, width]: rows of the table. */
+  embed(ids: Tensor, base: Tensor, site: Site): Tensor;
+  /** x f32 [tokens, width] with the embeddings of virtual tokens where they stand. */
+  virtualTokens(x: Tensor, site: Site): Tensor;
+  /** The output of each site, f32 [tokens, outputs]. */
+  project(frozen: FrozenProjection): Tensor[];
+  /** base f32 [tokens, width]: x normalised with the model's own weights. */
+  norm(x: Tensor, base: Tensor, site: Site, attributes: NormAttributes): Tensor;
+  /** q f32 [tokens, heads, width], k and v f32 [tokens, key heads, width] → like q. */
+  attend(q: Tensor, k: Tensor, v: Tensor, attributes: AttentionAttributes): Tensor;
+  /** attended f32 [tokens, heads * width] plus what q finds in an adapter's own keys and values. */
+  prompt(q: Tensor, attended: Tensor, site: Site, attributes: { readonly keyHeads: number; readonly scale: number }): Tensor;
+  /** Only the tokens whose logits are wanted go on from here. */
+  selectRows(x: Tensor): Tensor;
 }
 
 /** One linear module of a fused projection. */
@@ -63,30 +75,28 @@ export interface Projection {
 /** Gives architectures their vocabulary: every method adds base and adapter paths together, so that no architecture knows of adapters. */
 export class ModelBuilder {
   readonly sites: Site[] = [];
-  private readonly bound = new Map<DeviceTensor, Tensor>();
   private readonly shared = new Map<string, Tensor>();
-  private pool: Tensor;
-  private routing: AdapterRouting;
-  private constants = 0;
 
   constructor(
     readonly graph: Graph,
     readonly weights: WeightStore,
-    readonly step: StepTensors,
-    readonly cache: CacheLayout,
-    private readonly columnTensors: Map<string, DeviceTensor>,
-  ) {
-    this.pool = step.routing.pool;
-    this.routing = step.routing;
+    readonly step: TokenTensors,
+    private readonly paths: ModelPaths,
+    private readonly constants: Constants,
+  ) {}
+
+  /** Ops of one layer belong together: training can compute them again instead of keeping their results. */
+  layer<T>(number: number, build: () => T): T {
+    return this.graph.segment(number, build);
   }
 
   /** Rows of an embedding table with the adapters' changes. `tied`: the table is also the output layer's weight. */
   embed(path: string, ids: Tensor, vocabulary: number, width: number, options: { tied?: boolean } = {}): Tensor {
     const name = `${path}.weight`;
     const table = options.tied ? this.weights.panels([{ name, outputs: vocabulary }], width) : this.weights.rows(name, vocabulary, width);
-    const base = embedding(ids, this.constant(table), { vocabulary, width });
+    const base = embedding(ids, this.constants.of(table), { vocabulary, width });
     const site = this.site({ path, kind: 'embedding', inputs: vocabulary, outputs: width, weight: name, transposed: false, bias: false });
-    return groupedEmbedding(ids, base, this.currentRouting(), { site });
+    return this.paths.embed(ids, base, site);
   }
 
   /** Puts the embeddings of the adapters' virtual tokens where they stand. x [tokens, width] holds zeros there. */
@@ -94,12 +104,12 @@ export class ModelBuilder {
     const width = x.shape[1] as number;
     const path = virtualTokensPath;
     const site = this.site({ path, kind: 'virtual', inputs: width, outputs: width, weight: path, transposed: false, bias: false });
-    return groupedEmbedding(this.step.virtualTokens, x, this.currentRouting(), { site });
+    return this.paths.virtualTokens(x, site);
   }
 
   /** Rows of a table that no adapter touches. */
   lookUp(name: string, ids: Tensor, count: number, width: number): Tensor {
-    return embedding(ids, this.constant(this.weights.rows(name, count, width)));
+    return embedding(ids, this.constants.of(this.weights.rows(name, count, width)));
   }
 
   /** Linear modules that share x, multiplied at once; gives each one's columns. `weight` overrides where the (single) weight is stored. */
@@ -119,16 +129,16 @@ export class ModelBuilder {
     const bias =
       biased.length === 0
         ? undefined
-        : this.constant(this.weights.vector(biased.map((p) => ({ name: `${p.path}.bias`, outputs: p.outputs }))));
-    const base = linear(x, this.constant(weight), { outputs, bias, precision: this.weights.precision });
+        : this.constants.of(this.weights.vector(biased.map((p) => ({ name: `${p.path}.bias`, outputs: p.outputs }))));
     const starts = [0];
-    const numbers = projections.map((p) => {
+    const sites = projections.map((p) => {
       starts.push((starts.at(-1) as number) + p.outputs);
       return this.site({ path: p.path, kind: 'linear', inputs, outputs: p.outputs, weight: weightOf(p), transposed, bias: p.bias });
     });
-    const y = groupedLora(x, base, this.currentRouting(), { site: numbers[0] as number, columns: this.columns(starts), baseBias: bias });
-    if (projections.length === 1) return [y];
-    return projections.map((_, i) => y.columns(starts[i] as number, starts[i + 1] as number));
+    const packed = this.constants.of(weight);
+    const apply = (v: Tensor, { bias: biased = true }: { bias?: boolean } = {}): Tensor =>
+      linear(v, packed, { outputs, bias: biased ? bias : undefined, precision: this.weights.precision });
+    return this.paths.project({ x, sites, starts, bias, apply });
   }
 
   /** One linear module. */
@@ -140,34 +150,34 @@ export class ModelBuilder {
   rmsNorm(x: Tensor, path: string, eps: number, weightOffset = 0): Tensor {
     const width = x.shape[1] as number;
     const name = `${path}.weight`;
-    const y = rmsNorm(x, this.constant(this.weights.vector([{ name, outputs: width }])), { eps, weightOffset });
+    const y = rmsNorm(x, this.constants.of(this.weights.vector([{ name, outputs: width }])), { eps, weightOffset });
     const site = this.site({ path, kind: 'norm', inputs: width, outputs: width, weight: name, transposed: false, bias: false });
-    return groupedNorm(x, y, this.currentRouting(), { site, kind: 'rms', eps, weightOffset });
+    return this.paths.norm(x, y, site, { kind: 'rms', eps, weightOffset });
   }
 
   /** Root-mean-square norm over the width of each head: x [tokens, heads, width]. */
   headNorm(x: Tensor, path: string, eps: number, weightOffset = 0): Tensor {
-    const weight = this.constant(this.weights.vector([{ name: `${path}.weight`, outputs: x.shape[2] as number }]));
+    const weight = this.constants.of(this.weights.vector([{ name: `${path}.weight`, outputs: x.shape[2] as number }]));
     return rmsNorm(x, weight, { eps, weightOffset });
   }
 
   /** Layer norm with bias over [tokens, width]. */
   layerNorm(x: Tensor, path: string, eps: number): Tensor {
     const width = x.shape[1] as number;
-    const vector = (suffix: string): Tensor => this.constant(this.weights.vector([{ name: `${path}.${suffix}`, outputs: width }]));
+    const vector = (suffix: string): Tensor => this.constants.of(this.weights.vector([{ name: `${path}.${suffix}`, outputs: width }]));
     const y = layerNorm(x, vector('weight'), vector('bias'), { eps });
     const site = this.site({ path, kind: 'norm', inputs: width, outputs: width, weight: `${path}.weight`, transposed: false, bias: true });
-    return groupedNorm(x, y, this.currentRouting(), { site, kind: 'layer', eps, weightOffset: 0 });
+    return this.paths.norm(x, y, site, { kind: 'layer', eps, weightOffset: 0 });
   }
 
   /** Adds a bias that is not part of a linear module. */
   bias(x: Tensor, name: string): Tensor {
-    return addBias(x, this.constant(this.weights.vector([{ name, outputs: x.shape.at(-1) as number }])));
+    return addBias(x, this.constants.of(this.weights.vector([{ name, outputs: x.shape.at(-1) as number }])));
   }
 
   /**
-   * Stores k and v and attends: q [tokens, heads, width] → [tokens, heads * width]. `prompted`: the module whose queries adapters
-   * may give keys and values of their own, and the width of what goes into it.
+   * Causal attention of q [tokens, heads, width] over this token's and earlier keys → [tokens, heads * width]. `prompted`: the module
+   * whose queries adapters may give keys and values of their own, and the width of what goes into it.
    */
   attend(
     q: Tensor,
@@ -176,35 +186,19 @@ export class ModelBuilder {
     layer: number,
     options: { scale: number; window?: number; softCap?: number; prompted?: { path: string; inputs: number } | undefined },
   ): Tensor {
-    const { dtype, pageBytes, keyHeads, layerOffsets } = this.cache;
-    const { blockTable, positions, request } = this.step;
-    const where = { pageBytes, layerOffset: layerOffsets[layer] as number, cacheType: dtype };
-    this.pool = kvWrite(k, v, { pool: this.pool, blockTable, positions, request }, where);
-    const attended = attention(
-      q,
-      { pool: this.pool, blockTable, positions, request },
-      {
-        ...where,
-        keyHeads,
-        scale: options.scale,
-        window: options.window ?? 0,
-        softCap: options.softCap ?? 0,
-      },
-    );
+    const { scale, window = 0, softCap = 0, prompted } = options;
+    const attended = this.paths.attend(q, k, v, { layer, scale, window, softCap });
     const [tokens, heads, width] = q.shape as [number, number, number];
     const y = attended.reshape([tokens, heads * width]);
-    if (options.prompted === undefined) return y;
-    const { path, inputs } = options.prompted;
+    if (prompted === undefined) return y;
+    const { path, inputs } = prompted;
     const site = this.site({ path, kind: 'attention', inputs, outputs: heads * width, weight: path, transposed: false, bias: false });
-    return groupedPrompt(q, y, this.currentRouting(), { site, keyHeads, scale: width ** -0.5 });
+    return this.paths.prompt(q, y, site, { keyHeads: k.shape[1] as number, scale: width ** -0.5 });
   }
 
   /** From here on, only the tokens whose logits are wanted: cheaper final norm and output layer. */
   selectRows(x: Tensor): Tensor {
-    const { rows } = this.step;
-    const { index, weight, ...rest } = this.routing;
-    this.routing = { ...rest, index: gatherRows(index, rows), weight: gatherRows(weight, rows) };
-    return gatherRows(x, rows);
+    return this.paths.selectRows(x);
   }
 
   /** A tensor that all layers share, built when the first one asks. */
@@ -219,13 +213,7 @@ export class ModelBuilder {
 
   /** A small table computed in TypeScript, such as rotary frequencies. */
   table(key: string, values: () => Float32Array): Tensor {
-    let made = this.columnTensors.get(key);
-    if (made === undefined) {
-      const data = values();
-      made = tensor('f32', [data.length], data);
-      this.columnTensors.set(key, made);
-    }
-    return this.constant(made);
+    return this.constants.table(key, 'f32', values);
   }
 
   /** True when the checkpoint's weights have this dtype. */
@@ -233,32 +221,9 @@ export class ModelBuilder {
     return this.weights.catalog.info(name)?.dtype.toLowerCase() === dtype;
   }
 
-  private currentRouting(): AdapterRouting {
-    return { ...this.routing, pool: this.pool };
-  }
-
-  private columns(starts: readonly number[]): Tensor {
-    const key = `columns ${starts.join(' ')}`;
-    let made = this.columnTensors.get(key);
-    if (made === undefined) {
-      made = tensor('i32', [starts.length], Int32Array.from(starts));
-      this.columnTensors.set(key, made);
-    }
-    return this.constant(made);
-  }
-
-  private constant(device: DeviceTensor): Tensor {
-    let node = this.bound.get(device);
-    if (node === undefined) {
-      node = this.graph.weight(`weight ${this.constants++}`, device);
-      this.bound.set(device, node);
-    }
-    return node;
-  }
-
-  private site(site: Omit<Site, 'number'>): number {
-    const number = this.sites.length;
-    this.sites.push({ ...site, number });
-    return number;
+  private site(site: Omit<Site, 'number'>): Site {
+    const numbered = { ...site, number: this.sites.length };
+    this.sites.push(numbered);
+    return numbered;
   }
 }

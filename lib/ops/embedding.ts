@@ -1,6 +1,7 @@
-import { ShapeError } from '../errors.js';
+import { OptionError, ShapeError } from '../errors.js';
 import type { Tensor } from '../graph/tensor.js';
 import { type Dimension, formatShape } from '../runtime/shape.js';
+import { scatterAddRows } from './layout.js';
 import { apply, expectDType, expectRank, type Rules } from './op_rule.js';
 
 /** Width is known from plain rows; packed panels may be padded, so there the caller says it. */
@@ -16,6 +17,14 @@ export function embeddingRule(width?: number): Rules<'embedding'>['embedding'] {
         throw new ShapeError(`[embedding] weight is ${formatShape(weight.shape)}: the width of packed rows must be given`);
       return { y: { dtype: 'f32', shape: [ids.shape[0] as Dimension, columns] } };
     },
+    gradient: ({ inputs: { ids, weight }, upstream: { y } }) => {
+      if (weight.dtype !== 'f32' || weight.shape.length !== 2)
+        throw new OptionError(
+          `[embedding] weight is ${weight.dtype} ${formatShape(weight.shape)}: only a table f32 [vocabulary, width] can be trained`,
+          { op: 'embedding', operand: 'weight' },
+        );
+      return { weight: scatterAddRows(y, ids, weight) };
+    },
   };
 }
 
@@ -28,6 +37,7 @@ export const embeddingRules: Rules<'embedding' | 'gather_rows'> = {
       expectRank('gather_rows', 'rows', rows, 1);
       return { y: { dtype: x.dtype, shape: [rows.shape[0] as Dimension, ...x.shape.slice(1)] } };
     },
+    gradient: ({ inputs: { x, rows }, upstream: { y } }) => ({ x: scatterAddRows(y, rows, x) }),
   },
 };
 

@@ -2,6 +2,7 @@ import { ShapeError } from '../errors.js';
 import type { Tensor } from '../graph/tensor.js';
 import { type Dimension, formatShape } from '../runtime/shape.js';
 import { apply, expectDType, expectRank, fixed, type Rules } from './op_rule.js';
+import { sumRows } from './reduce.js';
 
 /** How bf16 weights are multiplied where the processor has a bf16 dot product: inputs rounded to bf16, or split in two bf16 parts. */
 export type LinearPrecision = 'fast' | 'precise';
@@ -41,6 +42,37 @@ export function linearRule(outputs: number): Rules<'linear'>['linear'] {
         });
       return { y: { dtype: 'f32', shape: [x.shape[0] as Dimension, outputs] } };
     },
+    // The weight is frozen: packed for reading, it has no gradient.
+    gradient: ({ inputs: { x, weight }, attrs, upstream: { y }, wants }) => ({
+      x: wants('x') ? linearGrad(y, weight, { inputs: fixed('linear', 'x', x, 1), precision: attrs.activation }) : undefined,
+      bias: wants('bias') ? sumRows(y) : undefined,
+    }),
+  };
+}
+
+/** `inputs` is not in the packed weight, whose rows are filled up to an even number. */
+export function linearGradRule(inputs: number): Rules<'linear_grad'>['linear_grad'] {
+  return {
+    infer: ({ dy, weight }) => {
+      expectDType('linear_grad', 'dy', dy, 'f32');
+      expectDType('linear_grad', 'weight', weight, 'f32', 'f16', 'bf16');
+      expectRank('linear_grad', 'dy', dy, 2);
+      expectRank('linear_grad', 'weight', weight, 3);
+      const expected = packedDims(weight.dtype as 'f32', fixed('linear_grad', 'dy', dy, 1), inputs);
+      if (expected.some((size, i) => size !== weight.shape[i]))
+        throw new ShapeError(
+          `[linear_grad] dy is ${formatShape(dy.shape)} but the packed weight is ${formatShape(weight.shape)}: expected ${formatShape(expected)} for ${inputs} inputs`,
+          {
+            op: 'linear_grad',
+            actual: weight.shape,
+            expected,
+          },
+        );
+      return { dx: { dtype: 'f32', shape: [dy.shape[0] as Dimension, inputs] } };
+    },
+    gradient: ({ inputs: { dy, weight }, attrs, upstream: { dx } }) => ({
+      dy: linear(dx, weight, { outputs: fixed('linear_grad', 'dy', dy, 1), precision: attrs.activation }),
+    }),
   };
 }
 
@@ -50,3 +82,7 @@ export const linear = (
   weight: Tensor,
   options: { outputs: number; bias?: Tensor | undefined; precision?: LinearPrecision },
 ): Tensor => apply('linear', linearRule(options.outputs), { x, weight, bias: options.bias }, { activation: options.precision ?? 'fast' }).y;
+
+/** dy W: what `linear` passes back to its x. dy f32 [rows, outputs]; weight as `linear` takes it → f32 [rows, inputs]. */
+export const linearGrad = (dy: Tensor, weight: Tensor, options: { inputs: number; precision?: LinearPrecision }): Tensor =>
+  apply('linear_grad', linearGradRule(options.inputs), { dy, weight }, { activation: options.precision ?? 'fast' }).dx;

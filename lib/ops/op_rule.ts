@@ -18,9 +18,33 @@ export type Attrs<O extends OpName> = { readonly [K in keyof Table[O]['attrs']]:
 /** Types of an op's outputs by name. */
 export type OutputTypes<O extends OpName> = { readonly [K in Table[O]['outputs'][number]]: TensorType };
 
-/** What TypeScript knows of an op: its result from its operands, with errors where the user made them. */
+type OutputName<O extends OpName> = Table[O]['outputs'][number];
+
+/** One call of an op on the way from the loss back to the parameters. */
+export interface GradientCall<O extends OpName> {
+  readonly inputs: Inputs<O>;
+  readonly outputs: { readonly [K in OutputName<O>]: Tensor };
+  readonly attrs: Attrs<O>;
+  /** Gradient of the loss with respect to each output: zeros where nothing depends on one of several outputs. */
+  readonly upstream: { readonly [K in OutputName<O>]: Tensor };
+  /** Outputs that the loss depends on. */
+  has(output: OutputName<O>): boolean;
+  /** Whether the gradient with respect to an input is needed. */
+  wants(input: Table[O]['inputs'][number]): boolean;
+  /** True where the result must have a gradient itself: only ops that have rules may be used. */
+  readonly differentiable: boolean;
+}
+
+/** Gradients with respect to inputs; what is left out is zero. A function gets the sum of all other contributions and adds its own. */
+export type InputGradients<O extends OpName> = {
+  readonly [K in Table[O]['inputs'][number]]?: Tensor | ((sum: Tensor) => Tensor) | undefined;
+};
+
+/** What TypeScript knows of an op: its result from its operands, with errors where the user made them, and its gradient. */
 export interface OpRule<O extends OpName> {
   infer(inputs: Inputs<O>, attrs: Attrs<O>): OutputTypes<O>;
+  /** Written with ops, so that gradients are ordinary graphs. Left out: the op has none. */
+  gradient?(call: GradientCall<O>): InputGradients<O>;
 }
 
 /** Rules of a family of ops. */

@@ -30,6 +30,10 @@ export const ropeRules: Rules<'rope_table' | 'rope'> = {
         );
       return { y: { dtype: 'f32', shape: x.shape } };
     },
+    // A rotation's transpose turns back. Tables are made from positions: they get no gradient.
+    gradient: ({ inputs: { table }, attrs, upstream: { y } }) => ({
+      x: rope(y, table, { interleaved: attrs.interleaved, inverse: !attrs.inverse }),
+    }),
   },
 };
 
@@ -47,6 +51,6 @@ export const ropeTable = (
     ...options,
   }).table;
 
-/** Rotates x f32 [tokens, heads, width] by `table`. Su et al., https://arxiv.org/abs/2104.09864. */
-export const rope = (x: Tensor, table: Tensor, options: { interleaved?: boolean } = {}): Tensor =>
-  apply('rope', ropeRules.rope, { x, table }, { interleaved: options.interleaved ?? false }).y;
+/** Rotates x f32 [tokens, heads, width] by `table`, or with `inverse` by the negative angles. Su et al., https://arxiv.org/abs/2104.09864. */
+export const rope = (x: Tensor, table: Tensor, options: { interleaved?: boolean; inverse?: boolean } = {}): Tensor =>
+  apply('rope', ropeRules.rope, { x, table }, { interleaved: options.interleaved ?? false, inverse: options.inverse ?? false }).y;

@@ -27,6 +27,13 @@ function* passes(program: LogicalProgram): Generator<void, Program, void> {
   }
 }
 
+/** Bytes of the arena that a program needs; the program is used up. */
+export function arenaBytes(program: LogicalProgram): number {
+  fuse(program);
+  placeInPlace(program);
+  return layOutArena(program).bytes;
+}
+
 /** Plans a program in one go. */
 export function compilePlan(program: LogicalProgram): Program {
   const run = passes(program);

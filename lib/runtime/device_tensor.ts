@@ -2,6 +2,9 @@ import { DTypeError, ShapeError } from '../errors.js';
 import { binding, type NativeBuffer } from './binding.js';
 import { type DType, dtypeBytes, holderName, holds, type TensorData } from './dtype.js';
 
+// A cache line, and what vector loads like best.
+const sliceAlignment = 64;
+
 /** Native memory that a graph reads (a frozen weight) or keeps between runs (state). */
 export interface DeviceTensor {
   /** Type of the elements. */
@@ -48,4 +51,25 @@ export async function packedWeight(data: Float32Array, outputs: number, inputs: 
   const buffer = new native.Buffer(native.packedBytes(0, outputs, inputs));
   await native.packRows(data, 0, { dtype: 0, rows: outputs, inputs, transposed: false }, buffer, 0);
   return { dtype: 'f32', dims: [Math.ceil(outputs / 16), inputs + (inputs % 2), 16], buffer, offset: 0 };
+}
+
+/**
+ * Part of a tensor's memory as a tensor of its own, from element `first` on: a group of a longer state, for instance. The memory is shared.
+ * Throws ShapeError where it begins at no multiple of 64 bytes or ends beyond `whole`.
+ */
+export function tensorSlice(whole: DeviceTensor, first: number, dims: readonly number[]): DeviceTensor {
+  const size = dtypeBytes[whole.dtype];
+  const available = whole.dims.reduce((count, n) => count * n, 1);
+  const elements = dims.reduce((count, n) => count * n, 1);
+  if (!Number.isSafeInteger(first) || first < 0 || !Number.isSafeInteger(elements) || elements < 0 || first + elements > available)
+    throw new ShapeError(`a slice [${dims.join(', ')}] from element ${first} on does not lie within [${whole.dims.join(', ')}]`, {
+      actual: first + elements,
+      expected: available,
+    });
+  if ((first * size) % sliceAlignment !== 0)
+    throw new ShapeError(`a slice from element ${first} on begins at byte ${first * size}: expected a multiple of ${sliceAlignment}`, {
+      actual: first * size,
+      expected: sliceAlignment,
+    });
+  return { dtype: whole.dtype, dims, buffer: whole.buffer, offset: whole.offset + first * size };
 }

@@ -17,6 +17,14 @@ export function parseOptions<S extends z.ZodType>(schema: S, value: unknown, wha
       { option: name, suggestion: near, known },
     );
   }
+  if (issue.code === 'invalid_key') {
+    const key = String(issue.path.at(-1));
+    const message = issue.issues[0]?.message ?? issue.message;
+    throw new OptionError(`${[what, ...issue.path.slice(0, -1)].join('.')} has the key '${key}': ${message}`, {
+      option: issue.path.join('.'),
+      actual: key,
+    });
+  }
   const actual = issue.path.reduce<unknown>((v, key) => (v as Record<PropertyKey, unknown> | undefined)?.[key], value);
   throw new OptionError(`${at} is ${show(actual)}: ${issue.message}`, { option: issue.path.join('.'), actual });
 }
@@ -26,6 +34,7 @@ function keysAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): string[]
   if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) return keysAt(schema.unwrap(), path);
   if (schema instanceof z.ZodUnion) return schema.options.flatMap((option) => keysAt(option, path));
   const [key, ...rest] = path;
+  if (schema instanceof z.ZodRecord) return key === undefined ? [] : keysAt(schema.valueType, rest);
   if (schema instanceof z.ZodArray) return typeof key === 'number' ? keysAt(schema.element, rest) : [];
   if (!(schema instanceof z.ZodObject)) return [];
   if (key === undefined) return Object.keys(schema.shape);

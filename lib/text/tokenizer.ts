@@ -7,7 +7,7 @@ import { FileAccessError, HeddleError, TokenizerError } from '../errors.js';
 import { type DecodeOptions, decodeTokens, StreamDecoder, type StreamDecoderOptions, type TokenTable } from './stream_decoder.js';
 import { ThreadHost } from './thread_host.js';
 import type { AddedToken } from './tokenizer_rules.js';
-import type { TokenizerJob, TokenizerReady, TokenizerSettings, TokenizerSetup } from './tokenizer_thread.js';
+import type { EncodedTexts, TokenizerJob, TokenizerReady, TokenizerSettings, TokenizerSetup } from './tokenizer_thread.js';
 
 /** How a text is encoded. */
 export interface EncodeOptions {
@@ -81,6 +81,11 @@ export class Tokenizer implements Disposable {
     return this.#named;
   }
 
+  /** The ids that are put before and after a text where special tokens are added. */
+  get surroundings(): { readonly before: readonly number[]; readonly after: readonly number[] } {
+    return { before: this.#ready.before, after: this.#ready.after };
+  }
+
   /** Whether an id stands for a special token. */
   isSpecial(id: number): boolean {
     return this.#ready.table.special[id] === 1;
@@ -94,6 +99,15 @@ export class Tokenizer implements Disposable {
   /** The ids of a text, computed while the event loop goes on. */
   async encodeAsync(text: string, options: EncodeAsyncOptions = {}): Promise<number[]> {
     return this.#surround((await this.#host.run(textJob(text), budget(text), options.signal)) as Int32Array, options);
+  }
+
+  /** The ids of several texts in one crossing, each without special tokens around it, computed while the event loop goes on. */
+  async encodeAll(texts: readonly string[], options: { signal?: AbortSignal } = {}): Promise<Int32Array[]> {
+    const jobs = texts.map(textJob);
+    const time = texts.reduce((sum, text) => sum + text.length * millisecondsPerCharacter, baseMilliseconds);
+    const job: TokenizerJob = { texts: jobs.map(({ text }) => text) };
+    const { ids, offsets } = (await this.#host.run(job, time, options.signal)) as EncodedTexts;
+    return texts.map((_, i) => ids.subarray(offsets[i], offsets[i + 1]));
   }
 
   /** The text of ids. */
@@ -138,7 +152,7 @@ export class Tokenizer implements Disposable {
   }
 }
 
-function textJob(text: string): TokenizerJob {
+function textJob(text: string): { text: string } {
   if (typeof text !== 'string') throw new TokenizerError(`text is of type ${typeof text}: expected a string`, { rule: 'type' });
   if (text.length > maxTextLength)
     throw new TokenizerError(`text has ${text.length} characters: at most ${maxTextLength} are encoded at once`, {

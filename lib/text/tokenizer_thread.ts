@@ -34,8 +34,14 @@ export interface TokenizerReady {
   after: number[];
 }
 
-/** What the thread is asked. */
-export type TokenizerJob = { text: string } | { token: string };
+/** What the thread is asked: the ids of a text, those of several texts, or the id of a token. */
+export type TokenizerJob = { text: string } | { texts: string[] } | { token: string };
+
+/** Ids of several texts, end to end, and where each text's begin; one more entry than there are texts. */
+export interface EncodedTexts {
+  ids: Int32Array;
+  offsets: Int32Array;
+}
 
 interface Library {
   normalizer: NormalizerStep | null;
@@ -84,18 +90,38 @@ serve<TokenizerSetup, Library, TokenizerJob>(
     const transfer = [table.bytes.buffer, table.offsets.buffer, table.special.buffer] as ArrayBuffer[];
     return { state: library, ready: { value: ready, transfer } };
   },
-  (library, job) => ('text' in job ? encode(library, job.text) : { value: library.token_to_id(job.token), transfer: [] }),
+  (library, job) => {
+    if ('token' in job) return { value: library.token_to_id(job.token), transfer: [] };
+    return 'texts' in job ? encodeAll(library, job.texts) : encode(library, job.text);
+  },
 );
 
 function encode(library: Library, text: string): Moved {
-  const ids = Int32Array.from(library.encode(text, { add_special_tokens: false }).ids, (id, i) => {
+  const ids = idsOf(library, text);
+  return { value: ids, transfer: [ids.buffer as ArrayBuffer] };
+}
+
+function encodeAll(library: Library, texts: readonly string[]): Moved {
+  const parts = texts.map((text) => idsOf(library, text));
+  const offsets = new Int32Array(parts.length + 1);
+  parts.forEach((part, i) => {
+    offsets[i + 1] = (offsets[i] as number) + part.length;
+  });
+  const ids = new Int32Array(offsets[parts.length] as number);
+  parts.forEach((part, i) => {
+    ids.set(part, offsets[i]);
+  });
+  return { value: { ids, offsets } satisfies EncodedTexts, transfer: [ids.buffer, offsets.buffer] };
+}
+
+function idsOf(library: Library, text: string): Int32Array {
+  return Int32Array.from(library.encode(text, { add_special_tokens: false }).ids, (id, i) => {
     if (id === undefined)
       throw new TokenizerError(`the text holds characters that the vocabulary lacks, and there is no unknown token (after ${i} tokens)`, {
         rule: 'unknown token',
       });
     return id;
   });
-  return { value: ids, transfer: [ids.buffer as ArrayBuffer] };
 }
 
 function parse(json: Uint8Array): unknown {

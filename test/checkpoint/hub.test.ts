@@ -225,6 +225,7 @@ it('without @huggingface/hub installed the error says how to install it', () => 
     'checkpoint/contained_path',
     'checkpoint/json',
     'checkpoint/json_syntax',
+    'checkpoint/whole_file',
   ];
   mkdirSync(join(away, 'checkpoint'), { recursive: true });
   writeFileSync(join(root, 'away/package.json'), '{"type":"module"}');

@@ -17,9 +17,11 @@ interface Entry {
   scale: number;
   gain: Float64Array | undefined;
   shift: Float64Array | undefined;
+  shiftRow: number;
 }
 
-class Tables {
+/** Entries and rows of adapters, read from the operands. */
+export class Tables {
   private readonly bytes: Uint8Array;
 
   constructor(private readonly inputs: Record<string, Operand | undefined>) {
@@ -47,11 +49,11 @@ class Tables {
     ];
     const vector = (row: number): Float64Array | undefined => (kind === 0 || row < 0 ? undefined : this.row(row, 'f32', outputs));
     const scale = new Float32Array(Int32Array.of(bits).buffer)[0] as number;
-    return { kind, dtype: dtypes[dtype] as DType, rank, firstA, firstB, scale, gain: vector(gain), shift: vector(shift) };
+    return { kind, dtype: dtypes[dtype] as DType, rank, firstA, firstB, scale, gain: vector(gain), shift: vector(shift), shiftRow: shift };
   }
 }
 
-const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
+export const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += (a[i] as number) * (b[i] as number);
   return sum;

@@ -37,3 +37,17 @@ export const linear: Reference = (inputs, _attrs, outputs) => {
     }
   return { y };
 };
+
+export const linearGrad: Reference = (inputs, _attrs, outputs) => {
+  const { dy, weight } = inputs as { dy: Operand; weight: Operand };
+  const [rows = 0, count = 0] = dy.dims;
+  const k = outputs.dx?.[1] ?? 0;
+  const dx = new Float64Array(rows * k);
+  for (let m = 0; m < rows; m++)
+    for (let i = 0; i < k; i++) {
+      let sum = 0;
+      for (let n = 0; n < count; n++) sum += (dy.values[m * count + n] as number) * weightAt(weight, n, i);
+      dx[m * k + i] = sum;
+    }
+  return { dx };
+};

@@ -1,4 +1,5 @@
 import type { Operand, Reference } from './check_op.ts';
+import { roundF32 } from './numbers.ts';
 
 type Inputs = Record<string, Operand | undefined>;
 const values = (inputs: Inputs, name: string): Float64Array => (inputs[name] as Operand).values;
@@ -25,7 +26,7 @@ export const addRmsNorm: Reference = (inputs, attrs, outputs) => {
   const b = values(inputs, 'b');
   const exact = values(inputs, 'a').map((v, i) => v + (b[i] as number));
   // The sum is an output: its f32 rounding is what the norm sees.
-  return { sum: exact, y: rms(exact.map(Math.fround), outputs.y?.at(-1) as number, inputs, attrs) };
+  return { sum: exact, y: rms(exact.map(roundF32), outputs.y?.at(-1) as number, inputs, attrs) };
 };
 
 export const layerNorm: Reference = (inputs, attrs, outputs) => {
@@ -40,3 +41,38 @@ export const layerNorm: Reference = (inputs, attrs, outputs) => {
   });
   return { y };
 };
+
+export const inverseRms: Reference = (inputs, attrs) => {
+  const x = inputs.x as Operand;
+  const width = x.dims.at(-1) as number;
+  const y = Float64Array.from({ length: x.values.length / width }, (_, r) => {
+    const row = x.values.subarray(r * width, (r + 1) * width);
+    return 1 / Math.sqrt(row.reduce((sum, v) => sum + v * v, 0) / width + Math.fround(attrs.eps as number));
+  });
+  return { y };
+};
+
+/** The gradient of norm(center(x)) * factor by the chain rule, with center taking away the mean or nothing. */
+function normGradient(inputs: Inputs, eps: number, offset: number, centered: boolean): Float64Array {
+  const { dims } = inputs.x as Operand;
+  const width = dims.at(-1) as number;
+  const weight = inputs.weight?.values;
+  const dy = values(inputs, 'dy');
+  return byRow(values(inputs, 'x'), width, (row, r) => {
+    const mean = centered ? row.reduce((sum, v) => sum + v, 0) / width : 0;
+    const c = row.map((v) => v - mean);
+    const deviation = Math.sqrt(c.reduce((sum, v) => sum + v * v, 0) / width + eps);
+    const g = c.map((_, i) => (dy[r * width + i] as number) * (weight === undefined ? 1 : (weight[i] as number) + offset));
+    // d(c_i / deviation): through c_i, and through the deviation, whose derivative by c_j is c_j / (width deviation).
+    const along = g.reduce((sum, v, i) => sum + (v * (c[i] as number)) / deviation, 0);
+    const dc = g.map((v, i) => (v - ((c[i] as number) / deviation) * (along / width)) / deviation);
+    const drift = centered ? dc.reduce((sum, v) => sum + v, 0) / width : 0;
+    return dc.map((v) => v - drift);
+  });
+}
+
+export const rmsNormGrad: Reference = (inputs, attrs) => ({
+  dx: normGradient(inputs, Math.fround(attrs.eps as number), Math.fround(attrs.weightOffset as number), false),
+});
+
+export const layerNormGrad: Reference = (inputs, attrs) => ({ dx: normGradient(inputs, Math.fround(attrs.eps as number), 0, true) });

@@ -44,7 +44,7 @@ export const ropeReference: Reference = (inputs, attrs) => {
         const row = (t * heads + h) * width;
         const [a, b] = attrs.interleaved ? [row + 2 * i, row + 2 * i + 1] : [row + i, row + half + i];
         const cosine = table.values[t * rotary + i] as number;
-        const sine = table.values[t * rotary + half + i] as number;
+        const sine = (attrs.inverse ? -1 : 1) * (table.values[t * rotary + half + i] as number);
         const [first, second] = [x.values[a] as number, x.values[b] as number];
         y[a] = first * cosine - second * sine;
         y[b] = second * cosine + first * sine;

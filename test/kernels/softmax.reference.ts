@@ -29,3 +29,43 @@ export const tokenLogprob: Reference = (inputs) => {
   );
   return { logprob };
 };
+
+export const softmaxGrad: Reference = (inputs) => {
+  const y = operand(inputs, 'y');
+  const dy = operand(inputs, 'dy').values;
+  const columns = width(y);
+  const dx = byRow(y.values, columns, (row, r) => {
+    const mean = row.reduce((sum, v, i) => sum + v * (dy[r * columns + i] as number), 0);
+    return row.map((v, i) => v * ((dy[r * columns + i] as number) - mean));
+  });
+  return { dx };
+};
+
+export const logSoftmaxGrad: Reference = (inputs) => {
+  const y = operand(inputs, 'y');
+  const columns = width(y);
+  const dx = byRow(operand(inputs, 'dy').values, columns, (row, r) => {
+    const sum = row.reduce((a, b) => a + b, 0);
+    return row.map((v, i) => v - Math.exp(y.values[r * columns + i] as number) * sum);
+  });
+  return { dx };
+};
+
+export const tokenLogprobGrad: Reference = (inputs) => {
+  const logits = operand(inputs, 'logits');
+  const upstream = operand(inputs, 'dlogprob').values;
+  const target = operand(inputs, 'target').values;
+  const dlogits = byRow(logits.values, width(logits), (row, r) => {
+    if ((target[r] as number) < 0) return row.map(() => 0);
+    const p = logSoftmaxOf(row).map(Math.exp);
+    const others = p.reduce((sum, v, i) => (i === target[r] ? sum : sum + v), 0);
+    return p.map((v, i) => (upstream[r] as number) * (i === target[r] ? others : -v));
+  });
+  return { dlogits };
+};
+
+export const oneHotLike: Reference = (inputs) => {
+  const x = operand(inputs, 'x');
+  const target = operand(inputs, 'target').values;
+  return { y: byRow(x.values, width(x), (row, r) => row.map((_, i) => (i === target[r] ? 1 : 0))) };
+};

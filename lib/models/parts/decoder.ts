@@ -30,19 +30,26 @@ export function decoder(b: ModelBuilder, c: ModelConfig, design: DecoderDesign):
   if (design.scaledEmbeddings) x = scale(x, embeddingScale(b, c, `${prefix}.embed_tokens.weight`));
   x = b.virtualTokens(x);
   for (let layer = 0; layer < c.layers; layer++) {
-    const path = `${prefix}.layers.${layer}`;
-    const attended = selfAttention(b, c, design, norm(x, `${path}.input_layernorm`), layer, path);
-    x = add(x, design.sandwichNorms ? norm(attended, `${path}.post_attention_layernorm`) : attended);
-    const fed = feedForward(
-      b,
-      c,
-      design,
-      norm(x, `${path}.${design.sandwichNorms ? 'pre_feedforward' : 'post_attention'}_layernorm`),
-      path,
-    );
-    x = add(x, design.sandwichNorms ? norm(fed, `${path}.post_feedforward_layernorm`) : fed);
+    x = b.layer(layer, () => decoderLayer(b, c, design, norm, x, layer, `${prefix}.layers.${layer}`));
   }
   return head(b, c, norm(b.selectRows(x), `${prefix}.norm`), `${prefix}.embed_tokens.weight`);
+}
+
+function decoderLayer(
+  b: ModelBuilder,
+  c: ModelConfig,
+  design: DecoderDesign,
+  norm: (x: Tensor, path: string) => Tensor,
+  x: Tensor,
+  layer: number,
+  path: string,
+): Tensor {
+  const sandwich = design.sandwichNorms ?? false;
+  const attended = selfAttention(b, c, design, norm(x, `${path}.input_layernorm`), layer, path);
+  const middle = add(x, sandwich ? norm(attended, `${path}.post_attention_layernorm`) : attended);
+  const before = norm(middle, `${path}.${sandwich ? 'pre_feedforward' : 'post_attention'}_layernorm`);
+  const fed = feedForward(b, c, design, before, path);
+  return add(middle, sandwich ? norm(fed, `${path}.post_feedforward_layernorm`) : fed);
 }
 
 /** The output layer, with the embedding's weight where they are tied. */

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "generated/op_table.h"
+#include "generated/attention_ops.h"
 #include "kernels/attention/attention_checks.h"
 
 namespace heddle {

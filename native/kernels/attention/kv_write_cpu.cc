@@ -4,7 +4,7 @@
 
 #include "core/float16.h"
 #include "cpu/cpu_context.h"
-#include "generated/op_table.h"
+#include "generated/attention_ops.h"
 #include "kernels/attention/attention_checks.h"
 
 namespace heddle {

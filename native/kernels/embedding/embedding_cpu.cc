@@ -5,7 +5,7 @@
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
 #include "cpu/targets.h"
-#include "generated/op_table.h"
+#include "generated/embedding_ops.h"
 
 #define HEDDLE_TARGET_FILE "kernels/embedding/embedding_cpu.cc"
 #include "cpu/foreach_target.h"

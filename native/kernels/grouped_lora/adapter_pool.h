@@ -14,7 +14,7 @@ namespace heddle {
 inline constexpr int kTileTokens = 4;   // tokens that share the reading of a row
 inline constexpr int kRankBlock = 256;  // rows whose dot products are kept at once
 
-// Up to kTileTokens neighbouring tokens with the same slots.
+// Neighbouring tokens with the same slots.
 struct TokenTile {
   int32_t first;
   int32_t count;
@@ -113,8 +113,8 @@ inline Status check_routes(const char* op, const TensorView& index, const Tensor
               std::string("[") + op + "] index holds slot " + found + ": expected -1 to " + std::to_string(slots - 1));
 }
 
-// Cuts the tokens that have any adapter into tiles; `tiles` has room for one per token.
-inline int64_t cut_tiles(const TensorView& index, TokenTile* tiles) {
+// Cuts the tokens that have any adapter into tiles of at most `most`; `tiles` has room for one per token.
+inline int64_t cut_tiles(const TensorView& index, TokenTile* tiles, int64_t most = kTileTokens) {
   const int64_t tokens = index.dims[0], routes = index.dims[1];
   const int32_t* slots = index.as<int32_t>();
   int64_t count = 0;
@@ -122,7 +122,7 @@ inline int64_t cut_tiles(const TensorView& index, TokenTile* tiles) {
     const int32_t* mine = slots + first * routes;
     int64_t next = first + 1;
     const auto same = [&](int64_t token) { return std::memcmp(mine, slots + token * routes, static_cast<size_t>(routes) * 4) == 0; };
-    while (next < tokens && next < first + kTileTokens && same(next)) next++;
+    while (next < tokens && next < first + most && same(next)) next++;
     bool any = false;
     for (int64_t j = 0; j < routes; j++) any |= mine[j] >= 0;
     if (any) tiles[count++] = {static_cast<int32_t>(first), static_cast<int32_t>(next - first)};

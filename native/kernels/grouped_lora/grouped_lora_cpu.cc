@@ -1,9 +1,11 @@
 // Adapters on linear layers: every token adds what its own adapters say, base-only tokens cost one look at their index.
+#include <type_traits>
+
 #include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
-#include "generated/op_table.h"
-#include "kernels/grouped_lora/adapter_pool.h"
+#include "generated/grouped_lora_ops.h"
+#include "kernels/grouped_lora/adapter_tokens.h"
 
 #ifndef HEDDLE_GROUPED_LORA_WORK
 #define HEDDLE_GROUPED_LORA_WORK
@@ -16,7 +18,7 @@ struct GroupedLoraWork {
   const GroupedLoraArgs& args;
   AdapterPool pool;
   const TokenTile* tiles;
-  float* saved;  // per worker: [kTileTokens][kColumnBlock] of the base's outputs
+  float* saved;  // per worker: [kTileTokens][kColumnBlock] of the base's outputs, or [kRankBlock][kBlockTokens] products
 };
 
 }  // namespace heddle
@@ -26,6 +28,7 @@ struct GroupedLoraWork {
 #include "cpu/foreach_target.h"
 #if defined(HEDDLE_TARGET)
 #include "kernels/grouped_lora/adapter_rows.h"
+#include "kernels/grouped_lora/token_block.h"
 
 namespace heddle::HEDDLE_TARGET {
 
@@ -63,9 +66,8 @@ void add_dense(const AdapterPool& pool, const AdapterEntry& entry, int tokens, c
   }
 }
 
-static void grouped_lora_chunk(const GroupedLoraWork& work, int64_t tile_index, int64_t s, int64_t block, int worker) {
+static void grouped_lora_chunk(const GroupedLoraWork& work, const TokenTile& tile, int64_t s, int64_t block, int worker) {
   const GroupedLoraArgs& args = work.args;
-  const TokenTile tile = work.tiles[tile_index];
   const int32_t* columns = args.columns.as<int32_t>();
   const int64_t outputs = columns[s + 1] - columns[s], inputs = args.x.dims[1], routes = args.index.dims[1];
   const int64_t from = block * kColumnBlock, to = from + kColumnBlock < outputs ? from + kColumnBlock : outputs;
@@ -123,6 +125,46 @@ static void grouped_lora_chunk(const GroupedLoraWork& work, int64_t tile_index, 
         }
       });
     }
+  }
+}
+
+// A tile of more than kTileTokens tokens: with the same bits, whole where all entries are factors without gain, else in parts.
+static void grouped_lora_tile(const GroupedLoraWork& work, int64_t tile_index, int64_t s, int64_t block, int worker) {
+  const GroupedLoraArgs& args = work.args;
+  const TokenTile tile = work.tiles[tile_index];
+  const int32_t* columns = args.columns.as<int32_t>();
+  const int64_t outputs = columns[s + 1] - columns[s], inputs = args.x.dims[1], routes = args.index.dims[1];
+  const int64_t from = block * kColumnBlock, to = from + kColumnBlock < outputs ? from + kColumnBlock : outputs;
+  const int32_t* slots = args.index.as<int32_t>() + tile.first * routes;
+  bool whole = tile.count > kTileTokens;
+  for (int64_t j = 0; j < routes && whole; j++) {
+    if (slots[j] < 0) continue;
+    const AdapterEntry entry = work.pool.entry(slots[j], args.site + s);
+    whole = entry.kind == EntryKind::kNone || (entry.kind == EntryKind::kLowRank && entry.gain < 0);
+  }
+  if (!whole) {
+    for (int32_t done = 0; done < tile.count; done += kTileTokens)
+      grouped_lora_chunk(work, {tile.first + done, std::min<int32_t>(kTileTokens, tile.count - done)}, s, block, worker);
+    return;
+  }
+  if (from >= to) return;
+  const float* x[kBlockTokens];
+  float* y[kBlockTokens];
+  float weight[kBlockTokens];
+  for (int t = 0; t < tile.count; t++) {
+    x[t] = args.x.row<float>(tile.first + t);
+    y[t] = args.y.row<float>(tile.first + t) + columns[s] + from;
+  }
+  for (int64_t j = 0; j < routes; j++) {
+    if (slots[j] < 0) continue;
+    const AdapterEntry entry = work.pool.entry(slots[j], args.site + s);
+    if (entry.kind == EntryKind::kNone) continue;
+    for (int t = 0; t < tile.count; t++) weight[t] = args.weight.row<float>(tile.first + t)[j];
+    const float* shift = entry.shift < 0 ? nullptr : static_cast<const float*>(work.pool.row(entry.shift)) + from;
+    with_row_type(entry.dtype, [&](auto kind) {
+      add_low_rank_block<decltype(kind)>(work.pool, entry, entry.first_a, entry.first_b, tile.count, x, inputs, {y, weight, shift}, from, to,
+                                         work.saved + static_cast<int64_t>(worker) * kTileTokens * kColumnBlock);
+    });
   }
 }
 
@@ -189,7 +231,7 @@ Status grouped_lora_cpu(const GroupedLoraArgs& args, CpuContext& context) {
   HEDDLE_CHECK(context.workspace_bytes >= grouped_lora_cpu_workspace(args, context.threads()), kOp, "the workspace is too small");
 
   TokenTile* tiles = reinterpret_cast<TokenTile*>(context.workspace);
-  const int64_t tile_count = cut_tiles(args.index, tiles);
+  const int64_t tile_count = cut_tiles(args.index, tiles, tile_tokens(tokens, context.threads()));
   HEDDLE_TRY(check_slots(args.index, tiles, tile_count, [&](int64_t slot) {
     for (int64_t s = 0; s < sites; s++) HEDDLE_TRY(check_site(pool, slot, args.site + s, inputs, columns[s + 1] - columns[s]));
     return Status::success();
@@ -197,7 +239,7 @@ Status grouped_lora_cpu(const GroupedLoraArgs& args, CpuContext& context) {
 
   const GroupedLoraWork work = {args, pool, tiles, reinterpret_cast<float*>(context.workspace + tile_bytes(args.index))};
   const int64_t blocks = (widest + kColumnBlock - 1) / kColumnBlock;
-  const auto run = HEDDLE_DISPATCH(grouped_lora_chunk);
+  const auto run = HEDDLE_DISPATCH(grouped_lora_tile);
   context.parallel(tile_count * sites * blocks, [&](int64_t chunk, int worker) {
     run(work, chunk / (sites * blocks), chunk / blocks % sites, chunk % blocks, worker);
   });

@@ -4,7 +4,7 @@
 #include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
-#include "generated/op_table.h"
+#include "generated/grouped_lora_ops.h"
 #include "kernels/grouped_lora/adapter_pool.h"
 
 #define HEDDLE_TARGET_FILE "kernels/grouped_lora/grouped_norm_cpu.cc"

@@ -5,7 +5,7 @@
 #include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
-#include "generated/op_table.h"
+#include "generated/linear_ops.h"
 #include "kernels/linear/linear_plan.h"
 
 #define HEDDLE_TARGET_FILE "kernels/linear/linear_cpu.cc"

@@ -6,7 +6,7 @@
 #include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
-#include "generated/op_table.h"
+#include "generated/rope_ops.h"
 
 #define HEDDLE_TARGET_FILE "kernels/rope/rope_cpu.cc"
 #include "cpu/foreach_target.h"
@@ -15,13 +15,15 @@
 namespace heddle::HEDDLE_TARGET {
 
 // x and y may be the same memory: each pair is read before it is written.
+template <bool kInverse>
 HEDDLE_INLINE void rotate_halves(const float* x, const float* cosines, const float* sines, int64_t half, float* y) {
   for (int64_t i = 0; i < half; i += kLanes) {
     const int count = static_cast<int>(std::min<int64_t>(kLanes, half - i));
     const bool whole = count == kLanes;
     const auto read = [&](const float* p) { return whole ? load(p) : load_partial(p, count); };
     const Vector first = read(x + i), second = read(x + half + i), c = read(cosines + i), s = read(sines + i);
-    const Vector left = sub(mul(first, c), mul(second, s)), right = fma(first, s, mul(second, c));
+    const Vector left = kInverse ? fma(second, s, mul(first, c)) : sub(mul(first, c), mul(second, s));
+    const Vector right = kInverse ? sub(mul(second, c), mul(first, s)) : fma(first, s, mul(second, c));
     if (whole) {
       store(y + i, left);
       store(y + half + i, right);
@@ -32,15 +34,17 @@ HEDDLE_INLINE void rotate_halves(const float* x, const float* cosines, const flo
   }
 }
 
+template <bool kInverse>
 HEDDLE_INLINE void rotate_pairs(const float* x, const float* cosines, const float* sines, int64_t half, float* y) {
   for (int64_t i = 0; i < half; i++) {
-    const float first = x[2 * i], second = x[2 * i + 1];
-    y[2 * i] = first * cosines[i] - second * sines[i];
-    y[2 * i + 1] = second * cosines[i] + first * sines[i];
+    const float first = x[2 * i], second = x[2 * i + 1], sine = kInverse ? -sines[i] : sines[i];
+    y[2 * i] = first * cosines[i] - second * sine;
+    y[2 * i + 1] = second * cosines[i] + first * sine;
   }
 }
 
-inline void rotate_tokens(const RopeArgs& args, int64_t begin, int64_t end) {
+template <bool kInverse>
+HEDDLE_INLINE void rotate_range(const RopeArgs& args, int64_t begin, int64_t end) {
   const int64_t heads = args.x.dims[1], width = args.x.dims[2], rotary = args.table.dims[1], half = rotary / 2;
   for (int64_t token = begin; token < end; token++) {
     const float* cosines = args.table.row<const float>(token);
@@ -48,12 +52,16 @@ inline void rotate_tokens(const RopeArgs& args, int64_t begin, int64_t end) {
     float* y = args.y.row<float>(token);
     for (int64_t head = 0; head < heads; head++, x += width, y += width) {
       if (args.interleaved)
-        rotate_pairs(x, cosines, cosines + half, half, y);
+        rotate_pairs<kInverse>(x, cosines, cosines + half, half, y);
       else
-        rotate_halves(x, cosines, cosines + half, half, y);
+        rotate_halves<kInverse>(x, cosines, cosines + half, half, y);
       if (x != y && rotary < width) std::memcpy(y + rotary, x + rotary, sizeof(float) * static_cast<size_t>(width - rotary));
     }
   }
+}
+
+inline void rotate_tokens(const RopeArgs& args, int64_t begin, int64_t end) {
+  args.inverse ? rotate_range<true>(args, begin, end) : rotate_range<false>(args, begin, end);
 }
 
 }  // namespace heddle::HEDDLE_TARGET

@@ -1,6 +1,6 @@
 #include "core/check.h"
 #include "cpu/cpu_context.h"
-#include "generated/op_table.h"
+#include "generated/sampling_ops.h"
 #include "kernels/sampling/sampling_layout.h"
 
 namespace heddle {

@@ -9,7 +9,7 @@
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
 #include "cpu/targets.h"
-#include "generated/op_table.h"
+#include "generated/sampling_ops.h"
 #include "kernels/sampling/philox.h"
 #include "kernels/sampling/sample_job.h"
 #include "kernels/sampling/sampling_layout.h"

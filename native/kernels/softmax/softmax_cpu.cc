@@ -4,7 +4,7 @@
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
 #include "cpu/targets.h"
-#include "generated/op_table.h"
+#include "generated/softmax_ops.h"
 
 #define HEDDLE_TARGET_FILE "kernels/softmax/softmax_cpu.cc"
 #include "cpu/foreach_target.h"

@@ -1,0 +1,19 @@
+import { OptionError } from '../../errors.js';
+import { didYouMean } from '../../runtime/suggest.js';
+import type { TrainableMethod } from '../trainable_method.js';
+import { loraTraining } from './lora_training.js';
+
+/** Every method that can be trained, by the name that users give. */
+export const trainableMethods: ReadonlyMap<string, TrainableMethod> = new Map([loraTraining].map((method) => [method.name, method]));
+
+/** The method of this name. Throws OptionError that lists all of them. */
+export function trainableMethod(name: string): TrainableMethod {
+  const method = trainableMethods.get(name);
+  if (method !== undefined) return method;
+  const names = [...trainableMethods.keys()];
+  throw new OptionError(`method is '${name}': expected ${names.join(', ')}.${didYouMean(name, names)}`, {
+    option: 'method',
+    actual: name,
+    expected: names,
+  });
+}

@@ -1,0 +1,145 @@
+import type { SiteShape } from '../../adapters/method.js';
+import type { SiteGraph } from '../../adapters/trainable_method.js';
+import type { Graph } from '../../graph/graph.js';
+import type { Tensor } from '../../graph/tensor.js';
+import type { Constants } from '../../models/constants.js';
+import type { AttentionAttributes, FrozenProjection, ModelPaths, NormAttributes, Site } from '../../models/model_builder.js';
+import { splitColumns } from '../../models/serving_paths.js';
+import { type AdapterRouting, gatherRows, groupedLora, layerNorm, replaceRows, rmsNorm, selfAttention } from '../../ops/index.js';
+import { type AdapterInTraining, actsAt, factorsAt, type ParameterNodes } from './site_adapters.js';
+
+/** Tensors of a batch of packed documents. */
+export interface TrainingTensors {
+  /** i32 [rows]: tokens that have a label. */
+  readonly rows: Tensor;
+  /** Factors of all adapters; undefined: no adapter has any. */
+  readonly routing: AdapterRouting | undefined;
+}
+
+/** Names of inputs that depend on what the graph needs. */
+export const inputNames = {
+  /** i32 [tokens, 4]: keys that each token sees, no further back than a window (0: to its document's beginning). */
+  ranges: (window: number): string => (window === 0 ? 'ranges' : `ranges ${window}`),
+  /** i32: tokens of one of several adapters. */
+  tokensOf: (slot: number): string => `tokens of ${slot}`,
+};
+
+/** Every token sees its own document, and the adapter that it trains. */
+export class TrainingPaths implements ModelPaths {
+  /** Windows that some layer has. */
+  readonly windows = new Map<number, Tensor>();
+  /** Adapters whose tokens are picked out. */
+  readonly picked = new Map<number, Tensor>();
+  private routing: AdapterRouting | undefined;
+  private selected = false;
+
+  constructor(
+    private readonly graph: Graph,
+    private readonly tensors: TrainingTensors,
+    private readonly adapters: readonly AdapterInTraining[],
+    private readonly parameters: ParameterNodes,
+    private readonly constants: Constants,
+  ) {
+    this.routing = tensors.routing;
+  }
+
+  embed(ids: Tensor, base: Tensor, site: Site): Tensor {
+    const frozen = (v: Tensor): Tensor => v;
+    return this.adapt(site, ids, base, { bias: undefined, frozen });
+  }
+
+  /** No adapter brings virtual tokens in training. */
+  virtualTokens(x: Tensor): Tensor {
+    return x;
+  }
+
+  project({ x, sites, starts, bias, apply }: FrozenProjection): Tensor[] {
+    let y = apply(x);
+    if (this.routing !== undefined && sites.some((site) => this.adapters.some((adapter) => factorsAt(adapter, site) !== undefined))) {
+      const columns = this.constants.table(`columns ${starts.join(' ')}`, 'i32', () => Int32Array.from(starts));
+      y = groupedLora(x, y, this.routing, { site: (sites[0] as Site).number, columns });
+    }
+    const slice = (tensor: Tensor, i: number): Tensor =>
+      sites.length === 1 ? tensor : tensor.columns(starts[i] as number, starts[i + 1] as number);
+    return splitColumns(y, starts).map((base, i) =>
+      this.adapt(sites[i] as Site, x, base, {
+        bias: bias && (sites.length === 1 ? bias : this.slicedBias(bias, sites[i] as Site, starts[i] as number)),
+        frozen: (v) => slice(apply(v, { bias: false }), i),
+      }),
+    );
+  }
+
+  norm(x: Tensor, base: Tensor, site: Site, { kind, eps, weightOffset }: NormAttributes): Tensor {
+    const plain = (): Tensor => (kind === 'rms' ? rmsNorm(x, undefined, { eps }) : layerNorm(x, undefined, undefined, { eps }));
+    return this.adapt(site, x, base, { bias: undefined, frozen: (v) => v, norm: { plain, weightOffset } });
+  }
+
+  attend(q: Tensor, k: Tensor, v: Tensor, { scale, window, softCap }: AttentionAttributes): Tensor {
+    let ranges = this.windows.get(window);
+    if (ranges === undefined) {
+      ranges = this.graph.input(inputNames.ranges(window), 'i32', ['tokens', 4]);
+      this.windows.set(window, ranges);
+    }
+    return selfAttention({ q, k, v, ranges }, { scale, softCap }).y;
+  }
+
+  /** No adapter has keys and values of its own in training. */
+  prompt(_q: Tensor, attended: Tensor): Tensor {
+    return attended;
+  }
+
+  selectRows(x: Tensor): Tensor {
+    const { rows } = this.tensors;
+    this.selected = true;
+    if (this.routing !== undefined) {
+      const { index, weight, ...rest } = this.routing;
+      this.routing = { ...rest, index: gatherRows(index, rows), weight: gatherRows(weight, rows) };
+    }
+    return gatherRows(x, rows);
+  }
+
+  private slicedBias(bias: Tensor, site: Site, first: number): Tensor {
+    return bias
+      .reshape([1, bias.shape[0] as number])
+      .columns(first, first + site.outputs)
+      .reshape([site.outputs]);
+  }
+
+  // Each adapter changes its own tokens; one alone changes all.
+  private adapt(
+    site: Site,
+    x: Tensor,
+    base: Tensor,
+    more: Pick<SiteGraph, 'bias' | 'frozen'> & { norm?: { plain: () => Tensor; weightOffset: number } },
+  ): Tensor {
+    let y = base;
+    for (const adapter of this.adapters) {
+      const forward = adapter.method.forward;
+      if (forward === undefined || !actsAt(adapter, site) || factorsAt(adapter, site) !== undefined) continue;
+      const rows = this.adapters.length === 1 ? undefined : this.tokensOf(adapter.slot);
+      const pick = (tensor: Tensor): Tensor => (rows === undefined ? tensor : gatherRows(tensor, rows));
+      const changed = forward(adapter.settings, {
+        site: site as SiteShape,
+        x: pick(x),
+        base: pick(y),
+        bias: more.bias,
+        frozen: more.frozen,
+        norm: more.norm && { plain: pick(more.norm.plain()), weightOffset: more.norm.weightOffset },
+        parameter: (part) => this.parameters.of(adapter.slot, site.path, part),
+      });
+      y = rows === undefined ? changed : replaceRows(y, changed, rows);
+    }
+    return y;
+  }
+
+  private tokensOf(slot: number): Tensor {
+    const key = this.selected ? -1 - slot : slot;
+    let rows = this.picked.get(key);
+    if (rows === undefined) {
+      const name = inputNames.tokensOf(slot);
+      rows = this.selected ? this.graph.input(`labelled ${name}`, 'i32', [`labelled ${name}`]) : this.graph.input(name, 'i32', [name]);
+      this.picked.set(key, rows);
+    }
+    return rows;
+  }
+}

@@ -1,0 +1,117 @@
+// The graphs of a training: forward and backward of a batch, and forward alone.
+import type { ModelConfig } from '../../checkpoint/model_config.js';
+import { type CompileOptions, compileInTurns, planArena } from '../../graph/compile.js';
+import { Graph } from '../../graph/graph.js';
+import type { Tensor } from '../../graph/tensor.js';
+import type { Architecture } from '../../models/architecture.js';
+import { Constants, type Tables } from '../../models/constants.js';
+import { ModelBuilder, type Site, type TokenTensors } from '../../models/model_builder.js';
+import type { WeightStore } from '../../models/weight_store.js';
+import { gradient } from '../../ops/gradient.js';
+import { scale, tokenLogprob } from '../../ops/index.js';
+import type { Program } from '../../runtime/program.js';
+import type { FactorTables } from './factor_tables.js';
+import type { ParameterStore } from './parameter_store.js';
+import { type AdapterInTraining, ParameterNodes } from './site_adapters.js';
+import { TrainingPaths } from './training_paths.js';
+
+/** What a training's graphs are built from. */
+export interface TrainingGraphParts {
+  readonly architecture: Architecture;
+  readonly config: ModelConfig;
+  readonly weights: WeightStore;
+  readonly tables: Tables;
+  readonly adapters: readonly AdapterInTraining[];
+  readonly store: ParameterStore;
+  readonly factors: FactorTables | undefined;
+}
+
+/** Sizes that programs are compiled for. */
+export interface TrainingLimits {
+  readonly maxTokens: number;
+  readonly maxRows: number;
+}
+
+/** Sites of a model in the order of their numbers; asks for every weight on the way. */
+export function sitesOfModel(architecture: Architecture, config: ModelConfig, weights: WeightStore, tables: Tables): readonly Site[] {
+  return forward({ architecture, config, weights, tables, adapters: [], store: undefined, factors: undefined }).sites;
+}
+
+/** Forward alone: the log-probability of each row's target. */
+export async function compileEvaluation(parts: TrainingGraphParts, limits: TrainingLimits): Promise<Program> {
+  const { graph, logprobs, picked } = forward(parts);
+  return compileInTurns(graph, { outputs: { logprobs }, extents: extentsOf(limits, picked) });
+}
+
+/**
+ * Forward and backward: adds the gradients of Σ -rowWeight · logprob to the store's gradients.
+ * `recompute: 'layer'` keeps what goes in at the beginning of each group of layers and computes the rest again. Groups are chosen so that
+ * memory is least: about √layers of them, which makes it grow with √layers (Chen et al. 2016, arXiv:1604.06174).
+ */
+export async function compileTraining(parts: TrainingGraphParts, limits: TrainingLimits, recompute: 'none' | 'layer'): Promise<Program> {
+  if (recompute === 'none') {
+    const { graph, options } = training(parts, limits, undefined);
+    return compileInTurns(graph, options);
+  }
+  const { layers } = parts.config;
+  let best: { bytes: number; size: number } | undefined;
+  for (let size = 1; size <= Math.max(1, Math.ceil(2 * Math.sqrt(layers))); size++) {
+    const { graph, options } = training(parts, limits, size);
+    const bytes = planArena(graph, options);
+    if (best === undefined || bytes < best.bytes) best = { bytes, size };
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const { graph, options } = training(parts, limits, best?.size);
+  return compileInTurns(graph, options);
+}
+
+function training(
+  parts: TrainingGraphParts,
+  limits: TrainingLimits,
+  layersPerGroup: number | undefined,
+): { graph: Graph; options: CompileOptions } {
+  const { graph, logprobs, parameters, picked } = forward(parts);
+  const rowWeight = graph.input('rowWeight', 'f32', ['rows']);
+  const { gradients } = parameters;
+  const effects = gradient(logprobs, [...gradients.keys()], {
+    upstream: scale(rowWeight, -1),
+    into: gradients,
+    ...(layersPerGroup !== undefined && { recompute: { group: (layer: number) => Math.floor(layer / layersPerGroup) } }),
+  });
+  return { graph, options: { outputs: { logprobs }, effects, extents: extentsOf(limits, picked) } };
+}
+
+function extentsOf({ maxTokens, maxRows }: TrainingLimits, picked: readonly string[]): Record<string, { max: number }> {
+  return Object.fromEntries([
+    ['tokens', { max: maxTokens }],
+    ['rows', { max: maxRows }],
+    ...picked.map((name) => [name, { max: maxTokens }] as const),
+  ]);
+}
+
+function forward(parts: Omit<TrainingGraphParts, 'store'> & { store: ParameterStore | undefined }) {
+  const { architecture, config, weights, tables, adapters, store, factors } = parts;
+  const graph = new Graph();
+  const constants = new Constants(graph, tables);
+  const parameters = new ParameterNodes(graph, store as ParameterStore, adapters);
+  const step: TokenTensors = {
+    tokens: graph.input('tokens', 'i32', ['tokens']),
+    positions: graph.input('positions', 'i32', ['tokens']),
+    lengths: graph.input('lengths', 'i32', ['tokens']),
+  };
+  const routing = factors && {
+    index: graph.input('index', 'i32', ['tokens', 1]),
+    weight: graph.input('weight', 'f32', ['tokens', 1]),
+    entries: graph.state('entries', factors.entries),
+    rows: graph.state('factorRows', factors.rows),
+    pool: parameters.pool(),
+  };
+  const rows = graph.input('rows', 'i32', ['rows']);
+  const paths = new TrainingPaths(graph, { rows, routing }, adapters, parameters, constants);
+  const builder = new ModelBuilder(graph, weights, step, paths, constants);
+  const logits: Tensor = architecture.build(builder, config);
+  const logprobs = tokenLogprob(logits, graph.input('targets', 'i32', ['rows']));
+  return { graph, logprobs, parameters, picked: [...paths.picked.values()].map(extentName), sites: builder.sites };
+}
+
+const extentName = (rows: Tensor): string => (rows.shape[0] as { extent: string }).extent;

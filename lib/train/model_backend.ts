@@ -1,0 +1,133 @@
+// How a model's training graph is made and its adapters are saved.
+import { CheckpointBase } from '../adapters/checkpoint_base.js';
+import type { SiteShape, TensorSource } from '../adapters/method.js';
+import { trainableMethod } from '../adapters/methods/trainable.js';
+import { readTensor } from '../adapters/peft_tensors.js';
+import { toFloat32 } from '../adapters/rows.js';
+import { saveAdapterFolder } from '../adapters/save_adapter.js';
+import { moduleNames, targetSites } from '../adapters/trainable_method.js';
+import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
+import { loadWeights, locateTensor } from '../engine/load_weights.js';
+import { AdapterError, OptionError } from '../errors.js';
+import type { Tables } from '../models/constants.js';
+import { architectureOf } from '../models/index.js';
+import { WeightStore } from '../models/weight_store.js';
+import type { DeviceTensor } from '../runtime/device_tensor.js';
+import { factorTables } from './model/factor_tables.js';
+import { initialValues } from './model/initial_values.js';
+import { ModelStepRunner } from './model/model_step_runner.js';
+import { ParameterStore } from './model/parameter_store.js';
+import type { AdapterInTraining } from './model/site_adapters.js';
+import { compileEvaluation, compileTraining, sitesOfModel } from './model/training_programs.js';
+import type { AdapterToTrain, RunnerRequest } from './step_runner.js';
+
+/** Compiles the training graph of a model with its adapters. Throws ModelError, AdapterError, OptionError, AbortError, PoolExhaustedError. */
+export async function createStepRunner(
+  folder: HuggingFaceFolder,
+  { adapters: wanted, settings, maxTokens, maxRows, signal }: RunnerRequest,
+  onProgress?: (bytes: number, totalBytes: number) => void,
+): Promise<ModelStepRunner> {
+  const { config } = folder;
+  const architecture = architectureOf(config.modelType, folder.name);
+  const tables: Tables = new Map();
+  const weights = new WeightStore({ model: folder.name, info: (name) => folder.tensors.info(name) }, settings.precision);
+  const store = new ParameterStore();
+  const cleanup: (() => void)[] = [() => weights.dispose(), () => store.dispose()];
+  const release = (): void => {
+    for (const undo of cleanup.splice(0).reverse()) undo();
+    disposeAll(tables.values());
+  };
+  try {
+    const sites = sitesOfModel(architecture, config, weights, tables);
+    await loadWeights(weights, (name) => locateTensor(folder, name), {
+      signal,
+      onProgress: onProgress && (({ bytes, totalBytes }) => onProgress(bytes, totalBytes)),
+    });
+    const { layers, keyHeads, headWidth } = config;
+    const base = new CheckpointBase(folder.name, sites, folder.tensors, { layers, keyHeads, width: headWidth });
+    const adapters: AdapterInTraining[] = [];
+    for (const [slot, adapter] of wanted.entries()) adapters.push(await addAdapter(adapter, slot, sites, base, store));
+    for (const { stored } of adapters)
+      for (const parameter of stored.parameters) {
+        const { spec, path, rows, width } = parameter;
+        await store.write(parameter, initialValues(spec.initial, rows * width, settings.seed, `${path}.${spec.part}`));
+      }
+    base.forget();
+    const factors = factorTables(adapters, sites);
+    if (factors !== undefined) cleanup.push(() => disposeAll([factors.entries, factors.rows]));
+    const parts = { architecture, config, weights, tables, adapters, store, factors };
+    const training = await compileTraining(parts, { maxTokens, maxRows }, settings.recompute);
+    cleanup.push(() => training.dispose());
+    const evaluation = await compileEvaluation(parts, { maxTokens, maxRows });
+    cleanup.push(() => evaluation.dispose());
+    const weightBytes = [...weights.requests.values()].reduce((sum, { tensor }) => sum + tensor.buffer.byteLength, 0);
+    return new ModelStepRunner(adapters, sites, store, { training, evaluation }, weightBytes, release);
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+function disposeAll(tensors: Iterable<DeviceTensor>): void {
+  for (const { buffer } of tensors) buffer.dispose();
+}
+
+async function addAdapter(
+  { name, settings }: AdapterToTrain,
+  slot: number,
+  sites: readonly SiteShape[],
+  base: CheckpointBase,
+  store: ParameterStore,
+): Promise<AdapterInTraining> {
+  const method = trainableMethod(settings.method);
+  method.check(settings);
+  const chosen = targetSites(sites, method, settings.targetModules);
+  if (chosen.length === 0) {
+    const possible = [
+      ...new Set(sites.filter((site) => method.sites.includes(site.kind)).map(({ path }) => path.split('.').at(-1) ?? path)),
+    ];
+    throw new OptionError(
+      `targetModules is ${JSON.stringify(settings.targetModules)}, which names no module of ${base.name} that ${method.name} can change: expected 'all-linear' or some of ${possible.join(', ')}`,
+      { option: 'targetModules', actual: settings.targetModules, expected: possible },
+    );
+  }
+  const parameters = [];
+  for (const site of chosen) for (const spec of await method.parameters(settings, site, base)) parameters.push({ path: site.path, spec });
+  return { name, slot, method, settings, sites: chosen, stored: store.add(name, parameters) };
+}
+
+/** Writes an adapter of a training as a PEFT folder: each file whole or not at all. Throws FileAccessError. */
+export async function saveTrainedAdapter(runner: ModelStepRunner, name: string, folder: string, options: { base: string }): Promise<void> {
+  const { adapter, read } = runner.adapterNamed(name);
+  const { method, settings, sites } = adapter;
+  const tensors = new Map<string, { shape: readonly number[]; data: Float32Array }>();
+  for (const site of sites) {
+    const values = await read(site.path);
+    for (const { name: suffix, shape, data } of method.exportSite(settings, site, (part) => values.get(part) as Float32Array))
+      tensors.set(`base_model.model.${site.path}.${suffix}`, { shape, data });
+  }
+  await saveAdapterFolder(folder, {
+    config: { ...method.config(settings, sites), base_model_name_or_path: options.base, target_modules: moduleNames(sites, runner.sites) },
+    tensors,
+  });
+}
+
+/** Gives an adapter of a training the values of a saved one. Throws AdapterError naming the tensor that is missing or does not fit. */
+export async function loadTrainedAdapter(runner: ModelStepRunner, name: string, tensors: TensorSource): Promise<void> {
+  const { adapter, write } = runner.adapterNamed(name);
+  const { method, settings, sites } = adapter;
+  if (method.importSite === undefined)
+    throw new AdapterError(`${name}: adapters of the method ${method.name} cannot be trained on from their files`, { method: method.name });
+  for (const site of sites) {
+    const prefix = `base_model.model.${site.path}.`;
+    const found = new Map<string, Float32Array>();
+    for (const full of tensors.names())
+      if (full.startsWith(prefix)) found.set(full.slice(prefix.length), await readFloats(tensors, full, name));
+    for (const [part, values] of method.importSite(settings, site, found)) await write(site.path, part, values);
+  }
+}
+
+async function readFloats(tensors: TensorSource, full: string, name: string): Promise<Float32Array> {
+  const { dtype, data } = await readTensor(tensors, full, name);
+  return toFloat32(dtype, data);
+}

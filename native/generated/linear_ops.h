@@ -1,0 +1,40 @@
+// Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "core/status.h"
+#include "core/tensor_view.h"
+
+#pragma GCC visibility push(hidden)
+namespace heddle {
+
+struct CpuContext;
+
+enum class LinearActivation : int32_t { kFast, kPrecise };
+
+// y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled)
+struct LinearArgs {
+  TensorView x;
+  TensorView weight;
+  TensorView bias;  // optional
+  TensorView y;  // output
+  LinearActivation activation;
+};
+Status linear_cpu(const LinearArgs& args, CpuContext& context);
+size_t linear_cpu_workspace(const LinearArgs& args, int threads);
+
+enum class LinearGradActivation : int32_t { kFast, kPrecise };
+
+// dx[m, k] = sum_n dy[m, n] W[n, k] for the W of linear as linear packs it; dy and dx f32 (rows may be strided)
+struct LinearGradArgs {
+  TensorView dy;
+  TensorView weight;
+  TensorView dx;  // output
+  LinearGradActivation activation;
+};
+Status linear_grad_cpu(const LinearGradArgs& args, CpuContext& context);
+size_t linear_grad_cpu_workspace(const LinearGradArgs& args, int threads);
+
+}  // namespace heddle
+#pragma GCC visibility pop

@@ -1,0 +1,53 @@
+// Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "core/status.h"
+#include "core/tensor_view.h"
+
+#pragma GCC visibility push(hidden)
+namespace heddle {
+
+struct CpuContext;
+
+// y[..] = index of the first maximum over the last dimension of x[.., n], f32 to i32; NaN counts as -inf
+struct ArgmaxArgs {
+  TensorView x;
+  TensorView y;  // output
+};
+Status argmax_cpu(const ArgmaxArgs& args, CpuContext& context);
+
+enum class ReduceKind : int32_t { kSum, kMean, kMax };
+
+// y[..] = sum, mean or maximum over the last dimension of x[.., n], f32; an empty dimension gives 0, NaN, -inf
+struct ReduceArgs {
+  TensorView x;
+  TensorView y;  // output
+  ReduceKind kind;
+};
+Status reduce_cpu(const ReduceArgs& args, CpuContext& context);
+
+// y[.., n] = x[..] for every n, f32
+struct RepeatColumnsArgs {
+  TensorView x;
+  TensorView y;  // output
+};
+Status repeat_columns_cpu(const RepeatColumnsArgs& args, CpuContext& context);
+
+// y[.., n] = x[n], f32
+struct RepeatRowsArgs {
+  TensorView x;
+  TensorView y;  // output
+};
+Status repeat_rows_cpu(const RepeatRowsArgs& args, CpuContext& context);
+
+// y[n] = sum over all leading dimensions of x[.., n] in rising order, f32; no rows give 0
+struct SumRowsArgs {
+  TensorView x;
+  TensorView y;  // output
+};
+Status sum_rows_cpu(const SumRowsArgs& args, CpuContext& context);
+
+}  // namespace heddle
+#pragma GCC visibility pop
