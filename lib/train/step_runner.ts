@@ -105,6 +105,8 @@ export interface RunnerRequest {
   /** Rows with a label of a micro-batch at most. */
   readonly maxRows: number;
   readonly settings: TrainSettings;
+  /** The first examples of an adapter, for methods that measure the base on them; slot 0, weights that add up to 1 in each batch. */
+  readonly calibration?: (adapter: string, examples: number) => readonly TrainingMicroBatch[];
   readonly signal?: AbortSignal;
 }
 

@@ -5,7 +5,7 @@ import { toAccessError } from '../checkpoint/json.js';
 import { setThreads } from '../engine/device.js';
 import { OptionError } from '../errors.js';
 import { binding } from '../runtime/binding.js';
-import { type AdapterData, loadAdapterData } from './adapter_data.js';
+import { type AdapterData, calibrationBatches, loadAdapterData } from './adapter_data.js';
 import { type Configuration, configurationOf, expectSameConfiguration } from './configuration.js';
 import type { EndEvent, PlannedBytes, TrainEvent } from './events.js';
 import { openTrainingModel } from './open_training_model.js';
@@ -187,6 +187,10 @@ async function createRunner(
     maxTokens: settings.batchTokens,
     maxRows: settings.batchTokens,
     settings,
+    calibration(name, examples) {
+      const adapter = adapters.find((one) => one.name === name);
+      return adapter === undefined ? [] : calibrationBatches(adapter, examples, settings.batchTokens);
+    },
     signal,
   });
 }
