@@ -27,3 +27,6 @@ export type { DType } from './runtime/dtype.js';
 export { type BurstResult, Program, type RunOptions } from './runtime/program.js';
 export type { Dimension, DimensionLike, Shape } from './runtime/shape.js';
 export type { ChatMessage } from './text/chat_template.js';
+export type { TrainEvent } from './train/events.js';
+export type { TrainOptions } from './train/options.js';
+export { type LoadingProgress, type TrainControl, type TrainedAdapter, type TrainResult, train } from './train/train.js';

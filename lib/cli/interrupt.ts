@@ -4,13 +4,16 @@ import { AbortError } from '../errors.js';
 // A step or a read under way ends first; whatever takes longer is left behind.
 const graceMilliseconds = 2000;
 
-/** A signal that Ctrl-C aborts. A second Ctrl-C ends the process at once. */
-export function interruptSignal(): AbortSignal {
+/**
+ * A signal that Ctrl-C aborts. A second Ctrl-C ends the process at once.
+ * @param patient wait for what is under way, however long it takes: it is worth keeping
+ */
+export function interruptSignal({ patient = false } = {}): AbortSignal {
   const controller = new AbortController();
   // Every request of a file listens.
   setMaxListeners(0, controller.signal);
   process.once('SIGINT', () => {
-    setTimeout(() => process.exit(130), graceMilliseconds).unref();
+    if (!patient) setTimeout(() => process.exit(130), graceMilliseconds).unref();
     controller.abort(new AbortError('interrupted'));
   });
   return controller.signal;

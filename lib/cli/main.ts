@@ -9,6 +9,7 @@ import { generateCommand } from './generate_command.js';
 import { inspectCommand } from './inspect_command.js';
 import { exitCodeOf, printJson, reportError } from './output.js';
 import { scoreCommand } from './score_command.js';
+import { trainCommand } from './train_command.js';
 
 const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
 const json = process.argv.includes('--json');
@@ -24,13 +25,15 @@ Examples:
   heddle generate --model ./llama --adapter sql=./adapters/sql --prompt "List all customers" --use sql
   heddle generate --model ./llama --adapter a=./a --adapter b=./b --input requests.jsonl --json
   heddle score --model ./llama --input texts.jsonl --json
+  heddle train --model ./llama --data notes.txt --output ./notes
   heddle inspect ./adapters/sql
 
 heddle <command> --help explains a command. Answers go to standard output, progress and errors to standard error.
 
 Exit codes: 0 all went well, 1 something failed (the message says what), 2 wrong usage, 130 interrupted.`,
   );
-for (const command of [demoCommand(), generateCommand(), scoreCommand(), inspectCommand(), buildCommand()]) program.addCommand(command);
+for (const command of [demoCommand(), generateCommand(), scoreCommand(), trainCommand(), inspectCommand(), buildCommand()])
+  program.addCommand(command);
 for (const command of [program, ...program.commands]) {
   command.exitOverride().showSuggestionAfterError();
   command.configureOutput({ outputError: (text) => reportUsage(command, text) });

@@ -37,6 +37,7 @@ export class ProgressBar implements Disposable {
   #drawnAt = Number.NEGATIVE_INFINITY;
   #drawnWidth = 0;
   #ended = false;
+  #status: string | undefined;
 
   constructor({ label, total, unit = '', stream = process.stderr, now = () => performance.now() }: ProgressOptions) {
     this.#stream = stream;
@@ -57,6 +58,11 @@ export class ProgressBar implements Disposable {
     this.#total = total;
     this.#measure();
     this.#draw(false);
+  }
+
+  /** What stands after the bar instead of amount, rate and time left. */
+  set status(text: string) {
+    this.#status = printable(text).replaceAll('\n', ' ');
   }
 
   /** Adds to what is done. */
@@ -120,8 +126,9 @@ export class ProgressBar implements Disposable {
     const filled = Math.round(part * barWidth);
     const left =
       this.#rate !== undefined && this.#rate > 0 && part < 1 ? `  ${formatDuration((this.#total - this.#done) / this.#rate)} left` : '';
-    const bar = '█'.repeat(filled) + '░'.repeat(barWidth - filled);
-    return `${this.#label}  ${bar} ${String(Math.floor(part * 100)).padStart(3)} %  ${amount} of ${formatAmount(this.#total, this.#unit)}${rate}${left}`;
+    const bar = `${this.#label}  ${'█'.repeat(filled)}${'░'.repeat(barWidth - filled)} ${String(Math.floor(part * 100)).padStart(3)} %`;
+    if (this.#status !== undefined) return `${bar}  ${this.#status}`;
+    return `${bar}  ${amount} of ${formatAmount(this.#total, this.#unit)}${rate}${left}`;
   }
 }
 

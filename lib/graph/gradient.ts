@@ -1,6 +1,6 @@
 import { OptionError, ShapeError } from '../errors.js';
 import type { OpName } from '../generated/op_table.js';
-import { formatShape, sameShape } from '../runtime/shape.js';
+import { formatShape, isColumns, sameShape } from '../runtime/shape.js';
 import type { Graph } from './graph.js';
 import { Recomputation, type RecomputePolicy } from './recompute.js';
 import type { OpCall, Tensor } from './tensor.js';
@@ -148,7 +148,7 @@ export function buildGradients(loss: Tensor, parameters: readonly Tensor[], ops:
       const gradient = sum.finish();
       if (wanted.has(view)) totals.set(view, gradient);
       const { base, firstColumn } = view.source;
-      const sliced = view.shape.length === 2 && base.shape.length === 2 && !sameShape(view.shape, base.shape) && view.strided;
+      const sliced = isColumns(view.shape, base.shape);
       if (sliced) sumOf(base).addColumns(firstColumn, gradient);
       else sumOf(base).add(sameShape(view.shape, base.shape) ? gradient : gradient.reshape(base.shape));
       continue;

@@ -2,7 +2,7 @@ import { ShapeError } from '../errors.js';
 import type { OpName } from '../generated/op_table.js';
 import type { DeviceTensor } from '../runtime/device_tensor.js';
 import type { DType } from '../runtime/dtype.js';
-import { type Dimension, formatShape, product, type Shape, sameDimension, toShape } from '../runtime/shape.js';
+import { type Dimension, formatShape, isColumns, product, type Shape, sameDimension, toShape } from '../runtime/shape.js';
 
 /** A call of an op: what a node of the graph is. */
 export interface OpCall {
@@ -83,9 +83,6 @@ export class Tensor {
   get strided(): boolean {
     if (this.source.kind !== 'view') return false;
     const { base } = this.source;
-    return (
-      base.strided ||
-      (base.shape.length === 2 && this.shape.length === 2 && !sameDimension(base.shape[1] as Dimension, this.shape[1] as Dimension))
-    );
+    return base.strided || isColumns(this.shape, base.shape);
   }
 }

@@ -1,44 +1,43 @@
-import type { OpName } from '../generated/op_table.js';
+import { OptionError } from '../errors.js';
 import type { Tensor } from '../graph/tensor.js';
-import { type Attrs, apply, expectDType, expectRank, expectSameDimension, expectShape, type Rules } from './op_rule.js';
+import { type AdapterRouting, expectRouting } from './adapter_routing.js';
+import { groupedEmbeddingGradFactors, groupedLoraGradFactors, groupedLoraGradWeight, groupedLoraGradX } from './grouped_lora_grad.js';
+import { type Attrs, apply, expectDType, expectRank, expectSameDimension, expectShape, type GradientCall, type Rules } from './op_rule.js';
 
 type GroupedOp = 'grouped_lora' | 'grouped_embedding' | 'grouped_norm';
-
-/** Which adapters each token uses, and where they lie. Shared by all sites of a step. */
-export interface AdapterRouting {
-  /** i32 [tokens, routes]: slot of an adapter, -1: none. */
-  index: Tensor;
-  /** f32 [tokens, routes] */
-  weight: Tensor;
-  /** i32 [slots, sites, 8] */
-  entries: Tensor;
-  /** i32 [rows] */
-  rows: Tensor;
-  /** u8 [bytes]: the page pool. */
-  pool: Tensor;
-}
-
-/** @internal Throws unless the operands that say where adapters lie have their types and a row of routes per row of `base`. */
-export function expectRouting(op: OpName, name: string, base: Tensor, routing: Omit<AdapterRouting, 'weight'> & { weight?: Tensor }): void {
-  expectDType(op, name, base, 'f32');
-  expectRank(op, name, base, 2);
-  for (const [name, dtype] of [
-    ['index', 'i32'],
-    ['weight', 'f32'],
-    ['entries', 'i32'],
-    ['rows', 'i32'],
-    ['pool', 'u8'],
-  ] as const)
-    expectDType(op, name, routing[name], dtype);
-  expectRank(op, 'index', routing.index, 2);
-  expectShape(op, 'weight', routing.weight, routing.index.shape, 'the shape of index');
-  expectRank(op, 'entries', routing.entries, 3);
-  expectSameDimension(op, { name, tensor: base, axis: 0 }, { name: 'index', tensor: routing.index, axis: 0 });
-}
 
 function checkRouting(op: GroupedOp, base: Tensor, routing: AdapterRouting) {
   expectRouting(op, 'base', base, routing);
   return { y: { dtype: 'f32', shape: base.shape } } as const;
+}
+
+function refuseGradient(op: GroupedOp, why: string): never {
+  throw new OptionError(`[${op}] ${why}`, { op });
+}
+
+// The gradient to base is y's own: right where entries have neither a gain nor a whole weight, which the kernels of the other gradients see.
+function loraGradient({ inputs, attrs: { site }, upstream, wants, differentiable }: GradientCall<'grouped_lora'>) {
+  const { x, base: _base, baseBias: _bias, columns, ...routing } = inputs;
+  const { y } = upstream;
+  if (differentiable) refuseGradient('grouped_lora', 'has no second derivative: build the adapter from matmul for that');
+  if (wants('baseBias')) refuseGradient('grouped_lora', 'has no gradient to baseBias: it is part of the frozen base');
+  if (wants('base') && !wants('x') && !wants('pool') && !wants('weight'))
+    refuseGradient('grouped_lora', 'has a gradient to base only together with one to x, pool or weight');
+  const sites = { site, columns };
+  return {
+    base: y,
+    x: wants('x') ? (sum: Tensor) => groupedLoraGradX(y, sum, routing, sites) : undefined,
+    weight: wants('weight') ? (sum: Tensor) => groupedLoraGradWeight(x, y, sum, routing, sites) : undefined,
+    pool: wants('pool') ? (gradients: Tensor) => groupedLoraGradFactors(x, y, gradients, routing, sites) : undefined,
+  };
+}
+
+function embeddingGradient({ inputs, attrs, upstream, wants, differentiable }: GradientCall<'grouped_embedding'>) {
+  const { ids, base: _, ...routing } = inputs;
+  if (differentiable) refuseGradient('grouped_embedding', 'has no second derivative: build the adapter from matmul for that');
+  if (wants('base') || wants('weight'))
+    refuseGradient('grouped_embedding', `has no gradient to ${wants('base') ? 'base' : 'weight'}: only to the adapters in pool`);
+  return { pool: (gradients: Tensor) => groupedEmbeddingGradFactors(ids, upstream.y, gradients, routing, attrs) };
 }
 
 /** @internal Result types of the family's ops, and the errors where inputs do not fit. */
@@ -54,6 +53,7 @@ export const groupedLoraRules: Rules<GroupedOp> = {
         expectSameDimension('grouped_lora', { name: 'base', tensor: base, axis: 1 }, { name: 'baseBias', tensor: baseBias, axis: 0 });
       return checkRouting('grouped_lora', base, routing);
     },
+    gradient: loraGradient,
   },
   grouped_embedding: {
     infer: ({ ids, base, ...routing }) => {
@@ -61,6 +61,7 @@ export const groupedLoraRules: Rules<GroupedOp> = {
       expectSameDimension('grouped_embedding', { name: 'ids', tensor: ids, axis: 0 }, { name: 'base', tensor: base, axis: 0 });
       return checkRouting('grouped_embedding', base, routing);
     },
+    gradient: embeddingGradient,
   },
   grouped_norm: {
     infer: ({ x, base, ...routing }) => {
@@ -74,6 +75,9 @@ export const groupedLoraRules: Rules<GroupedOp> = {
  * base + Σ routes of each token's low-rank deltas B (A x), for all sites that share x; columns[s] is where site s begins in base.
  * x f32 [tokens, inputs], base f32 [tokens, columns]. Ragged ranks, paged rows. Chen et al. (Punica), https://arxiv.org/abs/2310.18547;
  * Sheng et al. (S-LoRA), https://arxiv.org/abs/2311.03285.
+ *
+ * Gradients: to x, base and routing.weight as to any tensor; to the factors as to the parameter `routing.pool`, whose gradients go `into` a
+ * state f32 [pool bytes / 4] laid out as the pool. Low-rank entries with f32 factors and without gain.
  */
 export const groupedLora = (
   x: Tensor,

@@ -2,7 +2,7 @@ import { ShapeError } from '../errors.js';
 import type { OpName } from '../generated/op_table.js';
 import type { Tensor } from '../graph/tensor.js';
 import { formatShape } from '../runtime/shape.js';
-import { type AdapterRouting, expectRouting } from './grouped_lora.js';
+import { type AdapterRouting, expectRouting } from './adapter_routing.js';
 import { apply, expectDType, expectRank, expectSameDimension, expectShape, type Rules } from './op_rule.js';
 
 type GroupedGradientOp =

@@ -17,6 +17,7 @@ import { samplingRules } from './sampling.js';
 import { selfAttentionRules } from './self_attention.js';
 import { softmaxRules } from './softmax.js';
 
+export * from './adapter_routing.js';
 export * from './attention.js';
 export * from './elementwise.js';
 export * from './embedding.js';

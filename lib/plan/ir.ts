@@ -1,7 +1,7 @@
 import type { OpName } from '../generated/op_table.js';
 import type { DeviceTensor } from '../runtime/device_tensor.js';
 import { type DType, dtypeBytes } from '../runtime/dtype.js';
-import { type Shape, sizeOf } from '../runtime/shape.js';
+import { isColumns, type Shape, sizeOf } from '../runtime/shape.js';
 
 /** A value of a plan: a tensor with memory of its own, or a view of another value. */
 export interface Value {
@@ -65,10 +65,10 @@ const innerElements = (shape: Shape): number => shape.slice(1).reduce<number>((n
 export function place(value: Value): Place {
   if (value.viewOf === undefined) return { owner: value, byteOffset: 0, leadingStride: 0 };
   const base = place(value.viewOf);
-  const byteOffset = base.byteOffset + value.firstColumn * dtypeBytes[value.dtype];
+  // A slice of no rows stays within its empty buffer.
+  const byteOffset = base.byteOffset + (value.shape[0] === 0 ? 0 : value.firstColumn * dtypeBytes[value.dtype]);
   const baseInner = innerElements(value.viewOf.shape);
-  const sliced =
-    base.leadingStride === 0 && value.viewOf.shape.length === 2 && value.shape.length === 2 && innerElements(value.shape) !== baseInner;
+  const sliced = base.leadingStride === 0 && isColumns(value.shape, value.viewOf.shape);
   return { owner: base.owner, byteOffset, leadingStride: sliced ? baseInner : base.leadingStride };
 }
 

@@ -51,6 +51,12 @@ export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((dimension, i) => sameDimension(dimension, b[i] as Dimension));
 }
 
+/** Whether a view of `shape` on a tensor of shape `base` takes some of its columns: as many rows, of another width. */
+export function isColumns(shape: Shape, base: Shape): boolean {
+  const [[rows, width], [baseRows, baseWidth]] = [shape, base] as [[Dimension, Dimension], [Dimension, Dimension]];
+  return shape.length === 2 && base.length === 2 && sameDimension(rows, baseRows) && !sameDimension(width, baseWidth);
+}
+
 /** The product of dimensions, or undefined when it is no multiple of a single extent. */
 export function product(shape: Shape): Dimension | undefined {
   let coefficient = 1;

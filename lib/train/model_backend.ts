@@ -13,6 +13,7 @@ import type { Tables } from '../models/constants.js';
 import { architectureOf } from '../models/index.js';
 import { WeightStore } from '../models/weight_store.js';
 import type { DeviceTensor } from '../runtime/device_tensor.js';
+import type { Program } from '../runtime/program.js';
 import { ModelCalibration } from './model/calibration.js';
 import { factorTables } from './model/factor_tables.js';
 import { initialValues } from './model/initial_values.js';
@@ -64,11 +65,21 @@ export async function createStepRunner(
     const parts = { ...graphs, adapters, store, factors };
     const training = await compileTraining(parts, { maxTokens, maxRows }, settings.recompute);
     cleanup.push(() => training.dispose());
-    const evaluation = await compileEvaluation(parts, { maxTokens, maxRows });
-    cleanup.push(() => evaluation.dispose());
+    // Compiled when the first evaluation comes: many trainings have none.
+    let evaluation: Promise<Program> | undefined;
+    const programs = {
+      training,
+      evaluation: () => {
+        evaluation ??= compileEvaluation(parts, { maxTokens, maxRows }).then((program) => {
+          cleanup.push(() => program.dispose());
+          return program;
+        });
+        return evaluation;
+      },
+    };
     const weightBytes = [...weights.requests.values()].reduce((sum, { tensor }) => sum + tensor.buffer.byteLength, 0);
     const shares = new StepShares(adapters, store, factors, settings.seed);
-    return new ModelStepRunner(adapters, sites, store, shares, { training, evaluation }, weightBytes, release);
+    return new ModelStepRunner(adapters, sites, store, shares, programs, weightBytes, release);
   } catch (error) {
     release();
     throw error;

@@ -4,7 +4,7 @@ import { compile } from '../graph/compile.js';
 import { type Graph, graph } from '../graph/graph.js';
 import type { Tensor } from '../graph/tensor.js';
 import { adamw, adamwSchedule, clipFactor, sgd, sumSquares } from '../ops/index.js';
-import { type DeviceTensor, emptyTensor } from '../runtime/device_tensor.js';
+import { type DeviceTensor, emptyTensor, tensorSlice } from '../runtime/device_tensor.js';
 import type { Program } from '../runtime/program.js';
 import type { AdapterSettings } from './options.js';
 import type { ParameterGroup, TrainedParameters } from './step_runner.js';
@@ -99,17 +99,14 @@ export class AdapterOptimiser implements Disposable {
   #group(g: Graph, group: ParameterGroup, schedule: Tensor, factor: Tensor): Tensor {
     const { values, gradients } = this.#parameters;
     const { optimiser, betas, epsilon, momentum, weightDecay } = this.#settings;
-    const part = (name: string, whole: DeviceTensor): Tensor => g.state(`${name} of ${group.name}`, slice(whole, group));
+    const part = (name: string, whole: DeviceTensor): Tensor =>
+      g.state(`${name} of ${group.name}`, tensorSlice(whole, group.offset, [group.length]));
     const operands = { parameters: part('values', values), gradients: part('gradients', gradients), schedule, factor };
     const options = { weightDecay: group.decays ? weightDecay : 0, rateScale: group.rateMultiplier };
     const [state, second] = this.states.map(({ name, tensor }) => part(name, tensor));
     if (optimiser === 'sgd') return sgd({ ...operands, velocity: state as Tensor }, { ...options, momentum }).applied;
     return adamw({ ...operands, first: state as Tensor, second: second as Tensor }, { ...options, betas, eps: epsilon }).applied;
   }
-}
-
-function slice(whole: DeviceTensor, { offset, length }: ParameterGroup): DeviceTensor {
-  return { ...whole, dims: [length], offset: whole.offset + 4 * offset };
 }
 
 async function clear({ buffer, offset, dims }: DeviceTensor): Promise<void> {
@@ -125,7 +122,7 @@ function checkGroups({ name, values, groups }: TrainedParameters): void {
   const elements = values.dims.reduce((count, size) => count * size, 1);
   let end = 0;
   for (const group of [...groups].sort((a, b) => a.offset - b.offset)) {
-    const fits = Number.isSafeInteger(group.offset) && group.offset % 4 === 0 && group.length >= 0 && group.offset >= end;
+    const fits = Number.isSafeInteger(group.offset) && group.offset % 16 === 0 && group.length >= 0 && group.offset >= end;
     end = group.offset + group.length;
     if (!fits || end > elements)
       throw new InternalError(`parameters of '${name}': the group ${group.name} is [${group.offset}, ${end}) of ${elements} elements`, {

@@ -93,8 +93,8 @@ export const trainFileSchema = z.strictObject({
   output: z.string().min(1).describe('folder for the adapter, checkpoints, log.jsonl and report.html'),
   /** Data of the one adapter, or of all that bring none of their own. */
   data: dataWords.optional(),
-  /** Name of the one adapter in logs. Default: that of the output folder. */
-  name: z.string().min(1).optional().describe('name of the one adapter in logs (default: that of the output folder)'),
+  /** Name of the one adapter in log and report. Default 'adapter'. */
+  name: z.string().min(1).optional().describe('name of the one adapter in log and report (default: adapter)'),
   ...optional(adapterFields),
   /** Several adapters, trained in shared batches: what they do not say, the options beside `adapters` say for all. */
   adapters: z
@@ -112,8 +112,11 @@ export const trainFileSchema = z.strictObject({
   evaluateEvery: count.optional().describe('steps between evaluations of held-out data (default: a tenth of all steps)'),
   /** Steps from one checkpoint to the next. */
   saveEvery: count.default(100).describe('steps between checkpoints'),
-  /** 'layer' computes intermediates again instead of keeping them: less memory, about a third more time. */
-  recompute: z.enum(['none', 'layer']).default('none').describe("'layer' computes intermediates again instead of keeping them"),
+  /** 'cheap' computes norms and activations again instead of keeping them; 'layer' all but the beginnings of layers: least memory, about a third more time. Default 'cheap'. */
+  recompute: z
+    .enum(['none', 'cheap', 'layer'])
+    .default('cheap')
+    .describe("what is computed again instead of kept: 'none', 'cheap' (norms, activations), 'layer' (all but the beginnings of layers)"),
   /** How bf16 weights are multiplied; see loadModel. */
   precision: z.enum(['fast', 'precise']).default('fast'),
   /** Threads of the engine. Default: the cores of the process. */
@@ -161,7 +164,7 @@ export interface TrainSettings {
   readonly seed: number;
   readonly evaluateEvery: number | undefined;
   readonly saveEvery: number;
-  readonly recompute: 'none' | 'layer';
+  readonly recompute: 'none' | 'cheap' | 'layer';
   readonly precision: 'fast' | 'precise';
   readonly threads: number | undefined;
   readonly samples: false | { prompts?: string[] | undefined; count: number; maxTokens: number; temperature: number };
@@ -179,7 +182,7 @@ export function parseTrainOptions(options: unknown, what = 'train'): TrainSettin
     throw new OptionError(`${what}.adapters is empty: expected at least one adapter`, { option: 'adapters' });
   if (many && name !== undefined)
     throw new OptionError(`${what}.name is '${name}': expected no name beside adapters, which have their own`, { option: 'name' });
-  const own = many ? adapters : { [name ?? nameOf(parsed.output)]: {} };
+  const own = many ? adapters : { [name ?? 'adapter']: {} };
   const settings = new Map<string, AdapterSettings>();
   for (const [adapter, words] of Object.entries(own)) {
     const where = many ? `${what}.adapters.${adapter}` : what;
@@ -225,14 +228,6 @@ function dataSettings(written: NonNullable<Parsed['data']>, generalSeed: number,
   const given: Exclude<DataOptions, string | readonly string[]> =
     typeof written === 'string' || Array.isArray(written) ? { files: written } : written;
   return parseDataOptions({ ...given, seed: given.seed ?? generalSeed }, where);
-}
-
-function nameOf(output: string): string {
-  const last = output
-    .split(/[\\/]/)
-    .filter((part) => part !== '' && part !== '.' && part !== '..')
-    .at(-1);
-  return last ?? 'adapter';
 }
 
 function withoutUndefined<T extends object>(value: T): T {

@@ -7,7 +7,7 @@ import type { AdapterSettings, TrainSettings } from './options.js';
 /** Parameters that are stepped alike: a run of `values`. */
 export interface ParameterGroup {
   readonly name: string;
-  /** Elements from the start of `values`: a multiple of 4. */
+  /** Elements from the start of `values`: a multiple of 16 (64 bytes). */
   readonly offset: number;
   readonly length: number;
   /** Multiplies the learning rate, as LoRA+ does for B. */

@@ -53,9 +53,9 @@ describe('matmul', () => {
     program.dispose();
     const plain = { transposeA: false, transposeB: false };
     const check = (name: string, a: readonly number[], b: readonly number[], left: Float64Array, right: Float64Array, turn = false) => {
-      const dims = [turn ? (a[1] as number) : (a[0] as number), b[1] as number];
+      const dims: [number, number] = [a[turn ? 1 : 0] as number, b[1] as number];
       const { y } = matmul({ a: f32(a, left), b: f32(b, right) }, { ...plain, transposeA: turn }, { y: dims });
-      expect(got[name]?.length).toBe(dims[0] * (dims[1] as number));
+      expect(got[name]?.length).toBe(dims[0] * dims[1]);
       got[name]?.forEach((v, i) => {
         expect(v).toBeCloseTo(y?.[i] as number, 4);
       });

@@ -1,4 +1,5 @@
 import type { Operand, Reference } from './check_op.ts';
+import { roundF32 } from './numbers.ts';
 
 type Inputs = Record<string, Operand | undefined>;
 const values = (inputs: Inputs, name: string): Float64Array => (inputs[name] as Operand).values;
@@ -25,7 +26,7 @@ export const addRmsNorm: Reference = (inputs, attrs, outputs) => {
   const b = values(inputs, 'b');
   const exact = values(inputs, 'a').map((v, i) => v + (b[i] as number));
   // The sum is an output: its f32 rounding is what the norm sees.
-  return { sum: exact, y: rms(exact.map(Math.fround), outputs.y?.at(-1) as number, inputs, attrs) };
+  return { sum: exact, y: rms(exact.map(roundF32), outputs.y?.at(-1) as number, inputs, attrs) };
 };
 
 export const layerNorm: Reference = (inputs, attrs, outputs) => {

@@ -82,3 +82,19 @@ export function toBytes(dtype: DType, values: ArrayLike<number>): Uint8Array {
   const bits = toBits(dtype, values);
   return viewAs('u8', bits.buffer as ArrayBuffer, bits.byteOffset, bits.byteLength);
 }
+
+let exact = false;
+
+/** The f32 rounding of an intermediate result that a kernel stores; nothing is rounded while `exactly` runs. */
+export const roundF32 = (value: number): number => (exact ? value : Math.fround(value));
+
+/** Runs float64 references as smooth functions, for finite differences. */
+export function exactly<T>(run: () => T): T {
+  const outer = exact;
+  exact = true;
+  try {
+    return run();
+  } finally {
+    exact = outer;
+  }
+}

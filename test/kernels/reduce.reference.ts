@@ -25,3 +25,24 @@ export const argmax: Reference = (inputs) =>
     }
     return best;
   });
+
+export const sumRows: Reference = (inputs, _attrs, outputs) => {
+  const y = new Float64Array(outputs.y?.[0] as number);
+  (inputs.x as Operand).values.forEach((v, i) => {
+    y[i % y.length] = (y[i % y.length] as number) + v;
+  });
+  return { y };
+};
+
+const count = (dims: readonly number[] = []): number => dims.reduce((n, d) => n * d, 1);
+
+export const repeatRows: Reference = (inputs, _attrs, outputs) => {
+  const { values } = inputs.x as Operand;
+  return { y: Float64Array.from({ length: count(outputs.y) }, (_, i) => values[i % values.length] as number) };
+};
+
+export const repeatColumns: Reference = (inputs, _attrs, outputs) => {
+  const { values } = inputs.x as Operand;
+  const columns = outputs.y?.at(-1) as number;
+  return { y: Float64Array.from({ length: count(outputs.y) }, (_, i) => values[Math.floor(i / columns)] as number) };
+};

@@ -37,6 +37,6 @@ export const loraXsTraining: TrainableMethod = {
     return squareCoreParameters(settings, site, { a, bT, r: { kind: 'normal', deviation } });
   },
 
-  // R is all but zero: what is left of it is below what f32 tells apart.
-  startsAtBase: () => true,
+  // Close to it: R is small and not zero.
+  startsAtBase: () => false,
 };

@@ -6,6 +6,7 @@ import { compileInTurns } from '../../graph/compile.js';
 import type { Tensor } from '../../graph/tensor.js';
 import { add, map, matmul, reduce } from '../../ops/index.js';
 import type { Program } from '../../runtime/program.js';
+import type { TrainSettings } from '../options.js';
 import type { TrainingMicroBatch } from '../step_runner.js';
 import { runBatch } from './batch_inputs.js';
 import { ParameterStore } from './parameter_store.js';
@@ -16,7 +17,7 @@ import { compileTraining, type TrainingGraphParts, type TrainingLimits, training
 export interface CalibrationRequest {
   readonly batches: readonly TrainingMicroBatch[];
   readonly limits: TrainingLimits;
-  readonly recompute: 'none' | 'layer';
+  readonly recompute: TrainSettings['recompute'];
   readonly signal?: AbortSignal | undefined;
 }
 

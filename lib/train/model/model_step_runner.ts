@@ -18,7 +18,7 @@ export class ModelStepRunner implements TrainingStepRunner {
     readonly sites: readonly SiteShape[],
     private readonly store: ParameterStore,
     private readonly shares: StepShares,
-    private readonly programs: { readonly training: Program; readonly evaluation: Program },
+    private readonly programs: { readonly training: Program; readonly evaluation: () => Promise<Program> },
     private readonly weightBytes: number,
     private readonly release: () => void,
   ) {
@@ -37,12 +37,12 @@ export class ModelStepRunner implements TrainingStepRunner {
   }
 
   get memory(): PlannedMemory {
-    const { training, evaluation } = this.programs;
+    const { training } = this.programs;
     return {
       weights: this.weightBytes,
       parameters: 2 * 4 * this.store.elements,
-      arena: training.memory.arenaBytes + evaluation.memory.arenaBytes,
-      workspace: training.memory.workspaceBytes + evaluation.memory.workspaceBytes,
+      arena: training.memory.arenaBytes,
+      workspace: training.memory.workspaceBytes,
     };
   }
 
@@ -55,7 +55,7 @@ export class ModelStepRunner implements TrainingStepRunner {
 
   async evaluate(batch: TrainingMicroBatch, signal?: AbortSignal): Promise<RowScores> {
     await this.shares.enter('all');
-    return this.run(this.programs.evaluation, batch, signal);
+    return this.run(await this.programs.evaluation(), batch, signal);
   }
 
   /** An adapter, and its parameters' values by path. Throws InternalError for a name that is none. */

@@ -1,8 +1,10 @@
 // The graphs of a training: forward and backward of a batch, and forward alone.
 import type { ModelConfig } from '../../checkpoint/model_config.js';
+import type { OpName } from '../../generated/op_table.js';
 import { type CompileOptions, compileInTurns, planArena } from '../../graph/compile.js';
 import { Graph } from '../../graph/graph.js';
-import type { Tensor } from '../../graph/tensor.js';
+import type { RecomputePolicy } from '../../graph/recompute.js';
+import type { OpCall, Tensor } from '../../graph/tensor.js';
 import type { Architecture } from '../../models/architecture.js';
 import { Constants, type Tables } from '../../models/constants.js';
 import { ModelBuilder, type Site, type TokenTensors } from '../../models/model_builder.js';
@@ -43,32 +45,41 @@ export async function compileEvaluation(parts: TrainingGraphParts, limits: Train
   return compileInTurns(graph, { outputs: { logprobs }, extents: extentsOf(limits, picked) });
 }
 
+/** What is computed again rather than kept. */
+export type Recompute = 'none' | 'cheap' | 'layer';
+
+// Their results are kept under 'cheap': everything else takes next to no time beside them.
+const costly: ReadonlySet<OpName> = new Set<OpName>(['linear', 'grouped_lora', 'self_attention', 'matmul', 'linear_grad', 'embedding']);
+
 /**
  * Forward and backward: adds the gradients of Σ -rowWeight · logprob to the store's gradients.
- * `recompute: 'layer'` keeps what goes in at the beginning of each group of layers and computes the rest again. Groups are chosen so that
+ * `recompute: 'cheap'` computes norms, activations and the like again; `'layer'` keeps what goes in at the beginning of each group of layers and computes the rest again. Groups are chosen so that
  * memory is least: about √layers of them, which makes it grow with √layers (Chen et al. 2016, arXiv:1604.06174).
  */
-export async function compileTraining(parts: TrainingGraphParts, limits: TrainingLimits, recompute: 'none' | 'layer'): Promise<Program> {
-  if (recompute === 'none') {
-    const { graph, options } = training(parts, limits, undefined);
+export async function compileTraining(parts: TrainingGraphParts, limits: TrainingLimits, recompute: Recompute): Promise<Program> {
+  if (recompute !== 'layer') {
+    const cheap = { group: (layer: number) => layer, keep: ({ op }: OpCall) => costly.has(op) };
+    const { graph, options } = training(parts, limits, recompute === 'cheap' ? cheap : undefined);
     return compileInTurns(graph, options);
   }
   const { layers } = parts.config;
   let best: { bytes: number; size: number } | undefined;
   for (let size = 1; size <= Math.max(1, Math.ceil(2 * Math.sqrt(layers))); size++) {
-    const { graph, options } = training(parts, limits, size);
+    const { graph, options } = training(parts, limits, grouped(size));
     const bytes = planArena(graph, options);
     if (best === undefined || bytes < best.bytes) best = { bytes, size };
     await new Promise((resolve) => setImmediate(resolve));
   }
-  const { graph, options } = training(parts, limits, best?.size);
+  const { graph, options } = training(parts, limits, grouped(best?.size ?? 1));
   return compileInTurns(graph, options);
 }
+
+const grouped = (layers: number): RecomputePolicy => ({ group: (layer) => Math.floor(layer / layers) });
 
 function training(
   parts: TrainingGraphParts,
   limits: TrainingLimits,
-  layersPerGroup: number | undefined,
+  recompute: RecomputePolicy | undefined,
 ): { graph: Graph; options: CompileOptions } {
   const { graph, logprobs, parameters, picked } = trainingForward(parts);
   const rowWeight = graph.input('rowWeight', 'f32', ['rows']);
@@ -76,7 +87,7 @@ function training(
   const effects = gradient(logprobs, [...gradients.keys()], {
     upstream: scale(rowWeight, -1),
     into: gradients,
-    ...(layersPerGroup !== undefined && { recompute: { group: (layer: number) => Math.floor(layer / layersPerGroup) } }),
+    ...(recompute && { recompute }),
   });
   return { graph, options: { outputs: { logprobs }, effects, extents: extentsOf(limits, picked) } };
 }

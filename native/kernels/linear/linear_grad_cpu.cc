@@ -15,6 +15,7 @@
 #include "cpu/foreach_target.h"
 
 #if defined(HEDDLE_TARGET)
+#include "cpu/transpose.h"
 #include "kernels/linear/linear_tile.h"
 #include "kernels/linear/linear_transpose.h"
 namespace heddle::HEDDLE_TARGET {

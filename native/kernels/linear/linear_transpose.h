@@ -6,8 +6,12 @@ namespace heddle::HEDDLE_TARGET {
 // 16 x 16 elements: from[k][n] becomes to[n][k].
 template <class Element>
 HEDDLE_INLINE void transpose_plain(const Element* __restrict from, Element* __restrict to) {
-  for (int n = 0; n < kPanel; n++)
-    for (int k = 0; k < kPanel; k++) to[n * kPanel + k] = from[k * kPanel + n];
+  if constexpr (sizeof(Element) == sizeof(float)) {
+    transpose_block([&](int k) { return from + k * kPanel; }, to, kPanel);
+  } else {
+    for (int n = 0; n < kPanel; n++)
+      for (int k = 0; k < kPanel; k++) to[n * kPanel + k] = from[k * kPanel + n];
+  }
 }
 
 // 16 x 16 elements of 16 bits in pairs: from[k / 2][n][k % 2] becomes to[n / 2][k][n % 2]. Seen as 8 x 8 cells of two k by

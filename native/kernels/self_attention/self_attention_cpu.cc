@@ -18,6 +18,7 @@
 #include "cpu/foreach_target.h"
 
 #if defined(HEDDLE_TARGET)
+#include "cpu/transpose.h"
 #include "kernels/self_attention/self_attention_tiles.h"
 
 namespace heddle::HEDDLE_TARGET {
@@ -45,9 +46,10 @@ struct SeenKeys {
 };
 
 // Scores of a block as to[key][row], minus infinity where a row does not see the key, and the maxima so far.
-inline void score_block(const SelfAttentionJob& job, const QueryRows& rows, const KeyBlock& block, const float* packed, float* scores,
-                        float* maxima) {
-  dot_block(block, rows, packed, block.keys, job.width, scores);
+inline void score_block(const SelfAttentionJob& job, const QueryRows& rows, const KeyBlock& block, const SelfAttentionScratch& scratch,
+                        float* scores, float* maxima) {
+  copy_keys(job, block, rows.key_head, scratch.rows[0]);
+  dot_block(job, block, rows, scratch.packed[0], scratch.rows[0], scores);
   for (int lane = 0; lane < rows.count; lane += kLanes) {
     const SeenKeys seen(block, lane, rows.count);
     Vector top = load(maxima + lane);
@@ -94,14 +96,15 @@ void self_attention_item(const SelfAttentionJob& job, const TensorView& y, float
   int64_t keys = 0;
   for (int part = 0; part < 2; part++) keys += rows.extent(part).end - rows.extent(part).begin;
   const bool kept = keys <= kKeptKeys;
-  for_key_blocks(job, rows, [&](const KeyBlock& block) {
-    score_block(job, rows, block, scratch.packed[0], scratch.scores[0] + (kept ? block.slot * kAttentionTile : 0), maxima);
+  for_key_blocks(rows, [&](const KeyBlock& block) {
+    score_block(job, rows, block, scratch, scratch.scores[0] + (kept ? block.slot * kAttentionTile : 0), maxima);
   });
-  for_key_blocks(job, rows, [&](const KeyBlock& block) {
+  for_key_blocks(rows, [&](const KeyBlock& block) {
     float* scores = scratch.scores[0] + (kept ? block.slot * kAttentionTile : 0);
-    if (!kept) score_block(job, rows, block, scratch.packed[0], scores, maxima);
+    if (!kept) score_block(job, rows, block, scratch, scores, maxima);
     weigh_block(rows, block, scores, maxima, totals);
-    add_seen_rows(scores, block.values, block.spans, rows.count, job.width, output, job.padded);
+    copy_values(job, block, rows.key_head, scratch.rows[1]);
+    add_seen_rows(scores, scratch.rows[1], block.spans, rows.count, job.padded, output);
   });
 
   for (int row = 0; row < rows.count; row++) {

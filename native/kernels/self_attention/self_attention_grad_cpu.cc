@@ -34,6 +34,7 @@ struct SelfAttentionGradJob {
 #include "cpu/foreach_target.h"
 
 #if defined(HEDDLE_TARGET)
+#include "cpu/transpose.h"
 #include "kernels/self_attention/self_attention_tiles.h"
 
 namespace heddle::HEDDLE_TARGET {
@@ -90,9 +91,10 @@ inline void query_gradient(const SelfAttentionGradJob& grad, int64_t item, const
   pack_rows(queries, rows.count, job.width, scratch.packed[0]);
   pack_rows(dys, rows.count, job.width, scratch.packed[1]);
   std::memset(scratch.sums[0], 0, sizeof(float) * static_cast<size_t>(rows.count * job.padded));
-  for_key_blocks(job, rows, [&](const KeyBlock& block) {
-    dot_block(block, rows, scratch.packed[0], block.keys, job.width, scratch.scores[0]);
-    dot_block(block, rows, scratch.packed[1], block.values, job.width, scratch.scores[1]);
+  for_key_blocks(rows, [&](const KeyBlock& block) {
+    copy_keys(job, block, rows.key_head, scratch.rows[0]);
+    copy_values(job, block, rows.key_head, scratch.rows[1]);
+    for (int i = 0; i < 2; i++) dot_block(job, block, rows, scratch.packed[i], scratch.rows[i], scratch.scores[i]);
     for (int lane = 0; lane < rows.count; lane += kLanes) {
       bool whole;
       const LaneSpan seen = block.of_lanes(lane, kLanes, rows.count, &whole);
@@ -103,17 +105,15 @@ inline void query_gradient(const SelfAttentionGradJob& grad, int64_t item, const
         store(scratch.scores[0] + at, gradient.score);
       }
     }
-    add_seen_rows(scratch.scores[0], block.keys, block.spans, rows.count, job.width, scratch.sums[0], job.padded);
+    add_seen_rows(scratch.scores[0], scratch.rows[0], block.spans, rows.count, job.padded, scratch.sums[0]);
   });
   for (int row = 0; row < rows.count; row++)
     write_row(scratch.sums[0] + row * job.padded, job.width, grad.args->dq.row<float>(rows.token(row)) + rows.head(row) * job.width);
 }
 
-// Query rows beside a block of keys; a row that sees the block in both its ranges is there twice.
+// Query rows beside a block of keys, copied to scratch memory; a row that sees the block in both its ranges is there twice.
 struct SeeingRows {
   int count = 0;
-  const float* queries[kAttentionTile];
-  const float* dys[kAttentionTile];
   float lse[kAttentionTile], delta[kAttentionTile];
   LaneSpan spans[kAttentionTile];
 };
@@ -125,8 +125,7 @@ inline void add_seeing_block(const SelfAttentionJob& job, const SeeingRows& rows
       const auto sees = [&](int row) { return rows.spans[row].begin < lane + kDotLanes && rows.spans[row].end > lane; };
       int end = first;
       while (end < rows.count && sees(end)) end++;
-      dot_rows(scratch.packed[0], rows.queries, first, end, lane, job.width, scratch.scores[0]);
-      dot_rows(scratch.packed[1], rows.dys, first, end, lane, job.width, scratch.scores[1]);
+      for (int i = 0; i < 2; i++) dot_rows(job, scratch.packed[i], scratch.rows[i], first, end, lane, scratch.scores[i]);
       first = end + 1;
     }
   for (int row = 0; row < rows.count; row++) {
@@ -138,14 +137,13 @@ inline void add_seeing_block(const SelfAttentionJob& job, const SeeingRows& rows
       store(scratch.scores[1] + at, gradient.weight);
     }
   }
-  add_seeing_rows(scratch.scores[0], rows.queries, rows.spans, rows.count, keys, job.width, scratch.sums[0], job.padded);
-  add_seeing_rows(scratch.scores[1], rows.dys, rows.spans, rows.count, keys, job.width, scratch.sums[1], job.padded);
+  for (int i = 0; i < 2; i++) add_seeing_rows(scratch.scores[i], scratch.rows[i], rows.spans, rows.count, keys, job.padded, scratch.sums[i]);
 }
 
 // dk and dv of one block of keys.
 inline void key_gradient(const SelfAttentionGradJob& grad, int64_t item, const SelfAttentionScratch& scratch) {
   const SelfAttentionJob& job = grad.forward;
-  const int64_t key_head = item % job.key_heads, start = item / job.key_heads * kAttentionTile;
+  const int64_t key_head = item / job.key_blocks(), start = item % job.key_blocks() * kAttentionTile;
   const int keys = static_cast<int>(std::min<int64_t>(kAttentionTile, job.keys - start));
   const float* rows[kAttentionTile];
   for (int key = 0; key < keys; key++) rows[key] = job.key(start + key, key_head);
@@ -162,8 +160,8 @@ inline void key_gradient(const SelfAttentionGradJob& grad, int64_t item, const S
       if (span.empty()) continue;
       for (int64_t head = key_head * job.group; head < (key_head + 1) * job.group; head++) {
         const int row = seeing.count++;
-        seeing.queries[row] = job.query(token, head);
-        seeing.dys[row] = grad.dy(token, head);
+        copy_row(job.query(token, head), job.width, job.padded, scratch.rows[0] + row * job.padded);
+        copy_row(grad.dy(token, head), job.width, job.padded, scratch.rows[1] + row * job.padded);
         seeing.lse[row] = grad.lse(token, head);
         seeing.delta[row] = grad.delta[token * job.heads + head];
         seeing.spans[row] = span;

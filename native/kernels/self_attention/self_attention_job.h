@@ -46,11 +46,11 @@ struct QueryRows {
 
   static QueryRows of(const SelfAttentionJob& job, int64_t item) {
     QueryRows rows;
-    const int64_t per_tile = job.key_heads * job.head_tiles;
+    // Tiles of one key head follow each other, as they read the same keys, in falling order: the last tokens see the most.
+    const int64_t per_head = job.tiles() * job.head_tiles;
     const int64_t part = item % job.head_tiles;
-    rows.key_head = item % per_tile / job.head_tiles;
-    // The last tokens see the most keys: start with them.
-    rows.first_token = (job.tiles() - 1 - item / per_tile) * job.tile_tokens;
+    rows.key_head = item / per_head;
+    rows.first_token = (job.tiles() - 1 - item % per_head / job.head_tiles) * job.tile_tokens;
     rows.first_head = rows.key_head * job.group + part * job.tile_heads;
     rows.heads = static_cast<int>(std::min(job.tile_heads, job.group - part * job.tile_heads));
     rows.count = static_cast<int>(std::min(job.tile_tokens, job.tokens - rows.first_token)) * rows.heads;
@@ -94,12 +94,13 @@ constexpr int64_t attention_padded(int64_t width) { return (width + 15) / 16 * 1
 
 // One worker's memory, in floats; every part starts on a cache line.
 struct SelfAttentionScratch {
-  float* packed[2];  // [width][kAttentionTile]: rows side by side, as the tiles of scores read them
+  float* packed[2];  // rows side by side, as the tiles of scores read them: see pack_rows
+  float* rows[2];    // [kAttentionTile][padded]: the rows that these meet, one after the other
   float* sums[2];    // [kAttentionTile][padded]
   float* scores[2];  // [keys or rows of a block][kAttentionTile]
 
   static constexpr size_t bytes(int64_t width, int64_t score_rows) {
-    return sizeof(float) * static_cast<size_t>(kAttentionTile) * static_cast<size_t>(2 * width + 2 * attention_padded(width) + score_rows);
+    return sizeof(float) * static_cast<size_t>(kAttentionTile) * static_cast<size_t>(2 * width + 4 * attention_padded(width) + score_rows);
   }
   SelfAttentionScratch(std::byte* memory, int64_t width) {
     float* next = reinterpret_cast<float*>(memory);
@@ -107,10 +108,11 @@ struct SelfAttentionScratch {
       part = next;
       next += width * kAttentionTile;
     }
-    for (float*& part : sums) {
-      part = next;
-      next += attention_padded(width) * kAttentionTile;
-    }
+    for (float** parts : {rows, sums})
+      for (int i = 0; i < 2; i++) {
+        parts[i] = next;
+        next += attention_padded(width) * kAttentionTile;
+      }
     scores[0] = next;
     scores[1] = next + kAttentionTile * kAttentionTile;
   }

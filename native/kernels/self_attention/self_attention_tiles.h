@@ -27,31 +27,44 @@ HEDDLE_INLINE void for_row_tiles(int begin, int end, const Body& body) {
     if (begin < end) for_row_tiles<kMost / 2>(begin, end, body);
 }
 
-// to[channel][row] = rows[row][channel], up to kAttentionTile rows side by side; lanes without a row are zero.
+// Lane i of the tiles is rows[i]: to[i / kDotLanes][channel][i % kDotLanes]; lanes without a row are zero.
 inline void pack_rows(const float* const* rows, int count, int64_t width, float* to) {
-  for (int64_t channel = 0; channel < width; channel++, to += kAttentionTile) {
-    for (int row = 0; row < count; row++) to[row] = rows[row][channel];
-    for (int row = count; row < kAttentionTile; row++) to[row] = 0.0f;
-  }
+  const auto place = [&](int lane, int64_t channel) { return to + lane / kDotLanes * kDotLanes * width + channel * kDotLanes + lane % kDotLanes; };
+  constexpr int kBlock = 16;
+  static constexpr float kNothing[kBlock] = {};
+  int64_t channel = 0;
+  if constexpr (kDotLanes % kBlock == 0)
+    for (; channel + kBlock <= width; channel += kBlock)
+      for (int lane = 0; lane % kDotLanes != 0 || lane < count; lane += kBlock)
+        transpose_block([&](int r) { return lane + r < count ? rows[lane + r] + channel : kNothing; }, place(lane, channel), kDotLanes);
+  for (; channel < width; channel++)
+    for (int lane = 0; lane % kDotLanes != 0 || lane < count; lane++) *place(lane, channel) = lane < count ? rows[lane][channel] : 0.0f;
+}
+
+// Rows from anywhere one after the other, filled up with zeros to whole vectors: where they were they may be so many bytes
+// apart that they fall into a few sets of the first cache.
+HEDDLE_INLINE void copy_row(const float* from, int64_t width, int64_t padded, float* to) {
+  int64_t i = 0;
+  for (; i + kLanes <= width; i += kLanes) store(to + i, load(from + i));
+  if (i < width) store(to + i, load_partial(from + i, static_cast<int>(width - i)));
+  for (i = i < width ? i + kLanes : i; i < padded; i += kLanes) store(to + i, zero());
 }
 
 // to[r][lane] = sum over channels of packed[channel][lane] rows[r][channel], kDotLanes lanes.
 template <int kRows>
-__attribute__((noinline)) void dot_tile(const float* packed, const float* const* rows, int64_t width, float* to) {
-  const float* row[kRows];
-  for (int r = 0; r < kRows; r++) row[r] = rows[r];
+__attribute__((noinline)) void dot_tile(const float* packed, const float* rows, int64_t stride, int64_t width, float* to) {
   Vector sum[kRows][kDotVectors];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; r++)
 #pragma GCC unroll 4
     for (int i = 0; i < kDotVectors; i++) sum[r][i] = zero();
-  for (int64_t channel = 0; channel < width; channel++, packed += kAttentionTile) {
+  for (int64_t channel = 0; channel < width; channel++, packed += kDotLanes) {
     Vector x[kDotVectors];
 #pragma GCC unroll 4
     for (int i = 0; i < kDotVectors; i++) x[i] = load(packed + i * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; r++) {
-      const Vector y = broadcast(row[r][channel]);
+      const Vector y = broadcast(rows[r * stride + channel]);
 #pragma GCC unroll 4
       for (int i = 0; i < kDotVectors; i++) sum[r][i] = fma(x[i], y, sum[r][i]);
     }
@@ -63,32 +76,29 @@ __attribute__((noinline)) void dot_tile(const float* packed, const float* const*
 }
 
 // Rows [begin, end) times the kDotLanes lanes from `lane`.
-HEDDLE_INLINE void dot_rows(const float* packed, const float* const* rows, int begin, int end, int lane, int64_t width, float* to) {
+HEDDLE_INLINE void dot_rows(const SelfAttentionJob& job, const float* packed, const float* rows, int begin, int end, int lane, float* to) {
   for_row_tiles<kDotRows>(begin, end, [&](int first, auto size) {
-    dot_tile<decltype(size)::value>(packed + lane, rows + first, width, to + first * kAttentionTile + lane);
+    dot_tile<decltype(size)::value>(packed + lane * job.width, rows + first * job.padded, job.padded, job.width, to + first * kAttentionTile + lane);
   });
 }
 
-// to[r][column..] += sum over i in [begin, end) of weights[i][r] rows[i][column..]; kRows r, kVectors vectors of columns,
-// of the last one `count` columns.
-template <int kRows, int kVectors, bool kPartial>
-__attribute__((noinline)) void add_tile(const float* weights, const float* const* rows, int begin, int end, int64_t column, int count,
-                                        float* to, int64_t to_stride) {
-  to += column;
+// to[r][column..] += sum over i in [begin, end) of weights[i][r] rows[i][column..]; kRows r, kVectors vectors of columns.
+template <int kRows, int kVectors>
+__attribute__((noinline)) void add_tile(const float* weights, const float* rows, int begin, int end, int64_t stride, float* to) {
   Vector sum[kRows][kVectors];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; r++)
 #pragma GCC unroll 4
-    for (int i = 0; i < kVectors; i++) sum[r][i] = load(to + r * to_stride + i * kLanes);
-  for (int index = begin; index < end; index++) {
-    const float* row = rows[index] + column;
-    const float* weight = weights + index * kAttentionTile;
+    for (int i = 0; i < kVectors; i++) sum[r][i] = load(to + r * stride + i * kLanes);
+  weights += begin * kAttentionTile;
+  rows += begin * stride;
+  for (int index = begin; index < end; index++, weights += kAttentionTile, rows += stride) {
     Vector x[kVectors];
 #pragma GCC unroll 4
-    for (int i = 0; i < kVectors; i++) x[i] = kPartial ? load_partial(row + i * kLanes, count) : load(row + i * kLanes);
+    for (int i = 0; i < kVectors; i++) x[i] = load(rows + i * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; r++) {
-      const Vector y = broadcast(weight[r]);
+      const Vector y = broadcast(weights[r]);
 #pragma GCC unroll 4
       for (int i = 0; i < kVectors; i++) sum[r][i] = fma(y, x[i], sum[r][i]);
     }
@@ -96,23 +106,21 @@ __attribute__((noinline)) void add_tile(const float* weights, const float* const
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; r++)
 #pragma GCC unroll 4
-    for (int i = 0; i < kVectors; i++) store(to + r * to_stride + i * kLanes, sum[r][i]);
+    for (int i = 0; i < kVectors; i++) store(to + r * stride + i * kLanes, sum[r][i]);
 }
 
-// The same for all columns. `to` has whole vectors, rows end at `width`.
+// The same for all columns, of which there are whole vectors.
 template <int kRows>
-HEDDLE_INLINE void add_columns(const float* weights, const float* const* rows, int begin, int end, int64_t width, float* to, int64_t to_stride) {
+HEDDLE_INLINE void add_columns(const float* weights, const float* rows, int begin, int end, int64_t padded, float* to) {
   if (begin >= end) return;
   int64_t column = 0;
-  for (; column + kSumVectors * kLanes <= width; column += kSumVectors * kLanes)
-    add_tile<kRows, kSumVectors, false>(weights, rows, begin, end, column, kLanes, to, to_stride);
-  for (; column + kLanes <= width; column += kLanes) add_tile<kRows, 1, false>(weights, rows, begin, end, column, kLanes, to, to_stride);
-  if (column < width) add_tile<kRows, 1, true>(weights, rows, begin, end, column, static_cast<int>(width - column), to, to_stride);
+  for (; column + kSumVectors * kLanes <= padded; column += kSumVectors * kLanes)
+    add_tile<kRows, kSumVectors>(weights, rows + column, begin, end, padded, to + column);
+  for (; column < padded; column += kLanes) add_tile<kRows, 1>(weights, rows + column, begin, end, padded, to + column);
 }
 
 // to[lane] += sum over the rows that lane sees: spans[lane] is a part of [0, block).
-inline void add_seen_rows(const float* weights, const float* const* rows, const LaneSpan* spans, int lanes, int64_t width, float* to,
-                          int64_t to_stride) {
+inline void add_seen_rows(const float* weights, const float* rows, const LaneSpan* spans, int lanes, int64_t padded, float* to) {
   for_row_tiles<kSumRows>(0, lanes, [&](int first, auto size) {
     constexpr int kRows = decltype(size)::value;
     int begin = 0, end = kAttentionTile;
@@ -123,19 +131,18 @@ inline void add_seen_rows(const float* weights, const float* const* rows, const 
     // What all lanes see goes in one sweep, the ends lane by lane: a weight of zero is no substitute, for 0 * NaN is not 0.
     if (begin >= end) begin = end = kAttentionTile;
     const auto add_lane = [&](int lane, int from, int until) {
-      add_columns<1>(weights + lane, rows, from, until, width, to + lane * to_stride, to_stride);
+      add_columns<1>(weights + lane, rows, from, until, padded, to + lane * padded);
     };
     if constexpr (kRows > 1)
       for (int lane = first; lane < first + kRows; lane++) add_lane(lane, spans[lane].begin, std::min(begin, spans[lane].end));
-    add_columns<kRows>(weights + first, rows, begin, end, width, to + first * to_stride, to_stride);
+    add_columns<kRows>(weights + first, rows, begin, end, padded, to + first * padded);
     if constexpr (kRows > 1)
       for (int lane = first; lane < first + kRows; lane++) add_lane(lane, std::max(end, spans[lane].begin), spans[lane].end);
   });
 }
 
 // to[lane] += sum over the rows that see the lane: row i sees lanes spans[i].
-inline void add_seeing_rows(const float* weights, const float* const* rows, const LaneSpan* spans, int count, int lanes, int64_t width, float* to,
-                            int64_t to_stride) {
+inline void add_seeing_rows(const float* weights, const float* rows, const LaneSpan* spans, int count, int lanes, int64_t padded, float* to) {
   for_row_tiles<kSumRows>(0, lanes, [&](int first, auto size) {
     constexpr int kRows = decltype(size)::value;
     for (int row = 0; row < count;) {
@@ -143,13 +150,13 @@ inline void add_seeing_rows(const float* weights, const float* const* rows, cons
       int end = row;
       while (end < count && sees_all(end)) end++;
       if (end > row) {
-        add_columns<kRows>(weights + first, rows, row, end, width, to + first * to_stride, to_stride);
+        add_columns<kRows>(weights + first, rows, row, end, padded, to + first * padded);
         row = end;
         continue;
       }
       const int stop = std::min(first + kRows, spans[row].end);
       for (int lane = std::max(first, spans[row].begin); lane < stop; lane++)
-        add_columns<1>(weights + lane, rows, row, row + 1, width, to + lane * to_stride, to_stride);
+        add_columns<1>(weights + lane, rows, row, row + 1, padded, to + lane * padded);
       row++;
     }
   });
@@ -161,8 +168,6 @@ struct KeyBlock {
   int count;
   int64_t slot;   // keys of earlier blocks
   LaneSpan spans[kAttentionTile];  // what each row sees of it
-  const float* keys[kAttentionTile];
-  const float* values[kAttentionTile];
 
   // What rows [lane, lane + lanes) see together.
   LaneSpan of_lanes(int lane, int lanes, int rows, bool* whole) const {
@@ -180,7 +185,7 @@ struct KeyBlock {
 
 // Calls body(block) for the blocks of keys that some row sees, in the order of the sums: the first range, then the second.
 template <class Body>
-HEDDLE_INLINE void for_key_blocks(const SelfAttentionJob& job, const QueryRows& rows, const Body& body) {
+HEDDLE_INLINE void for_key_blocks(const QueryRows& rows, const Body& body) {
   KeyBlock block;
   block.slot = 0;
   for (int part = 0; part < 2; part++) {
@@ -193,23 +198,26 @@ HEDDLE_INLINE void for_key_blocks(const SelfAttentionJob& job, const QueryRows& 
         seen = seen || !block.spans[row].empty();
       }
       if (!seen) continue;
-      for (int key = 0; key < block.count; key++) {
-        block.keys[key] = job.key(block.start + key, rows.key_head);
-        block.values[key] = job.value(block.start + key, rows.key_head);
-      }
       body(block);
       block.slot += block.count;
     }
   }
 }
 
+inline void copy_keys(const SelfAttentionJob& job, const KeyBlock& block, int64_t head, float* to) {
+  for (int key = 0; key < block.count; key++) copy_row(job.key(block.start + key, head), job.width, job.padded, to + key * job.padded);
+}
+inline void copy_values(const SelfAttentionJob& job, const KeyBlock& block, int64_t head, float* to) {
+  for (int key = 0; key < block.count; key++) copy_row(job.value(block.start + key, head), job.width, job.padded, to + key * job.padded);
+}
+
 // to[key][row] = packed[row] . others[key] where a row of the register tile sees the key.
-HEDDLE_INLINE void dot_block(const KeyBlock& block, const QueryRows& rows, const float* packed, const float* const* others, int64_t width,
+HEDDLE_INLINE void dot_block(const SelfAttentionJob& job, const KeyBlock& block, const QueryRows& rows, const float* packed, const float* others,
                              float* to) {
   for (int lane = 0; lane < rows.count; lane += kDotLanes) {
     bool whole;
     const LaneSpan seen = block.of_lanes(lane, kDotLanes, rows.count, &whole);
-    dot_rows(packed, others, seen.begin, seen.end, lane, width, to);
+    dot_rows(job, packed, others, seen.begin, seen.end, lane, to);
   }
 }
 
