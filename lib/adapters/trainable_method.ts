@@ -62,6 +62,23 @@ export interface FactorParts {
   readonly scale: number;
 }
 
+/** What one step trains of an adapter whose factors are only used in part. */
+export interface StepShare {
+  /** So many rows of the factors are used. */
+  readonly rank: number;
+  readonly scale: number;
+  /** Rows of the factors from the first to before the last: the others' gradients are dropped. */
+  readonly trainedRows: readonly [from: number, to: number];
+}
+
+/** What the examples say of a base, measured before there is an adapter. One site at a time: nothing is kept. */
+export interface Calibration {
+  /** Σ x xᵀ over what goes into the site, f64 [inputs, inputs]; the inputs of each batch divided by the largest of them. */
+  inputCovariance(site: SiteShape): Promise<Float64Array>;
+  /** Σ over the batches of the gradient of their mean loss by the site's weight, f32 [outputs, inputs]. */
+  weightGradient(site: SiteShape): Promise<Float32Array>;
+}
+
 /** Values of a parameter after training, [rows, width] without gaps. */
 export type ParameterValues = (part: string) => Float32Array;
 
@@ -81,10 +98,14 @@ export interface TrainableMethod {
   readonly sites: readonly SiteShape['kind'][];
   /** Checks the method's own options. Throws OptionError naming the option, its value and what was expected. */
   check(settings: MethodSettings): void;
-  /** Parameters of one site. Weights of the base are read only where the beginning needs them. */
-  parameters(settings: MethodSettings, site: SiteShape, base: AdapterBase): Promise<readonly ParameterSpec[]>;
+  /** Examples that the beginning is measured on; 0 or without it: none. */
+  calibrationExamples?(settings: MethodSettings): number;
+  /** Parameters of one site. Weights of the base are read only where the beginning needs them; `calibration` is there where examples were asked for. */
+  parameters(settings: MethodSettings, site: SiteShape, base: AdapterBase, calibration?: Calibration): Promise<readonly ParameterSpec[]>;
   /** Where the site's change is a product of two factors: they run for all adapters at once. */
   factors?(settings: MethodSettings, site: SiteShape): FactorParts | undefined;
+  /** Where a step uses a part of the factors: which one. `draw` in [0, 1) depends on the training's seed and the step alone. Evaluation uses all. */
+  perStep?(settings: MethodSettings, draw: number): StepShare;
   /** What the site gives with the adapter, f32 [tokens, outputs]: everything that `factors` cannot say. */
   forward?(settings: MethodSettings, at: SiteGraph): Tensor;
   /** True: at the beginning the model with the adapter is the model without. */

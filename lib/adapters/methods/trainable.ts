@@ -1,10 +1,17 @@
 import { OptionError } from '../../errors.js';
 import { didYouMean } from '../../runtime/suggest.js';
 import type { TrainableMethod } from '../trainable_method.js';
+import { doraTraining } from './dora_training.js';
+import { dyloraTraining } from './dylora_training.js';
+import { loraFaTraining } from './lora_fa_training.js';
+import { loraSbTraining } from './lora_sb_training.js';
 import { loraTraining } from './lora_training.js';
+import { loraXsTraining } from './lora_xs_training.js';
 
 /** Every method that can be trained, by the name that users give. */
-export const trainableMethods: ReadonlyMap<string, TrainableMethod> = new Map([loraTraining].map((method) => [method.name, method]));
+export const trainableMethods: ReadonlyMap<string, TrainableMethod> = new Map(
+  [loraTraining, loraFaTraining, doraTraining, dyloraTraining, loraXsTraining, loraSbTraining].map((method) => [method.name, method]),
+);
 
 /** The method of this name. Throws OptionError that lists all of them. */
 export function trainableMethod(name: string): TrainableMethod {
