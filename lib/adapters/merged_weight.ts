@@ -1,4 +1,4 @@
-import type { LowRank, MergedWeight, NewRows, OutputScale, ProjectedLowRank, RowBlock, SiteChange, SiteShape } from './method.js';
+import type { LowRank, MergedWeight, NewRows, OutputScale, ProjectedLowRank, RowBlock, SiteShape, WeightChange } from './method.js';
 import { toFloat64, widen } from './rows.js';
 import { rowsPerSlice, WorkSlices } from './work_slices.js';
 
@@ -10,7 +10,7 @@ export type RowReader = (first: number, count: number) => Promise<Float32Array>;
  * rows of an adapter are made with. Rows are outputs of a linear layer, ids of an embedding. `gain`: factor per output of a
  * low-rank change with a magnitude. A change that needs the base in its original form (`baseChange`) comes with it applied.
  */
-export function mergedWeight(change: Exclude<SiteChange, { kind: 'norm' }>, site: SiteShape, gain?: Float32Array): MergedWeight {
+export function mergedWeight(change: WeightChange, site: SiteShape, gain?: Float32Array): MergedWeight {
   switch (change.kind) {
     case 'weight':
       return change;

@@ -47,7 +47,8 @@ export async function createStepRunner(
       signal,
       onProgress: onProgress && (({ bytes, totalBytes }) => onProgress(bytes, totalBytes)),
     });
-    const base = new CheckpointBase(folder.name, sites, folder.tensors);
+    const { layers, keyHeads, headWidth } = config;
+    const base = new CheckpointBase(folder.name, sites, folder.tensors, { layers, keyHeads, width: headWidth });
     const adapters: AdapterInTraining[] = [];
     const graphs = { architecture, config, weights, tables };
     for (const [slot, adapter] of wanted.entries()) {

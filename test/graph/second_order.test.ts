@@ -26,9 +26,7 @@ async function checkTwice(build: (g: Graph) => Chain): Promise<void> {
   const tensors = Object.values(parameters);
   const first = gradient(loss, tensors, { differentiable: true });
   const directions = tensors.map((tensor, i) => g.input(`direction of ${names[i]}`, 'f32', tensor.shape as number[]));
-  const along = first
-    .map((tensor, i) => reduce(asRow(mul(tensor, directions[i] as Tensor)), 'sum'))
-    .reduce((a, b) => add(a, b));
+  const along = first.map((tensor, i) => reduce(asRow(mul(tensor, directions[i] as Tensor)), 'sum')).reduce((a, b) => add(a, b));
   const second = gradient(along, tensors);
 
   const values: Record<string, ArrayLike<number>> = { ...given };

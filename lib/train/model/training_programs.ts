@@ -108,6 +108,7 @@ export function trainingForward(parts: Omit<TrainingGraphParts, 'store'> & { sto
   const parameters = new ParameterNodes(graph, store as ParameterStore, adapters);
   const step: TokenTensors = {
     tokens: graph.input('tokens', 'i32', ['tokens']),
+    virtualTokens: graph.input('virtualTokens', 'i32', ['tokens']),
     positions: graph.input('positions', 'i32', ['tokens']),
     lengths: graph.input('lengths', 'i32', ['tokens']),
   };
