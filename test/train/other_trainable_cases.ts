@@ -1,0 +1,23 @@
+// Trainable methods that are no products of two factors.
+import type { TrainableCase } from './trainable_cases.ts';
+
+const linear = { targetModules: ['k_proj', 'v_proj', 'down_proj'] };
+
+/** Rows of the table of trainable methods. */
+export const otherCases: readonly TrainableCase[] = [
+  { name: 'ia3', options: { method: 'ia3', ...linear }, rate: 5e-2 },
+  { name: 'ia3, all modules', options: { method: 'ia3' }, rate: 2e-2 },
+  { name: 'ia3 on gpt2', model: 'gpt2', options: { method: 'ia3', targetModules: ['c_attn', 'mlp.c_proj'] }, rate: 5e-2 },
+  { name: 'bitfit', options: { method: 'bitfit' }, rate: 2e-2 },
+  { name: 'bitfit on gpt2, which has biases', model: 'gpt2', options: { method: 'bitfit' }, rate: 2e-2 },
+  { name: 'ln-tuning', options: { method: 'ln-tuning' }, rate: 2e-2 },
+  { name: 'ln-tuning on gpt2, with biases', model: 'gpt2', options: { method: 'ln-tuning' }, rate: 2e-2 },
+  { name: 'ln-tuning on gemma2, weights stored from one', model: 'gemma2', options: { method: 'ln-tuning' }, rate: 2e-2 },
+  { name: 'trainable-tokens', options: { method: 'trainable-tokens', methodOptions: { tokens: [3, 41, 7, 90, 11] } }, rate: 5e-2 },
+  {
+    name: 'trainable-tokens, tied',
+    model: 'llama3-rope-tied',
+    options: { method: 'trainable-tokens', methodOptions: { tokens: [3, 41, 7, 90, 11] } },
+    rate: 5e-2,
+  },
+];
