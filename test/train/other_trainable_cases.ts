@@ -1,6 +1,9 @@
 // Trainable methods that are no products of two factors.
+import { randomTokens } from '../engine/driving.ts';
 import type { TrainableCase } from './trainable_cases.ts';
 
+// Some that the documents of the tests hold, and one that none does.
+const tokens = [...new Set([...randomTokens(23, 96, 1).slice(2, 5), ...randomTokens(29, 256, 3).slice(4, 7), 1])];
 const linear = { targetModules: ['k_proj', 'v_proj', 'down_proj'] };
 
 /** Rows of the table of trainable methods. */
@@ -13,11 +16,13 @@ export const otherCases: readonly TrainableCase[] = [
   { name: 'ln-tuning', options: { method: 'ln-tuning' }, rate: 2e-2 },
   { name: 'ln-tuning on gpt2, with biases', model: 'gpt2', options: { method: 'ln-tuning' }, rate: 2e-2 },
   { name: 'ln-tuning on gemma2, weights stored from one', model: 'gemma2', options: { method: 'ln-tuning' }, rate: 2e-2 },
-  { name: 'trainable-tokens', options: { method: 'trainable-tokens', methodOptions: { tokens: [3, 41, 7, 90, 11] } }, rate: 5e-2 },
+  { name: 'trainable-tokens', options: { method: 'trainable-tokens', methodOptions: { tokens } }, rate: 5e-2 },
   {
     name: 'trainable-tokens, tied',
     model: 'llama3-rope-tied',
-    options: { method: 'trainable-tokens', methodOptions: { tokens: [3, 41, 7, 90, 11] } },
+    options: { method: 'trainable-tokens', methodOptions: { tokens } },
     rate: 5e-2,
   },
+  { name: 'shira', options: { method: 'shira', rank: 3, targetModules: ['q_proj', 'v_proj', 'down_proj'] }, rate: 1e-2 },
+  { name: 'shira, largest', options: { method: 'shira', rank: 3, methodOptions: { mask: 'largest' } }, rate: 1e-2 },
 ];

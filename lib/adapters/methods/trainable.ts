@@ -10,6 +10,7 @@ import { loraFaTraining } from './lora_fa_training.js';
 import { loraSbTraining } from './lora_sb_training.js';
 import { loraTraining } from './lora_training.js';
 import { loraXsTraining } from './lora_xs_training.js';
+import { shiraTraining } from './shira_training.js';
 import { trainableTokensTraining } from './trainable_tokens_training.js';
 
 /** Every method that can be trained, by the name that users give. */
@@ -25,6 +26,7 @@ export const trainableMethods: ReadonlyMap<string, TrainableMethod> = new Map(
     bitfitTraining,
     lnTuningTraining,
     trainableTokensTraining,
+    shiraTraining,
   ].map((method) => [method.name, method]),
 );
 
