@@ -1,11 +1,14 @@
 // Every trainable method with the options that tests train it with.
 import type { TrainOptions } from '../../lib/train/options.js';
+import { otherCases } from './other_trainable_cases.ts';
 
 /** One row of the life-cycle test. */
 export interface TrainableCase {
   readonly name: string;
   readonly options: Omit<TrainOptions, 'model' | 'output' | 'data' | 'adapters'>;
   readonly rate: number;
+  /** A model of the fixtures. Default: llama. */
+  readonly model?: string;
   /** Relative error of a tensor that is saved, read and saved again. Default 0: the same bits. */
   readonly roundTrip?: number;
   /** How far log-probabilities begin from the base's, where the method does not start there. Undefined: further than 1e-4. */
@@ -39,4 +42,5 @@ export const trainableCases: readonly TrainableCase[] = [
   { name: 'dylora, frozen', options: { method: 'dylora', ...targets, rank: 4 }, rate: 1e-2, differentiable: false },
   { name: 'lora-xs', options: { method: 'lora-xs', ...targets, rank: 6 }, rate: 2e-2, roundTrip: 1e-5, startsWithin: 1e-3 },
   { name: 'lora-sb', options: { method: 'lora-sb', ...targets, rank: 6, methodOptions: { stepSize: 1e-3 } }, rate: 1e-2, roundTrip: 1e-5 },
+  ...otherCases,
 ];
