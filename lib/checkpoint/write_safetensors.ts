@@ -8,8 +8,17 @@ export interface TensorToWrite {
   readonly dtype: string;
   readonly shape: readonly number[];
   /** Its elements, little endian. */
-  readonly data: ArrayBuffer | ArrayBufferView;
+  readonly data: ArrayBuffer | ArrayBufferView | StreamedBytes;
 }
+
+/** Bytes that are read piece by piece while they are written. */
+export interface StreamedBytes {
+  readonly length: number;
+  read(offset: number, bytes: number): Promise<ArrayBuffer>;
+}
+
+// Small, so that the pieces that were written do not fill memory before they are collected.
+const pieceBytes = 1 << 20;
 
 const bits: Record<string, number> = {
   ...{ BOOL: 8, F4: 4, F6_E2M3: 6, F6_E3M2: 6, U8: 8, I8: 8, F8_E5M2: 8, F8_E4M3: 8, F8_E8M0: 8, F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8 },
@@ -32,11 +41,14 @@ export async function writeSafetensors(
   const { header, parts } = layOut(tensors, metadata);
   await writeWholeFile(path, async (file) => {
     await writeAll(file, header, options.signal);
-    for (const part of parts) await writeAll(file, part, options.signal);
+    for (const part of parts) for await (const bytes of piecesOf(part)) await writeAll(file, bytes, options.signal);
   });
 }
 
-function layOut(tensors: Iterable<TensorToWrite>, metadata: Readonly<Record<string, string>>): { header: Uint8Array; parts: Uint8Array[] } {
+function layOut(
+  tensors: Iterable<TensorToWrite>,
+  metadata: Readonly<Record<string, string>>,
+): { header: Uint8Array; parts: (Uint8Array | StreamedBytes)[] } {
   const all = [...tensors].map((tensor) => ({ tensor, width: widthOf(tensor), bytes: bytesOf(tensor.data) }));
   // Wide elements first, so that every tensor is aligned to its own; then by name, so that equal tensors give equal files.
   all.sort((a, b) => b.width - a.width || (a.tensor.name < b.tensor.name ? -1 : 1));
@@ -85,6 +97,13 @@ function widthOf({ name, dtype }: TensorToWrite): number {
   return width;
 }
 
-function bytesOf(data: ArrayBuffer | ArrayBufferView): Uint8Array {
+async function* piecesOf(part: Uint8Array | StreamedBytes): AsyncGenerator<Uint8Array> {
+  if (part instanceof Uint8Array) yield part;
+  else
+    for (let at = 0; at < part.length; at += pieceBytes) yield new Uint8Array(await part.read(at, Math.min(pieceBytes, part.length - at)));
+}
+
+function bytesOf(data: TensorToWrite['data']): Uint8Array | StreamedBytes {
+  if ('read' in data) return data;
   return ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
 }

@@ -22,7 +22,10 @@ function countOf(op: SparseOp, { starts, columns }: SparsePlaces, outputs: numbe
   expectRank(op, 'columns', columns, 1);
   const bytes = fixed(op, 'columns', columns, 0);
   if (bytes % 2 !== 0)
-    throw new ShapeError(`[${op}] columns is ${formatShape(columns.shape)}: expected two bytes for each number`, { op, actual: columns.shape });
+    throw new ShapeError(`[${op}] columns is ${formatShape(columns.shape)}: expected two bytes for each number`, {
+      op,
+      actual: columns.shape,
+    });
   return bytes / 2;
 }
 

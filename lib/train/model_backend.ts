@@ -135,7 +135,9 @@ async function addAdapter(
   const parameters = [];
   for (const site of chosen)
     for (const spec of await method.parameters(settings, site, base, calibration)) parameters.push({ path: site.path, spec });
-  const tied = method.sharesTiedWeights ? sites.filter((site) => !chosen.includes(site) && chosen.some(({ weight }) => weight === site.weight)) : [];
+  const tied = method.sharesTiedWeights
+    ? sites.filter((site) => !chosen.includes(site) && chosen.some(({ weight }) => weight === site.weight))
+    : [];
   return { name, slot, method, settings, sites: [...chosen, ...tied], stored: store.add(name, parameters) };
 }
 

@@ -29,6 +29,8 @@ export const openTrainingModel: OpenTrainingModel = async (settings, { signal, o
       contextLength: folder.config.maxPositions,
       tokenizer,
       chatTemplate,
+      // Tokens become text without its thread.
+      dataIsRead: () => tokenizer.dispose(),
       createRunner: async (request) => {
         runner = await createStepRunner(folder, request, onProgress);
         return runner;

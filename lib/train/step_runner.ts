@@ -129,6 +129,8 @@ export interface TrainingModel {
   readonly fingerprint: string;
   readonly contextLength: number;
   readonly tokenizer: ExampleTokenizer;
+  /** All data is read: what only that needed is let go until texts are wanted again. */
+  dataIsRead?(): void;
   readonly chatTemplate?: MessageRenderer;
   createRunner(request: RunnerRequest): Promise<TrainingStepRunner>;
   /** Writes an adapter as a PEFT folder: each file whole or not at all. */

@@ -92,6 +92,7 @@ export async function runTraining(settings: TrainSettings, control: TrainControl
       signal,
       onProgress: (adapter, bytes, totalBytes) => onProgress?.({ what: 'data', adapter, bytes, totalBytes }),
     });
+    model.dataIsRead?.();
     const runner = await createRunner(model, adapters, settings, signal);
     cleanup.push(() => runner.dispose());
     const optimisers: AdapterOptimiser[] = [];

@@ -65,11 +65,10 @@ export async function listCheckpoints(folder: string): Promise<CheckpointFile[]>
 export async function writeCheckpoint(folder: string, state: TrainingState, tensors: readonly SavedTensor[]): Promise<string> {
   const path = join(folder, `${beginning}${state.step}.safetensors`);
   const before = await listCheckpoints(folder);
-  const parts: TensorToWrite[] = [];
-  for (const { name, tensor } of tensors) {
-    const data = await tensor.buffer.read(tensor.offset, byteCount(tensor));
-    parts.push({ name, dtype: spelled[tensor.dtype] as string, shape: tensor.dims, data });
-  }
+  const parts: TensorToWrite[] = tensors.map(({ name, tensor }) => {
+    const data = { length: byteCount(tensor), read: (at: number, bytes: number) => tensor.buffer.read(tensor.offset + at, bytes) };
+    return { name, dtype: spelled[tensor.dtype] as string, shape: tensor.dims, data };
+  });
   try {
     await writeSafetensors(path, parts, { format, state: JSON.stringify(state) });
   } catch (error) {

@@ -60,7 +60,6 @@ export class TrainingLoop {
    * where a loss is no number, FileAccessError where something cannot be written.
    */
   async run(): Promise<void> {
-    if (this.#savedStep < 0) await this.#save();
     await this.#evaluateIfDue();
     while (this.#state.step < this.#totalSteps) {
       if (this.#parts.signal?.aborted) await this.#stop();
@@ -187,7 +186,7 @@ export class TrainingLoop {
   #diverged(adapter: string, what: string): TrainingError {
     const step = this.#state.step + 1;
     return new TrainingError(
-      `'${adapter}' has diverged in step ${step}: ${what}. A lower learningRate, a longer warmup or a smaller clipNorm may help; the checkpoint of step ${this.#savedStep} is whole`,
+      `'${adapter}' has diverged in step ${step}: ${what}. A lower learningRate, a longer warmup or a smaller clipNorm may help; ${this.#savedStep < 0 ? 'nothing was saved yet' : `the checkpoint of step ${this.#savedStep} is whole`}`,
       { adapter, step, lastStep: this.#savedStep },
     );
   }

@@ -42,7 +42,12 @@ export const sparseLinearCases: OpCase[] = [
   },
   {
     name: 'extreme values',
-    inputs: { x: f32([2, 2], [1e30, -1e-30, 0, 3e38]), base: f32([2, 2], [-1e30, 1, 2, 3]), values: f32([4], [1, 1e-30, 0, 1e-38]), ...placesOf(2, 2, [2], 8) },
+    inputs: {
+      x: f32([2, 2], [1e30, -1e-30, 0, 3e38]),
+      base: f32([2, 2], [-1e30, 1, 2, 3]),
+      values: f32([4], [1, 1e-30, 0, 1e-38]),
+      ...placesOf(2, 2, [2], 8),
+    },
     reduction: 3,
   },
   {

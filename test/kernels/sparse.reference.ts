@@ -51,7 +51,8 @@ export const sparseLinearGradValues: Reference = (inputs) => {
   const dy = matrix(inputs.dy as Operand);
   const found = places(inputs);
   const dvalues = new Float64Array(found.length);
-  for (const { row, column, at } of found) for (let t = 0; t < x.rows; t++) dvalues[at] = (dvalues[at] as number) + dy.at(t, row) * x.at(t, column);
+  for (const { row, column, at } of found)
+    for (let t = 0; t < x.rows; t++) dvalues[at] = (dvalues[at] as number) + dy.at(t, row) * x.at(t, column);
   return { dvalues };
 };
 

@@ -18,12 +18,18 @@ const siteOf = (outputs: number, inputs: number): SiteShape => ({
   ...{ path: 'a.b', kind: 'linear', inputs, outputs, number: 0, weight: 'a.b.weight', transposed: false, bias: false },
 });
 const baseOf = (values: Float32Array, width: number) =>
-  ({ name: 'base', readRows: async (_: SiteShape, first: number, count: number) => values.subarray(first * width, (first + count) * width) }) as unknown as AdapterBase;
+  ({
+    name: 'base',
+    readRows: async (_: SiteShape, first: number, count: number) => values.subarray(first * width, (first + count) * width),
+  }) as unknown as AdapterBase;
 
 describe('places of SHiRA', () => {
   it('are those that PEFT draws with the same seed', async () => {
     const file = await openSafetensors(join(import.meta.dirname, '../fixtures/adapters/shira/adapter_model.safetensors'));
-    for (const [module, outputs] of [['q_proj', 48], ['v_proj', 24]] as const) {
+    for (const [module, outputs] of [
+      ['q_proj', 48],
+      ['v_proj', 24],
+    ] as const) {
       const indices = new Int32Array(await file.read(`base_model.model.model.layers.0.self_attn.${module}.shira_indices`));
       const count = indices.length / 2;
       const settings = settingsOf({ rank: 4, methodOptions: { seed: 5 } });
@@ -53,12 +59,20 @@ describe('places of SHiRA', () => {
 describe('options that do not fit', () => {
   const batch = batchOfDocuments([[3, 4, 5]]);
   it.each([
-    ['a token that the model lacks', { method: 'trainable-tokens', methodOptions: { tokens: [3, 100_000] } }, /has 100000: model\.embed_tokens/],
+    [
+      'a token that the model lacks',
+      { method: 'trainable-tokens', methodOptions: { tokens: [3, 100_000] } },
+      /has 100000: model\.embed_tokens/,
+    ],
     ['a token that is named twice', { method: 'trainable-tokens', methodOptions: { tokens: [3, 3] } }, /has 3 more than once/],
     ['no tokens', { method: 'trainable-tokens' }, /methodOptions\.tokens/],
     ['an unknown mask', { method: 'shira', methodOptions: { mask: 'snip' } }, /methodOptions\.mask is "snip"/],
     ['an option that is none', { method: 'bitfit', methodOptions: { size: 3 } }, /methodOptions has no option 'size'/],
-    ['linear modules for a method of norms', { method: 'ln-tuning', targetModules: ['q_proj'] }, /names no module of .* that ln-tuning can change/],
+    [
+      'linear modules for a method of norms',
+      { method: 'ln-tuning', targetModules: ['q_proj'] },
+      /names no module of .* that ln-tuning can change/,
+    ],
   ])('%s', async (_, options, message) => {
     const made = trainOne(options, [batch]);
     await expect(made).rejects.toThrow(message);

@@ -49,7 +49,10 @@ export const trainableTokensTraining: TrainableMethod = {
     const tokens = tokensOf(settings);
     const twice = tokens.find((token, i) => tokens.indexOf(token) !== i);
     if (twice !== undefined)
-      throw new OptionError(`methodOptions.tokens has ${twice} more than once: expected each token once`, { option: 'tokens', actual: twice });
+      throw new OptionError(`methodOptions.tokens has ${twice} more than once: expected each token once`, {
+        option: 'tokens',
+        actual: twice,
+      });
   },
 
   async parameters(settings, site, base) {

@@ -49,7 +49,7 @@ export async function compileEvaluation(parts: TrainingGraphParts, limits: Train
 export type Recompute = 'none' | 'cheap' | 'layer';
 
 // Their results are kept under 'cheap': everything else takes next to no time beside them.
-const costly: ReadonlySet<OpName> = new Set<OpName>(['linear', 'grouped_lora', 'self_attention', 'matmul', 'linear_grad', 'embedding']);
+const costly: ReadonlySet<OpName> = new Set<OpName>(['linear', 'grouped_lora', 'matmul', 'linear_grad', 'embedding']);
 
 /**
  * Forward and backward: adds the gradients of Σ -rowWeight · logprob to the store's gradients.
