@@ -13,6 +13,7 @@ export class CheckpointBase implements AdapterBase {
     readonly name: string,
     readonly sites: readonly SiteShape[],
     private readonly source: TensorSource,
+    readonly cache: AdapterBase['cache'],
   ) {}
 
   async readRows(site: SiteShape, first: number, count: number): Promise<Float32Array> {

@@ -44,7 +44,8 @@ export async function createStepRunner(
       signal,
       onProgress: onProgress && (({ bytes, totalBytes }) => onProgress(bytes, totalBytes)),
     });
-    const base = new CheckpointBase(folder.name, sites, folder.tensors);
+    const { layers, keyHeads, headWidth } = config;
+    const base = new CheckpointBase(folder.name, sites, folder.tensors, { layers, keyHeads, width: headWidth });
     const adapters: AdapterInTraining[] = [];
     for (const [slot, adapter] of wanted.entries()) adapters.push(await addAdapter(adapter, slot, sites, base, store));
     for (const { stored } of adapters)

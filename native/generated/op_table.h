@@ -46,6 +46,7 @@ enum class Op : uint16_t {
   kGroupedLoraGradWeight,
   kGroupedLoraGradX,
   kGroupedNorm,
+  kGroupedPrompt,
   kInverseRms,
   kKvWrite,
   kLayerNorm,

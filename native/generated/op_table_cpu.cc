@@ -245,6 +245,18 @@ Status run_grouped_norm(const TensorView* operands, const AttributeValue* attrs,
   return grouped_norm_cpu(read_grouped_norm(operands, attrs), context);
 }
 
+GroupedPromptArgs read_grouped_prompt(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], static_cast<int32_t>(attrs[0].integer), static_cast<int32_t>(attrs[1].integer), static_cast<float>(attrs[2].real)};
+}
+
+Status run_grouped_prompt(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return grouped_prompt_cpu(read_grouped_prompt(operands, attrs), context);
+}
+
+size_t workspace_grouped_prompt(const TensorView* operands, const AttributeValue* attrs, int threads) {
+  return grouped_prompt_cpu_workspace(read_grouped_prompt(operands, attrs), threads);
+}
+
 InverseRmsArgs read_inverse_rms(const TensorView* operands, const AttributeValue* attrs) {
   return {operands[0], operands[1], static_cast<float>(attrs[0].real)};
 }
@@ -636,6 +648,7 @@ constexpr OpInfo kTable[] = {
     {"grouped_lora_grad_weight", 8, 1, 1, 0u, 1u, run_grouped_lora_grad_weight, workspace_grouped_lora_grad_weight},
     {"grouped_lora_grad_x", 8, 1, 1, 0u, 1u, run_grouped_lora_grad_x, workspace_grouped_lora_grad_x},
     {"grouped_norm", 7, 1, 4, 0u, 1u, run_grouped_norm, nullptr},
+    {"grouped_prompt", 7, 1, 3, 0u, 1u, run_grouped_prompt, workspace_grouped_prompt},
     {"inverse_rms", 1, 1, 1, 0u, 0u, run_inverse_rms, nullptr},
     {"kv_write", 6, 1, 3, 0u, 1u, run_kv_write, nullptr},
     {"layer_norm", 3, 1, 1, 6u, 0u, run_layer_norm, nullptr},
@@ -682,6 +695,6 @@ constexpr OpInfo kTable[] = {
 }  // namespace
 
 const OpInfo& op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* op_table_hash() { return "e1445bd16d291ea4"; }
+const char* op_table_hash() { return "3ce549de41cc3885"; }
 
 }  // namespace heddle

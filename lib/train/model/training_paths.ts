@@ -78,6 +78,11 @@ export class TrainingPaths implements ModelPaths {
     return selfAttention({ q, k, v, ranges }, { scale, softCap }).y;
   }
 
+  // No adapter that is trained brings keys and values with a softmax of their own.
+  prompted(_q: Tensor, y: Tensor): Tensor {
+    return y;
+  }
+
   selectRows(x: Tensor): Tensor {
     const { rows } = this.tensors;
     this.selected = true;

@@ -107,6 +107,7 @@ function forward(parts: Omit<TrainingGraphParts, 'store'> & { store: ParameterSt
   const parameters = new ParameterNodes(graph, store as ParameterStore, adapters);
   const step: TokenTensors = {
     tokens: graph.input('tokens', 'i32', ['tokens']),
+    virtualTokens: graph.input('virtualTokens', 'i32', ['tokens']),
     positions: graph.input('positions', 'i32', ['tokens']),
     lengths: graph.input('lengths', 'i32', ['tokens']),
   };
