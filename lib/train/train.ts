@@ -134,6 +134,7 @@ export async function runTraining(settings: TrainSettings, control: TrainControl
       for (const { name, slot, settings: own } of adapters) {
         const to = folders.get(name) as string;
         await makeFolder(to);
+        await removeUnfinished(to);
         await model.saveAdapter({ name, settings: own }, runner.parameters[slot] as TrainingStepRunner['parameters'][number], to);
       }
       const { peakBytes } = binding().memory();

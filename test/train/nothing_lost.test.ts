@@ -94,11 +94,13 @@ describe('SIGKILL', () => {
     };
     await startTraining(words(output), { delay: 5, onEvent: stop }).ended;
     appendFileSync(join(output, 'log.jsonl'), '{"type":"step","step":6,"loss');
-    writeFileSync(join(output, '.checkpoint-6.safetensors.0123456789ab.tmp'), 'half a checkp');
+    for (const name of ['checkpoint-6.safetensors', 'report.html', 'adapter_model.safetensors', 'adapter_config.json'])
+      writeFileSync(join(output, `.${name}.0123456789ab.tmp`), 'half a fi');
+    writeFileSync(join(output, '.mine.0123456789ab.tmp'), 'of somebody else');
     expect(await startTraining(words(output, '--resume')).ended).toMatchObject({ code: 0 });
     const seen = (await readLog(join(output, 'log.jsonl'))).flatMap((event) => (event.type === 'step' ? [event.step] : []));
     expect(seen).toEqual(Array.from({ length: steps }, (_, i) => i + 1));
-    expect(readdirSync(output).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+    expect(readdirSync(output).filter((name) => name.endsWith('.tmp'))).toEqual(['.mine.0123456789ab.tmp']);
   });
 });
 
