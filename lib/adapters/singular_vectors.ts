@@ -38,7 +38,12 @@ function startVector(length: number, seed: number): Float64Array {
 }
 
 /** Golub-Kahan-Lanczos with full reorthogonalisation, then Jacobi on the small matrix. `weight` is [rows, columns], row-major. */
-export async function singularTriplets(weight: Float32Array, rows: number, columns: number, count: number): Promise<SingularTriplets> {
+export async function singularTriplets(
+  weight: Float32Array | Float64Array,
+  rows: number,
+  columns: number,
+  count: number,
+): Promise<SingularTriplets> {
   const most = Math.min(rows, columns);
   const wanted = Math.min(count, most);
   const slices = new WorkSlices();

@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '3ce549de41cc3885';
+export const opTableHash = 'f34386e7faee4d7e';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -686,9 +686,42 @@ export const opTable = {
     alias: { dx: 'dy' },
     backends: ['cpu'],
   },
+  /** y[t, n] = base[t, n] + sum of values[j] * x[t, columns[j]] over j from starts[n] to before starts[n + 1], in rising order of j; f32, rows of x and base may be strided; columns: 16-bit unsigned as bytes */
+  sparse_linear: {
+    id: 62,
+    family: 'sparse',
+    inputs: ['x', 'base', 'values', 'starts', 'columns'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: { y: 'base' },
+    backends: ['cpu'],
+  },
+  /** dvalues[j] = sum of dy[t, n] * x[t, columns[j]] over t in rising order, where starts[n] <= j < starts[n + 1]; f32, rows of x and dy may be strided */
+  sparse_linear_grad_values: {
+    id: 63,
+    family: 'sparse',
+    inputs: ['x', 'dy', 'starts', 'columns'],
+    optional: [],
+    outputs: ['dvalues'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** dx[t, i] = sum of values[j] * dy[t, n] over all j with columns[j] = i, starts[n] <= j < starts[n + 1], in rising order of j; f32, rows of dy may be strided */
+  sparse_linear_grad_x: {
+    id: 64,
+    family: 'sparse',
+    inputs: ['dy', 'values', 'starts', 'columns'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[n] = sum over all leading dimensions of x[.., n] in rising order, f32; no rows give 0 */
   sum_rows: {
-    id: 62,
+    id: 65,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -699,7 +732,7 @@ export const opTable = {
   },
   /** y[0] = sum of x^2 over all elements, f32 in, f64 sums in one order, f32 out */
   sum_squares: {
-    id: 63,
+    id: 66,
     family: 'optimiser',
     inputs: ['x'],
     optional: [],
@@ -710,7 +743,7 @@ export const opTable = {
   },
   /** y[b, a, c] = x[a, b, c], or y[b, a] = x[a, b]; f32, the leading dimension may be strided */
   swap_axes: {
-    id: 64,
+    id: 67,
     family: 'layout',
     inputs: ['x'],
     optional: [],
@@ -721,7 +754,7 @@ export const opTable = {
   },
   /** logprob[r] = log_softmax(logits[r])[target[r]]; a negative target gives 0 */
   token_logprob: {
-    id: 65,
+    id: 68,
     family: 'softmax',
     inputs: ['logits', 'target'],
     optional: [],
@@ -732,7 +765,7 @@ export const opTable = {
   },
   /** dlogits of token_logprob, written over logits: dlogits[r, i] = dlogprob[r] * ((i == target[r]) - softmax(logits[r])[i]); a negative target gives a row of zeros */
   token_logprob_grad: {
-    id: 66,
+    id: 69,
     family: 'softmax',
     inputs: ['logits', 'target', 'dlogprob'],
     optional: [],
@@ -743,7 +776,7 @@ export const opTable = {
   },
   /** y = 0, f32 of x's shape; x is not read */
   zeros_like: {
-    id: 67,
+    id: 70,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],

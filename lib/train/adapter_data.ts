@@ -1,5 +1,5 @@
 // The data of every adapter of a training, and the batches of its steps.
-import { BatchOrder, inOrder, type MicroBatch } from './data/batch_order.js';
+import { BatchOrder, inOrder, layOut, type MicroBatch } from './data/batch_order.js';
 import { countLabels, type ExampleSet, exampleCount, fingerprintOf } from './data/example_set.js';
 import { type DataReport, loadData } from './data/load_data.js';
 import { type RaggedBatch, shareBatches } from './data/ragged_batch.js';
@@ -108,6 +108,28 @@ export function toMicroBatch(batch: RaggedBatch, labels: ReadonlyMap<number, num
   const { tokens, positions, first, index, rows, targets, rowAdapter } = batch;
   const rowWeight = Float32Array.from(rowAdapter, (slot) => 1 / (labels.get(slot) as number));
   return { step, tokens, positions, first, index, rows, targets, rowAdapter, rowWeight };
+}
+
+/** An adapter's first examples as it is trained on them alone, at most `examples`. Every batch counts as one step. */
+export function calibrationBatches({ training }: AdapterData, examples: number, batchTokens: number): TrainingMicroBatch[] {
+  const count = Math.min(examples, exampleCount(training));
+  const batches: TrainingMicroBatch[] = [];
+  let chosen: number[] = [];
+  let tokens = 0;
+  const close = (): void => {
+    const [batch] = shareBatches([{ slot: 0, microBatches: [layOut(training, chosen)] }], batchTokens);
+    if (batch !== undefined && batch.targets.length > 0) batches.push(toMicroBatch(batch, new Map([[0, batch.targets.length]]), 0));
+    chosen = [];
+    tokens = 0;
+  };
+  for (let example = 0; example < count; example++) {
+    const length = training.lengths[example] as number;
+    if (tokens + length > batchTokens && chosen.length > 0) close();
+    chosen.push(example);
+    tokens += length;
+  }
+  if (chosen.length > 0) close();
+  return batches;
 }
 
 /** What one step of several adapters runs over. */

@@ -2,10 +2,10 @@
 import { CheckpointBase } from '../adapters/checkpoint_base.js';
 import type { SiteShape, TensorSource } from '../adapters/method.js';
 import { trainableMethod } from '../adapters/methods/trainable.js';
-import { readTensor } from '../adapters/peft_tensors.js';
+import { readIntegers, readTensor } from '../adapters/peft_tensors.js';
 import { toFloat32 } from '../adapters/rows.js';
 import { saveAdapterFolder } from '../adapters/save_adapter.js';
-import { moduleNames, targetSites } from '../adapters/trainable_method.js';
+import { type Calibration, moduleNames, targetSites } from '../adapters/trainable_method.js';
 import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import { loadWeights, locateTensor } from '../engine/load_weights.js';
 import { AdapterError, OptionError } from '../errors.js';
@@ -14,20 +14,23 @@ import { architectureOf } from '../models/index.js';
 import { WeightStore } from '../models/weight_store.js';
 import type { DeviceTensor } from '../runtime/device_tensor.js';
 import type { Program } from '../runtime/program.js';
+import { ModelCalibration } from './model/calibration.js';
 import { factorTables } from './model/factor_tables.js';
 import { initialValues } from './model/initial_values.js';
 import { ModelStepRunner } from './model/model_step_runner.js';
 import { ParameterStore } from './model/parameter_store.js';
 import type { AdapterInTraining } from './model/site_adapters.js';
-import { compileEvaluation, compileTraining, sitesOfModel } from './model/training_programs.js';
+import { StepShares } from './model/step_shares.js';
+import { compileEvaluation, compileTraining, sitesOfModel, type TrainingGraphParts } from './model/training_programs.js';
 import type { AdapterToTrain, RunnerRequest } from './step_runner.js';
 
 /** Compiles the training graph of a model with its adapters. Throws ModelError, AdapterError, OptionError, AbortError, PoolExhaustedError. */
 export async function createStepRunner(
   folder: HuggingFaceFolder,
-  { adapters: wanted, settings, maxTokens, maxRows, evaluates, signal }: RunnerRequest,
+  request: RunnerRequest,
   onProgress?: (bytes: number, totalBytes: number) => void,
 ): Promise<ModelStepRunner> {
+  const { adapters: wanted, settings, maxTokens, maxRows, evaluates, signal } = request;
   const { config } = folder;
   const architecture = architectureOf(config.modelType, folder.name);
   const tables: Tables = new Map();
@@ -47,7 +50,11 @@ export async function createStepRunner(
     const { layers, keyHeads, headWidth } = config;
     const base = new CheckpointBase(folder.name, sites, folder.tensors, { layers, keyHeads, width: headWidth });
     const adapters: AdapterInTraining[] = [];
-    for (const [slot, adapter] of wanted.entries()) adapters.push(await addAdapter(adapter, slot, sites, base, store));
+    const graphs = { architecture, config, weights, tables };
+    for (const [slot, adapter] of wanted.entries()) {
+      const calibration = calibrationFor(adapter, request, graphs);
+      adapters.push(await addAdapter(adapter, slot, { sites, base, store, calibration }));
+    }
     for (const { stored } of adapters)
       for (const parameter of stored.parameters) {
         const { spec, path, rows, width } = parameter;
@@ -56,7 +63,7 @@ export async function createStepRunner(
     base.forget();
     const factors = factorTables(adapters, sites);
     if (factors !== undefined) cleanup.push(() => disposeAll([factors.entries, factors.rows]));
-    const parts = { architecture, config, weights, tables, adapters, store, factors };
+    const parts = { ...graphs, adapters, store, factors };
     const training = await compileTraining(parts, { maxTokens, maxRows }, settings.recompute);
     cleanup.push(() => training.dispose());
     // Compiled when the first evaluation comes: many trainings have none.
@@ -76,7 +83,8 @@ export async function createStepRunner(
     };
     if (evaluates) await programs.evaluation();
     const weightBytes = [...weights.requests.values()].reduce((sum, { tensor }) => sum + tensor.buffer.byteLength, 0);
-    return new ModelStepRunner(adapters, sites, store, programs, weightBytes, release);
+    const shares = new StepShares(adapters, store, factors, settings.seed);
+    return new ModelStepRunner(adapters, sites, store, shares, programs, weightBytes, release);
   } catch (error) {
     release();
     throw error;
@@ -87,13 +95,31 @@ function disposeAll(tensors: Iterable<DeviceTensor>): void {
   for (const { buffer } of tensors) buffer.dispose();
 }
 
+// Undefined where the method measures nothing. Throws OptionError where there are no examples to measure on.
+function calibrationFor(
+  { name, settings }: AdapterToTrain,
+  { calibration, maxTokens, maxRows, settings: all, signal }: RunnerRequest,
+  graphs: Omit<TrainingGraphParts, 'adapters' | 'store' | 'factors'>,
+): Calibration | undefined {
+  const method = trainableMethod(settings.method);
+  method.check(settings);
+  const examples = method.calibrationExamples?.(settings) ?? 0;
+  if (examples === 0) return undefined;
+  const batches = calibration?.(name, examples) ?? [];
+  if (batches.length === 0)
+    throw new OptionError(`${name}: ${method.name} begins with what it measures on ${examples} examples, and there are none`, {
+      option: 'data',
+      expected: examples,
+    });
+  return new ModelCalibration(graphs, { batches, limits: { maxTokens, maxRows }, recompute: all.recompute, signal });
+}
+
 async function addAdapter(
   { name, settings }: AdapterToTrain,
   slot: number,
-  sites: readonly SiteShape[],
-  base: CheckpointBase,
-  store: ParameterStore,
+  of: { sites: readonly SiteShape[]; base: CheckpointBase; store: ParameterStore; calibration: Calibration | undefined },
 ): Promise<AdapterInTraining> {
+  const { sites, base, store, calibration } = of;
   const method = trainableMethod(settings.method);
   method.check(settings);
   const chosen = targetSites(sites, method, settings.targetModules);
@@ -107,24 +133,29 @@ async function addAdapter(
     );
   }
   const parameters = [];
-  for (const site of chosen) for (const spec of await method.parameters(settings, site, base)) parameters.push({ path: site.path, spec });
-  return { name, slot, method, settings, sites: chosen, stored: store.add(name, parameters) };
+  for (const site of chosen)
+    for (const spec of await method.parameters(settings, site, base, calibration)) parameters.push({ path: site.path, spec });
+  const tied = method.sharesTiedWeights ? sites.filter((site) => !chosen.includes(site) && chosen.some(({ weight }) => weight === site.weight)) : [];
+  return { name, slot, method, settings, sites: [...chosen, ...tied], stored: store.add(name, parameters) };
 }
 
 /** Writes an adapter of a training as a PEFT folder: each file whole or not at all. Throws FileAccessError. */
 export async function saveTrainedAdapter(runner: ModelStepRunner, name: string, folder: string, options: { base: string }): Promise<void> {
   const { adapter, read } = runner.adapterNamed(name);
   const { method, settings, sites } = adapter;
-  const tensors = new Map<string, { shape: readonly number[]; data: Float32Array }>();
+  const tensors = new Map<string, { shape: readonly number[]; data: Float32Array | Int32Array }>();
   for (const site of sites) {
     const values = await read(site.path);
+    if (values.size === 0) continue;
     for (const { name: suffix, shape, data } of method.exportSite(settings, site, (part) => values.get(part) as Float32Array))
-      tensors.set(`base_model.model.${site.path}.${suffix}`, { shape, data });
+      tensors.set(prefixOf(site) + suffix, { shape, data });
   }
-  await saveAdapterFolder(folder, {
-    config: { ...method.config(settings, sites), base_model_name_or_path: options.base, target_modules: moduleNames(sites, runner.sites) },
-    tensors,
-  });
+  const config = {
+    target_modules: moduleNames(sites, runner.sites),
+    ...method.config(settings, sites, runner.sites),
+    base_model_name_or_path: options.base,
+  };
+  await saveAdapterFolder(folder, { config, tensors });
 }
 
 /** Gives an adapter of a training the values of a saved one. Throws AdapterError naming the tensor that is missing or does not fit. */
@@ -134,7 +165,8 @@ export async function loadTrainedAdapter(runner: ModelStepRunner, name: string, 
   if (method.importSite === undefined)
     throw new AdapterError(`${name}: adapters of the method ${method.name} cannot be trained on from their files`, { method: method.name });
   for (const site of sites) {
-    const prefix = `base_model.model.${site.path}.`;
+    if (!adapter.stored.parameters.some(({ path }) => path === site.path)) continue;
+    const prefix = prefixOf(site);
     const found = new Map<string, Float32Array>();
     for (const full of tensors.names())
       if (full.startsWith(prefix)) found.set(full.slice(prefix.length), await readFloats(tensors, full, name));
@@ -142,7 +174,10 @@ export async function loadTrainedAdapter(runner: ModelStepRunner, name: string, 
   }
 }
 
+const prefixOf = ({ kind, path }: SiteShape): string => (kind === 'virtual' ? '' : `base_model.model.${path}.`);
+
 async function readFloats(tensors: TensorSource, full: string, name: string): Promise<Float32Array> {
+  if (tensors.info(full)?.dtype === 'I32') return Float32Array.from((await readIntegers(tensors, full, name)).data);
   const { dtype, data } = await readTensor(tensors, full, name);
   return toFloat32(dtype, data);
 }

@@ -6,7 +6,7 @@ import { toAccessError } from '../checkpoint/json.js';
 import { setThreads } from '../engine/device.js';
 import { InternalError, OptionError } from '../errors.js';
 import { binding } from '../runtime/binding.js';
-import { type AdapterData, loadAdapterData, mostLabels } from './adapter_data.js';
+import { type AdapterData, calibrationBatches, loadAdapterData, mostLabels } from './adapter_data.js';
 import { type Configuration, configurationOf, expectSameConfiguration } from './configuration.js';
 import type { EndEvent, PlannedBytes, TrainEvent } from './events.js';
 import { openTrainingModel } from './open_training_model.js';
@@ -264,6 +264,10 @@ async function createRunner(
     ),
     evaluates: adapters.some(({ evaluation }) => evaluation.length > 0),
     settings,
+    calibration(name, examples) {
+      const adapter = adapters.find((one) => one.name === name);
+      return adapter === undefined ? [] : calibrationBatches(adapter, examples, settings.batchTokens);
+    },
     signal,
   });
 }

@@ -569,6 +569,30 @@ Status run_softmax_grad(const TensorView* operands, const AttributeValue* attrs,
   return softmax_grad_cpu(read_softmax_grad(operands, attrs), context);
 }
 
+SparseLinearArgs read_sparse_linear(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5]};
+}
+
+Status run_sparse_linear(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return sparse_linear_cpu(read_sparse_linear(operands, attrs), context);
+}
+
+SparseLinearGradValuesArgs read_sparse_linear_grad_values(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4]};
+}
+
+Status run_sparse_linear_grad_values(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return sparse_linear_grad_values_cpu(read_sparse_linear_grad_values(operands, attrs), context);
+}
+
+SparseLinearGradXArgs read_sparse_linear_grad_x(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4]};
+}
+
+Status run_sparse_linear_grad_x(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return sparse_linear_grad_x_cpu(read_sparse_linear_grad_x(operands, attrs), context);
+}
+
 SumRowsArgs read_sum_rows(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
   return {operands[0], operands[1]};
 }
@@ -684,6 +708,9 @@ constexpr OpInfo kTable[] = {
     {"soft_cap_grad", 2, 1, 1, 0u, 0u, run_soft_cap_grad, nullptr},
     {"softmax", 1, 1, 0, 0u, 0u, run_softmax, nullptr},
     {"softmax_grad", 2, 1, 0, 0u, 1u, run_softmax_grad, nullptr},
+    {"sparse_linear", 5, 1, 0, 0u, 1u, run_sparse_linear, nullptr},
+    {"sparse_linear_grad_values", 4, 1, 0, 0u, 0u, run_sparse_linear_grad_values, nullptr},
+    {"sparse_linear_grad_x", 4, 1, 0, 0u, 0u, run_sparse_linear_grad_x, nullptr},
     {"sum_rows", 1, 1, 0, 0u, 0u, run_sum_rows, nullptr},
     {"sum_squares", 1, 1, 0, 0u, 0u, run_sum_squares, workspace_sum_squares},
     {"swap_axes", 1, 1, 0, 0u, 0u, run_swap_axes, nullptr},
@@ -695,6 +722,6 @@ constexpr OpInfo kTable[] = {
 }  // namespace
 
 const OpInfo& op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* op_table_hash() { return "3ce549de41cc3885"; }
+const char* op_table_hash() { return "f34386e7faee4d7e"; }
 
 }  // namespace heddle

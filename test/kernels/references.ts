@@ -14,6 +14,7 @@ import * as reduce from './reduce.reference.ts';
 import * as rope from './rope.reference.ts';
 import * as selfAttention from './self_attention.reference.ts';
 import * as softmax from './softmax.reference.ts';
+import * as sparse from './sparse.reference.ts';
 
 /** By op; an op that is missing cannot be part of a graph that a test evaluates. */
 export const references: Readonly<Partial<Record<OpName, Reference>>> = {
@@ -89,4 +90,8 @@ export const references: Readonly<Partial<Record<OpName, Reference>>> = {
   softmax_grad: softmax.softmaxGrad,
   token_logprob: softmax.tokenLogprob,
   token_logprob_grad: softmax.tokenLogprobGrad,
+
+  sparse_linear: sparse.sparseLinear,
+  sparse_linear_grad_values: sparse.sparseLinearGradValues,
+  sparse_linear_grad_x: sparse.sparseLinearGradX,
 };

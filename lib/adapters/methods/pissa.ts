@@ -35,8 +35,8 @@ async function principalPart(weight: Float32Array, site: SiteShape, rank: number
   };
 }
 
-// B A with B the orthonormalised first columns of W and A = Bᵀ W.
-function orthonormalPart(weight: Float32Array, site: SiteShape, rank: number): { a: RowBlock; bT: RowBlock } {
+/** A = Qᵀ W and B transposed = -Q, Q the orthonormalised first columns of W: what OLoRA takes out of a weight. */
+export function orthonormalPart(weight: Float32Array, site: SiteShape, rank: number): { a: RowBlock; bT: RowBlock } {
   const { inputs, outputs } = site;
   const basis: Float64Array[] = [];
   for (let j = 0; j < Math.min(rank, inputs, outputs); j++) {

@@ -1,5 +1,6 @@
 // The tables by which the kernels of grouped_lora find the factors of adapters in training.
 import type { SiteShape } from '../../adapters/method.js';
+import type { StepShare } from '../../adapters/trainable_method.js';
 import { InternalError } from '../../errors.js';
 import { type DeviceTensor, tensor } from '../../runtime/device_tensor.js';
 import { dtypeCode } from '../../runtime/dtype.js';
@@ -8,6 +9,8 @@ import { type AdapterInTraining, factorsAt } from './site_adapters.js';
 
 // As in native/kernels/grouped_lora/grouped_lora_layout.h.
 const entryColumns = 8;
+const rankColumn = 2;
+const scaleColumn = 7;
 const lowRank = 1;
 const elementsPerUnit = 16;
 
@@ -15,11 +18,13 @@ const elementsPerUnit = 16;
 export interface FactorTables {
   readonly entries: DeviceTensor;
   readonly rows: DeviceTensor;
+  /** Makes an adapter use the first `rank` rows of its factors with that scale; undefined: all, as its method says. */
+  use(adapter: AdapterInTraining, share: Pick<StepShare, 'rank' | 'scale'> | undefined): Promise<void>;
 }
 
 /** Undefined where no adapter has factors. */
 export function factorTables(adapters: readonly AdapterInTraining[], sites: readonly SiteShape[]): FactorTables | undefined {
-  const entries = new Int32Array(adapters.length * sites.length * entryColumns);
+  const whole = new Int32Array(adapters.length * sites.length * entryColumns);
   const rows: number[] = [];
   for (const adapter of adapters)
     for (const site of sites) {
@@ -30,20 +35,33 @@ export function factorTables(adapters: readonly AdapterInTraining[], sites: read
       const bT = addresses(factors.bT);
       if (a.length !== bT.length)
         throw new InternalError(`${adapter.name} at ${site.path}: A has ${a.length} rows and B transposed ${bT.length}`);
-      const scale = new Int32Array(Float32Array.of(factors.scale).buffer)[0] as number;
       const first = rows.length;
       rows.push(...a, ...bT);
-      entries.set(
-        [lowRank, dtypeCode.f32, a.length, first, first + a.length, -1, -1, scale],
+      whole.set(
+        [lowRank, dtypeCode.f32, a.length, first, first + a.length, -1, -1, bitsOf(factors.scale)],
         (adapter.slot * sites.length + site.number) * entryColumns,
       );
     }
   if (rows.length === 0) return undefined;
+  const entries = tensor('i32', [adapters.length, sites.length, entryColumns], whole);
   return {
-    entries: tensor('i32', [adapters.length, sites.length, entryColumns], entries),
+    entries,
     rows: tensor('i32', [rows.length], Int32Array.from(rows)),
+    async use({ slot }, share) {
+      const length = sites.length * entryColumns;
+      const own = whole.slice(slot * length, (slot + 1) * length);
+      if (share !== undefined)
+        for (let at = 0; at < length; at += entryColumns)
+          if (own[at] === lowRank) {
+            own[at + rankColumn] = share.rank;
+            own[at + scaleColumn] = bitsOf(share.scale);
+          }
+      await entries.buffer.write(4 * slot * length, own);
+    },
   };
 }
+
+const bitsOf = (value: number): number => new Int32Array(Float32Array.of(value).buffer)[0] as number;
 
 function rowsOf({ name, stored }: AdapterInTraining, site: SiteShape, part: string): number[] {
   const parameter = stored.parameters.find((p) => p.path === site.path && p.spec.part === part) as StoredParameter | undefined;

@@ -1,12 +1,12 @@
 // A model with adapters to train, compiled: what the training loop runs.
 import type { SiteShape } from '../../adapters/method.js';
-import { AdapterError, InternalError, ShapeError } from '../../errors.js';
-import type { TensorData } from '../../runtime/dtype.js';
-import type { Program, RunOptions } from '../../runtime/program.js';
+import { AdapterError, InternalError } from '../../errors.js';
+import type { Program } from '../../runtime/program.js';
 import type { PlannedMemory, RowScores, TrainedParameters, TrainingMicroBatch, TrainingStepRunner } from '../step_runner.js';
+import { runBatch } from './batch_inputs.js';
 import type { ParameterStore } from './parameter_store.js';
 import type { AdapterInTraining } from './site_adapters.js';
-import { inputNames } from './training_paths.js';
+import type { StepShares } from './step_shares.js';
 
 /** Runs the programs of a training; see training_programs.ts. */
 export class ModelStepRunner implements TrainingStepRunner {
@@ -17,6 +17,7 @@ export class ModelStepRunner implements TrainingStepRunner {
     /** All sites of the model. */
     readonly sites: readonly SiteShape[],
     private readonly store: ParameterStore,
+    private readonly shares: StepShares,
     private readonly programs: {
       readonly training: Program;
       readonly evaluation: () => Promise<Program>;
@@ -51,10 +52,14 @@ export class ModelStepRunner implements TrainingStepRunner {
   }
 
   async accumulate(batch: TrainingMicroBatch, signal?: AbortSignal): Promise<RowScores> {
-    return this.run(this.programs.training, batch, signal);
+    await this.shares.enter(batch.step);
+    const scores = await this.run(this.programs.training, batch, signal);
+    await this.shares.dropGradients(batch.step);
+    return scores;
   }
 
   async evaluate(batch: TrainingMicroBatch, signal?: AbortSignal): Promise<RowScores> {
+    await this.shares.enter('all');
     return this.run(await this.programs.evaluation(), batch, signal);
   }
 
@@ -89,73 +94,8 @@ export class ModelStepRunner implements TrainingStepRunner {
   }
 
   private async run(program: Program, batch: TrainingMicroBatch, signal: AbortSignal | undefined): Promise<RowScores> {
-    const { inputs: ports, extents } = program.description;
-    const inputs: Record<string, TensorData> = {};
-    for (const { name } of ports) inputs[name] = this.input(name, batch);
-    const sizes: Record<string, number> = { tokens: batch.tokens.length, rows: batch.rows.length };
-    const options: RunOptions = {
-      extents: Object.fromEntries([...extents.keys()].map((name) => [name, sizes[name] ?? (inputs[name] as TensorData).length])),
-      signal,
-    };
-    const { logprobs } = await program.run(inputs, options);
+    const slots = this.adapters.map(({ slot }) => slot);
+    const { logprobs } = await runBatch(program, batch, slots, signal);
     return { logprobs: logprobs as Float32Array };
   }
-
-  private input(name: string, batch: TrainingMicroBatch): TensorData {
-    switch (name) {
-      case 'tokens':
-        return batch.tokens;
-      case 'positions':
-        return batch.positions;
-      case 'lengths':
-        return documentLengths(batch);
-      case 'index':
-        return batch.index;
-      case 'weight':
-        return new Float32Array(batch.tokens.length).fill(1);
-      case 'rows':
-        return batch.rows;
-      case 'targets':
-        return batch.targets;
-      case 'rowWeight':
-        return batch.rowWeight;
-    }
-    const window = /^ranges(?: (\d+))?$/.exec(name);
-    if (window !== null) return visibleKeys(batch, Number(window[1] ?? 0));
-    for (const { slot } of this.adapters) {
-      const tokens = inputNames.tokensOf(slot);
-      if (name === tokens) return where(batch.index, slot);
-      if (name === `labelled ${tokens}`) return where(batch.rowAdapter, slot);
-    }
-    throw new ShapeError(`the training graph has an input '${name}' that no batch has`, { name });
-  }
-}
-
-// Two ranges of keys for each token: none, and its own document up to itself, or the last `window` tokens of it.
-function visibleKeys({ first }: TrainingMicroBatch, window: number): Int32Array {
-  const ranges = new Int32Array(first.length * 4);
-  first.forEach((begin, token) => {
-    ranges[token * 4 + 2] = window === 0 ? begin : Math.max(begin, token - window + 1);
-    ranges[token * 4 + 3] = token + 1;
-  });
-  return ranges;
-}
-
-function documentLengths({ first }: TrainingMicroBatch): Int32Array {
-  const lengths = new Int32Array(first.length);
-  for (let begin = 0; begin < first.length; ) {
-    let end = begin;
-    while (end < first.length && first[end] === first[begin]) end++;
-    lengths.fill(end - begin, begin, end);
-    begin = end;
-  }
-  return lengths;
-}
-
-function where(index: Int32Array, slot: number): Int32Array {
-  const found: number[] = [];
-  index.forEach((value, i) => {
-    if (value === slot) found.push(i);
-  });
-  return Int32Array.from(found);
 }

@@ -107,6 +107,11 @@ export class ParameterStore {
     return values;
   }
 
+  async clearGradients(): Promise<void> {
+    const { buffer, dims } = this.gradients;
+    await buffer.write(0, new Float32Array(dims[0] as number));
+  }
+
   dispose(): void {
     this.memory?.values.buffer.dispose();
     this.memory?.gradients.buffer.dispose();

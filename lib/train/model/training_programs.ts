@@ -36,12 +36,12 @@ export interface TrainingLimits {
 
 /** Sites of a model in the order of their numbers; asks for every weight on the way. */
 export function sitesOfModel(architecture: Architecture, config: ModelConfig, weights: WeightStore, tables: Tables): readonly Site[] {
-  return forward({ architecture, config, weights, tables, adapters: [], store: undefined, factors: undefined }).sites;
+  return trainingForward({ architecture, config, weights, tables, adapters: [], store: undefined, factors: undefined }).sites;
 }
 
 /** Forward alone: the log-probability of each row's target. */
 export async function compileEvaluation(parts: TrainingGraphParts, limits: TrainingLimits): Promise<Program> {
-  const { graph, logprobs, picked } = forward(parts);
+  const { graph, logprobs, picked } = trainingForward(parts);
   return compileInTurns(graph, { outputs: { logprobs }, extents: extentsOf(limits, picked) });
 }
 
@@ -81,7 +81,7 @@ function training(
   limits: TrainingLimits,
   recompute: RecomputePolicy | undefined,
 ): { graph: Graph; options: CompileOptions } {
-  const { graph, logprobs, parameters, picked } = forward(parts);
+  const { graph, logprobs, parameters, picked } = trainingForward(parts);
   const rowWeight = graph.input('rowWeight', 'f32', ['rows']);
   const { gradients } = parameters;
   const effects = gradient(logprobs, [...gradients.keys()], {
@@ -100,7 +100,8 @@ function extentsOf({ maxTokens, maxRows }: TrainingLimits, picked: readonly stri
   ]);
 }
 
-function forward(parts: Omit<TrainingGraphParts, 'store'> & { store: ParameterStore | undefined }) {
+/** The graph of a batch up to the log-probability of each row's target. Without a store: for what needs no parameters. */
+export function trainingForward(parts: Omit<TrainingGraphParts, 'store'> & { store: ParameterStore | undefined }) {
   const { architecture, config, weights, tables, adapters, store, factors } = parts;
   const graph = new Graph();
   const constants = new Constants(graph, tables);

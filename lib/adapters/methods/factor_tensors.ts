@@ -1,0 +1,69 @@
+// Low-rank factors as PEFT names and shapes them, for every method that is saved as LoRA.
+import { AdapterError, OptionError } from '../../errors.js';
+import type { SiteShape } from '../method.js';
+import type { ExportedTensor, MethodSettings, ParameterSpec } from '../trainable_method.js';
+
+/** Rows become columns: [rows, width] → [width, rows]. */
+export function turned(values: Float32Array, rows: number, width: number): Float32Array {
+  const out = new Float32Array(values.length);
+  for (let r = 0; r < rows; r++) for (let c = 0; c < width; c++) out[c * rows + r] = values[r * width + c] as number;
+  return out;
+}
+
+/** lora_A and lora_B from rows of A and rows of B transposed. */
+export function factorTensors(rank: number, { inputs, outputs }: SiteShape, a: Float32Array, bT: Float32Array): ExportedTensor[] {
+  return [
+    { name: 'lora_A.weight', shape: [rank, inputs], data: a },
+    { name: 'lora_B.weight', shape: [outputs, rank], data: turned(bT, rank, outputs) },
+  ];
+}
+
+/** The way back: rows of A and of B transposed. Throws AdapterError for a tensor that is missing or of another size. */
+export function factorsFrom(
+  tensors: ReadonlyMap<string, Float32Array>,
+  { path, inputs, outputs }: SiteShape,
+  rank: number,
+): { a: Float32Array; bT: Float32Array } {
+  const a = tensorFrom(tensors, 'lora_A.weight', path, rank * inputs);
+  return { a, bT: turned(tensorFrom(tensors, 'lora_B.weight', path, outputs * rank), outputs, rank) };
+}
+
+/** A stored tensor of a module. Throws AdapterError where it is missing or does not have `count` elements. */
+export function tensorFrom(tensors: ReadonlyMap<string, Float32Array>, name: string, module: string, count: number): Float32Array {
+  const found = tensors.get(name);
+  if (found?.length === count) return found;
+  throw new AdapterError(
+    `${module}.${name} ${found === undefined ? 'is missing' : `has ${found.length} elements`}: expected ${count} elements`,
+    {
+      module,
+      tensor: name,
+      actual: found?.length,
+      expected: count,
+    },
+  );
+}
+
+/** A as PEFT begins it: uniform as of Kaiming with a = √5, or normal with deviation 1 / rank. */
+export function initialA({ init, rank }: MethodSettings, inputs: number): ParameterSpec['initial'] {
+  return init === 'gaussian' ? { kind: 'normal', deviation: 1 / rank } : { kind: 'uniform', bound: 1 / Math.sqrt(inputs) };
+}
+
+/** Throws OptionError where `init` is none of the names. */
+export function checkStart({ init }: MethodSettings, names: readonly string[]): void {
+  if (init === undefined || names.includes(init)) return;
+  throw new OptionError(`init is '${init}': expected ${names.join(', ')}`, { option: 'init', actual: init, expected: names });
+}
+
+/** Throws OptionError where a site has fewer directions than the rank. */
+export function checkRank({ rank }: MethodSettings, { path, inputs, outputs }: SiteShape, start: string): void {
+  const most = Math.min(inputs, outputs);
+  if (rank > most)
+    throw new OptionError(
+      `rank is ${rank}: ${path} is ${outputs} x ${inputs}, and '${start}' takes directions of it: expected at most ${most}`,
+      {
+        option: 'rank',
+        actual: rank,
+        expected: most,
+      },
+    );
+}
