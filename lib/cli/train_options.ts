@@ -64,7 +64,9 @@ export function withTraining(command: Command): Command {
     .option('--evaluation <share|file>', 'held out: a share of the data such as 0.05, or a file', shareOrFile)
     .option('--evaluate-every <n>', 'steps between evaluations (default: a tenth of all)', wholeNumber(1))
     .option('--save-every <n>', 'steps between checkpoints (default: 100)', wholeNumber(1))
-    .addOption(choice('--recompute <what>', 'layer: less memory, more time (default: none)', ['none', 'layer']))
+    .addOption(
+      choice('--recompute <what>', 'computed again instead of kept: less memory, more time (default: cheap)', ['none', 'cheap', 'layer']),
+    )
     .addOption(choice('--precision <mode>', 'how bf16 weights are multiplied (default: fast)', ['fast', 'precise']))
     .option('--seed <n>', 'same seed, same adapter (default: 0)', wholeNumber())
     .option('--threads <n>', 'threads of the engine (default: the cores of this process)', wholeNumber(1, 1024))

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { openSafetensors } from '../../lib/checkpoint/safetensors.js';
 import { loadModel, type TrainEvent, train } from '../../lib/index.js';
 
 const base = join(import.meta.dirname, '../../examples/storyteller/base');
@@ -62,5 +63,37 @@ describe('train', () => {
     const config = JSON.parse(readFileSync(join(result.adapters.clerk?.folder as string, 'adapter_config.json'), 'utf8'));
     expect(config).toMatchObject({ peft_type: 'LORA', r: 3, lora_alpha: 9 });
     expect([...config.target_modules].sort()).toEqual(['q_proj', 'v_proj']);
+  });
+
+  it('makes of each of several what it becomes alone, and goes on to the same bits', async () => {
+    const own = {
+      sailor: { data: { files: ships, maxLength: 96, batchSize: 3, tokensPerBatch: 200 }, rank: 4, steps: 6, learningRate: 5e-3 },
+      clerk: { data: { files: answers, batchSize: 4, tokensPerBatch: 120 }, rank: 3, steps: 4, targetModules: ['q_proj', 'down_proj'] },
+    };
+    const words = { model: base, batchTokens: 320, samples: false as const };
+    const both = await train({ ...words, output: join(folder, 'both'), adapters: own });
+    const read = async (path: string): Promise<Map<string, Float32Array>> => {
+      using file = await openSafetensors(join(path, 'adapter_model.safetensors'));
+      const all = new Map<string, Float32Array>();
+      for (const name of file.names()) all.set(name, new Float32Array(await file.read(name)));
+      return all;
+    };
+    for (const [name, specific] of Object.entries(own)) {
+      const output = join(folder, `${name} alone`);
+      const stop = new AbortController();
+      const onEvent = (event: TrainEvent): void => {
+        if (event.type === 'step' && event.step === 2) stop.abort();
+      };
+      const alone = { ...words, ...specific, name, output };
+      await expect(train({ ...alone, signal: stop.signal, onEvent })).rejects.toThrow('interrupted after step 2');
+      await train({ ...alone, resume: true });
+      const [apart, together] = [await read(output), await read(both.adapters[name]?.folder as string)];
+      expect([...together.keys()].sort()).toEqual([...apart.keys()].sort());
+      expect(together.size).toBeGreaterThan(10);
+      for (const [tensor, values] of apart) {
+        const difference = values.reduce((most, value, i) => Math.max(most, Math.abs(value - (together.get(tensor)?.[i] as number))), 0);
+        expect(difference, `${name} ${tensor}`).toBeLessThan(1e-6);
+      }
+    }
   });
 });

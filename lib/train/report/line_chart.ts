@@ -65,9 +65,9 @@ export function lineChart(series: readonly Series[], { title, xLabel, yLabel }: 
   return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeHtml(title)}"><title>${escapeHtml(title)}</title>${parts.join('')}</svg>`;
 }
 
-/** Mean of each number and its neighbours, which count half as much a thirtieth of the line away: it lags behind nothing. */
+/** Mean of each number and its neighbours, which count half as much a sixtieth of the line away: it lags behind nothing. */
 export function smooth(points: Series['points']): Series['points'] {
-  const keep = 0.5 ** (1 / Math.max(1, points.length / 30));
+  const keep = 0.5 ** (1 / Math.max(1, points.length / 60));
   const from = runningSums(
     points.map(([, y]) => y),
     keep,
