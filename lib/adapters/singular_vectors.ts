@@ -88,7 +88,12 @@ export async function singularTriplets(
 }
 
 // A combination of all rows of W: a start outside of their span would leave a part of W out when there are fewer rows than columns.
-async function rowSpaceStart(weight: Float32Array | Float64Array, rows: number, columns: number, slices: WorkSlices): Promise<Float64Array> {
+async function rowSpaceStart(
+  weight: Float32Array | Float64Array,
+  rows: number,
+  columns: number,
+  slices: WorkSlices,
+): Promise<Float64Array> {
   const start = new Float64Array(columns);
   const factors = startVector(rows, 1);
   for (let r = 0; r < rows; r++) {

@@ -98,7 +98,9 @@ function widthOf({ name, dtype }: TensorToWrite): number {
 
 function checkBytes({ name, dtype, shape }: TensorToWrite, actual: number, expected: number): void {
   if (actual === expected) return;
-  throw new OptionError(`tensor "${name}": the data has ${actual} bytes, but ${dtype} [${shape.join(', ')}] needs ${expected}`, { tensor: name });
+  throw new OptionError(`tensor "${name}": the data has ${actual} bytes, but ${dtype} [${shape.join(', ')}] needs ${expected}`, {
+    tensor: name,
+  });
 }
 
 async function dataOf(tensor: TensorToWrite, expected: number): Promise<Uint8Array> {

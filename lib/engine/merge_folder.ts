@@ -64,7 +64,8 @@ export async function mergeFolder(options: MergeFolderOptions): Promise<MergedFo
     const changes = mergedTensors({ adapter: name, parts, scale, base, dtypeOf: (tensor) => checkpointDtype(folder, tensor) });
     const made = new Map(changes.map((change) => [change.tensor, change.make] as const));
     const missing = changes.find(({ tensor }) => folder.tensors.info(tensor) === undefined);
-    if (missing !== undefined) throw new AdapterError(`${name} cannot be merged: ${folder.name} has no tensor ${missing.tensor}`, { adapter: name });
+    if (missing !== undefined)
+      throw new AdapterError(`${name} cannot be merged: ${folder.name} has no tensor ${missing.tensor}`, { adapter: name });
     const bytes = await writeWeights(folder, made, options);
     base.forget();
     await copyOthers(source, output, signal);
@@ -81,11 +82,14 @@ async function prepareOutput(output: string, source: string): Promise<void> {
     if ((await realpath(output)) === (await realpath(source)))
       throw new OptionError(`output is the folder of the model, ${resolve(output)}: expected another one`, { option: 'output', output });
     if (inside.length > 0)
-      throw new OptionError(`output is ${output}, which holds ${inside[0]}${inside.length > 1 ? ' and more' : ''}: expected an empty folder`, {
-        option: 'output',
-        output,
-        found: inside.length,
-      });
+      throw new OptionError(
+        `output is ${output}, which holds ${inside[0]}${inside.length > 1 ? ' and more' : ''}: expected an empty folder`,
+        {
+          option: 'output',
+          output,
+          found: inside.length,
+        },
+      );
   } catch (error) {
     throw error instanceof OptionError ? error : toAccessError(error, 'write', output);
   }

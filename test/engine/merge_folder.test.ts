@@ -34,7 +34,9 @@ describe('mergeFolder', () => {
     const before = readTensors(join(llama, 'model.safetensors'));
     const after = readTensors(join(output, 'model.safetensors'));
     expect(Object.keys(after).sort()).toEqual(Object.keys(before).sort());
-    const changed = Object.keys(before).filter((tensor) => !(before[tensor]?.data as Float32Array).every((v, i) => v === after[tensor]?.data[i]));
+    const changed = Object.keys(before).filter(
+      (tensor) => !(before[tensor]?.data as Float32Array).every((v, i) => v === after[tensor]?.data[i]),
+    );
     expect(merged).toMatchObject({ folder: output, changedTensors: changed.length, tensors: Object.keys(before).length });
     expect(readFileSync(join(output, 'config.json'))).toEqual(readFileSync(join(llama, 'config.json')));
   });
@@ -104,7 +106,9 @@ describe('heddle merge', () => {
     const [said] = jsonLines(stdout);
     expect(said).toMatchObject({ folder: output });
     expect(existsSync(join(output, 'tokenizer.json'))).toBe(true);
-    const [source, merged] = await Promise.all([storyteller.base, output].map((folder) => openSafetensors(join(folder, 'model.safetensors'))));
+    const [source, merged] = await Promise.all(
+      [storyteller.base, output].map((folder) => openSafetensors(join(folder, 'model.safetensors'))),
+    );
     for (const name of source?.names() ?? []) expect(merged?.info(name)?.dtype, name).toBe(source?.info(name)?.dtype);
     source?.dispose();
     merged?.dispose();

@@ -7,8 +7,8 @@ import { trainableMethod } from '../../lib/adapters/methods/trainable.js';
 import { singularTriplets } from '../../lib/adapters/singular_vectors.js';
 import type { Calibration, MethodSettings, ParameterSpec } from '../../lib/adapters/trainable_method.js';
 import { ModelError, OptionError } from '../../lib/errors.js';
-import { uniform } from '../kernels/numbers.js';
 import { rejection } from '../engine/driving.js';
+import { uniform } from '../kernels/numbers.js';
 
 /** Row-major. */
 interface Matrix {
@@ -141,7 +141,15 @@ describe('starts that take a part of the weight', () => {
       expect(norm(plus(weight, part, -1)) / norm(weight)).toBeLessThan(1e-4);
       const { covariance: damped, inverse } = await invertDamped(covariance.data, inputs);
       const one = product({ rows: inputs, columns: inputs, data: damped }, { rows: inputs, columns: inputs, data: inverse });
-      expect(norm(plus(one, matrix(inputs, inputs, (r, c) => Number(r === c)), -1))).toBeLessThan(0.05);
+      expect(
+        norm(
+          plus(
+            one,
+            matrix(inputs, inputs, (r, c) => Number(r === c)),
+            -1,
+          ),
+        ),
+      ).toBeLessThan(0.05);
     });
 
     it('refuses inputs that are all zero', async () => {
@@ -174,7 +182,10 @@ describe('square cores', () => {
     matrix(outputs, 6, () => random() / 8),
     matrix(6, inputs, () => random() / 4),
   );
-  const target = plus(plus(weight, change), matrix(outputs, inputs, () => random() / 200));
+  const target = plus(
+    plus(weight, change),
+    matrix(outputs, inputs, () => random() / 200),
+  );
   const second = product(x, turned(x));
   // Of the mean of |(W - W*) x|².
   const gradientAt = (w: Matrix): Matrix => {
@@ -236,6 +247,7 @@ describe('square cores', () => {
     };
     const xs = await reached('lora-xs');
     expect(xs).toBeLessThan(lossAt(weight));
-    for (const update of ['sign', 'raw']) expect(await reached('lora-sb', { stepSize: 0.01, update }), update).toBeLessThanOrEqual(0.5 * xs);
+    for (const update of ['sign', 'raw'])
+      expect(await reached('lora-sb', { stepSize: 0.01, update }), update).toBeLessThanOrEqual(0.5 * xs);
   });
 });
