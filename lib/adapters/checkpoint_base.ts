@@ -1,3 +1,4 @@
+import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import { ModelError } from '../errors.js';
 import { viewAs } from '../runtime/dtype.js';
 import type { AdapterBase, FloatDType, RowBlock, SiteShape, TensorSource } from './method.js';
@@ -15,6 +16,11 @@ export class CheckpointBase implements AdapterBase {
     private readonly source: TensorSource,
     readonly cache: AdapterBase['cache'],
   ) {}
+
+  /** The base of an opened folder. */
+  static of({ name, tensors, config: { layers, keyHeads, headWidth } }: HuggingFaceFolder, sites: readonly SiteShape[]): CheckpointBase {
+    return new CheckpointBase(name, sites, tensors, { layers, keyHeads, width: headWidth });
+  }
 
   async readRows(site: SiteShape, first: number, count: number): Promise<Float32Array> {
     const turned = site.kind === 'linear' && site.transposed;

@@ -69,8 +69,7 @@ export async function loadModel(pathOrId: string, options: LoadOptions = {}): Pr
     const tokenizer = existsSync(join(folder.path, 'tokenizer.json')) ? await Tokenizer.load(folder.path) : undefined;
     cleanup.push(() => tokenizer?.dispose());
     const chatTemplate = tokenizer === undefined ? undefined : await ChatTemplate.load(folder.path, tokenizer.namedTokens);
-    const { layers, keyHeads, headWidth } = config;
-    const base = new CheckpointBase(folder.name, sites, folder.tensors, { layers, keyHeads, width: headWidth });
+    const base = CheckpointBase.of(folder, sites);
     const model = new Model({
       folder,
       config,

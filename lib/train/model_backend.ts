@@ -47,8 +47,7 @@ export async function createStepRunner(
       signal,
       onProgress: onProgress && (({ bytes, totalBytes }) => onProgress(bytes, totalBytes)),
     });
-    const { layers, keyHeads, headWidth } = config;
-    const base = new CheckpointBase(folder.name, sites, folder.tensors, { layers, keyHeads, width: headWidth });
+    const base = CheckpointBase.of(folder, sites);
     const adapters: AdapterInTraining[] = [];
     const graphs = { architecture, config, weights, tables };
     for (const [slot, adapter] of wanted.entries()) {

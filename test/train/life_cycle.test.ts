@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openSafetensors } from '../../lib/checkpoint/safetensors.js';
 import { loadModel, type Model } from '../../lib/index.js';
 import { loadTrainedAdapter, saveTrainedAdapter } from '../../lib/train/model_backend.js';
-import { randomTokens } from '../engine/driving.js';
+import { randomTokens, weightBytes } from '../engine/driving.js';
 import { batchOfDocuments, fixtureModel, meanLoss, type OneAdapter, steps, trainOne } from './driving_training.js';
 import { trainableCases } from './trainable_cases.js';
 
@@ -84,6 +84,13 @@ describe.each(trainableCases)('$name', ({ name, options, rate, roundTrip = 0, st
       const largest = from.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
       expectNear(values, from, roundTrip * largest, tensor);
     }
+
+    const bytes = await weightBytes(base);
+    await base.adapters.merge('own');
+    expectNear(await scored(base), loaded, 5e-5, 'log-probabilities when merged');
+    await base.adapters.unmerge();
+    expect(await weightBytes(base)).toEqual(bytes);
+    expect(await scored(base)).toEqual(bare);
     base.dispose();
   });
 });

@@ -19,6 +19,8 @@ export interface TrainableCase {
 
 const targets = { rank: 3, alpha: 6, targetModules: ['q_proj', 'v_proj', 'down_proj'] };
 
+const gpt2Targets = { rank: 3, alpha: 6, targetModules: ['c_attn', 'c_fc'] };
+
 /** The methods. */
 export const trainableCases: readonly TrainableCase[] = [
   { name: 'lora', options: { method: 'lora', ...targets }, rate: 1e-2 },
@@ -43,4 +45,12 @@ export const trainableCases: readonly TrainableCase[] = [
   { name: 'lora-xs', options: { method: 'lora-xs', ...targets, rank: 6 }, rate: 2e-2, roundTrip: 1e-5, startsWithin: 1e-3 },
   { name: 'lora-sb', options: { method: 'lora-sb', ...targets, rank: 6, methodOptions: { stepSize: 1e-3 } }, rate: 1e-2, roundTrip: 1e-5 },
   ...otherCases,
+  // Weights stored as [inputs, outputs], and biases.
+  { name: 'lora over GPT-2', options: { method: 'lora', ...gpt2Targets, init: 'pissa' }, rate: 5e-3, model: 'gpt2' },
+  { name: 'dora over GPT-2', options: { method: 'dora', ...gpt2Targets }, rate: 1e-2, model: 'gpt2' },
+  { name: 'lora-fa over GPT-2', options: { method: 'lora-fa', ...gpt2Targets }, rate: 1e-2, model: 'gpt2' },
+  {
+    ...{ name: 'lora-sb over GPT-2', rate: 1e-2, roundTrip: 1e-5, model: 'gpt2' },
+    options: { method: 'lora-sb', ...gpt2Targets, methodOptions: { stepSize: 1e-3, update: 'raw' } },
+  },
 ];
