@@ -25,4 +25,20 @@ export const otherCases: readonly TrainableCase[] = [
   },
   { name: 'shira', options: { method: 'shira', rank: 3, targetModules: ['q_proj', 'v_proj', 'down_proj'] }, rate: 1e-2 },
   { name: 'shira, largest', options: { method: 'shira', rank: 3, methodOptions: { mask: 'largest' } }, rate: 1e-2 },
+  { name: 'prompt-tuning', options: { method: 'prompt-tuning', methodOptions: { virtualTokens: 5 } }, rate: 5e-2 },
+  {
+    name: 'prompt-tuning, random, on gpt2',
+    model: 'gpt2',
+    options: { method: 'prompt-tuning', init: 'random', methodOptions: { virtualTokens: 3 } },
+    rate: 5e-2,
+  },
+  { name: 'prompt-tuning on gemma2, windows', model: 'gemma2', options: { method: 'prompt-tuning', methodOptions: { virtualTokens: 7 } }, rate: 5e-2 },
+  { name: 'prefix-tuning', options: { method: 'prefix-tuning', methodOptions: { virtualTokens: 5 } }, rate: 5e-2 },
+  { name: 'prefix-tuning on gpt2', model: 'gpt2', options: { method: 'prefix-tuning', methodOptions: { virtualTokens: 4 } }, rate: 5e-2 },
+  {
+    name: 'prefix-tuning within windows',
+    model: 'mistral-window',
+    options: { method: 'prefix-tuning', methodOptions: { virtualTokens: 20 } },
+    rate: 5e-2,
+  },
 ];
