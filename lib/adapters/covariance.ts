@@ -84,7 +84,6 @@ async function invertPositive(matrix: Float64Array, size: number): Promise<Float
 async function distanceFromOne(matrix: Float64Array, inverse: Float64Array, size: number): Promise<number> {
   const product = await timesSymmetric(matrix, size, inverse, size);
   let squares = 0;
-  for (let r = 0; r < size; r++)
-    for (let c = 0; c < size; c++) squares += ((product[r * size + c] as number) - (r === c ? 1 : 0)) ** 2;
+  for (let r = 0; r < size; r++) for (let c = 0; c < size; c++) squares += ((product[r * size + c] as number) - (r === c ? 1 : 0)) ** 2;
   return Math.sqrt(squares);
 }

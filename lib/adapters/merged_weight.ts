@@ -32,7 +32,7 @@ export async function mergeAllRows(merged: MergedWeight, read: RowReader, count:
   const groups = Math.max(1, Math.floor(rowsPerSlice(merged.workPerRow + width) / merged.rowGroup));
   const step = groups * merged.rowGroup;
   for (let first = 0; first < count; first += step) {
-    const rows = Float64Array.from(await read(first, Math.min(step, count - first)));
+    const rows = new Float64Array(await read(first, Math.min(step, count - first)));
     merged.merge(rows, first);
     data.set(rows, first * width);
     await slices.pause((rows.length / width) * (merged.workPerRow + width));
@@ -47,7 +47,7 @@ export async function projectionFactors(change: ProjectedLowRank, read: RowReade
   const slices = new WorkSlices();
   const step = rowsPerSlice(width * (rank + 1));
   for (let first = 0; first < count; first += step) {
-    const rows = Float64Array.from(await read(first, Math.min(step, count - first)));
+    const rows = new Float64Array(await read(first, Math.min(step, count - first)));
     const coefficients = new Float64Array((rows.length / width) * rank);
     change.coefficients(rows, coefficients);
     for (let i = 0; i < coefficients.length; i++) data[(i % rank) * count + first + Math.floor(i / rank)] = coefficients[i] as number;

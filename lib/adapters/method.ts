@@ -243,6 +243,6 @@ export interface AdapterMethod<Config = unknown> {
   /** Name of the variant, and rank and scale of a module, from shapes alone. */
   describe(config: Config): string;
   measure(config: Config, module: string, parts: ReadonlyMap<string, readonly number[]>): { rank: number; scale: number } | undefined;
-  /** What it does at one site; checks that all parts are there and fit. `parts` gives the module's tensors and the shared ones. */
-  read(config: Config, request: SiteRequest, parts: SiteTensorReader): SiteChange;
+  /** What it does at one site; checks that all parts are there and fit. `parts` gives the module's tensors and the shared ones. A promise where there is much to compute first. */
+  read(config: Config, request: SiteRequest, parts: SiteTensorReader): SiteChange | Promise<SiteChange>;
 }

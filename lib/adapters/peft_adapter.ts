@@ -95,7 +95,7 @@ export async function loadPeftAdapter(config: PeftConfig, source: TensorSource, 
     if (tensors.size > 0) {
       expectSiteKind(method, request, tensors);
       const parts = new SiteTensorReader(request, method.describe(options), await readParts(tensors, site.path), shared);
-      change = method.read(options, request, parts);
+      change = await method.read(options, request, parts);
       parts.finish();
     }
     const weight = saved.weight === undefined ? undefined : await read(saved.weight, site.path);

@@ -63,7 +63,7 @@ export function toFloat32(dtype: FloatDType, data: Float32Array | Uint16Array): 
 
 /** Elements of any float dtype in float64. */
 export function toFloat64(dtype: FloatDType, data: Float32Array | Uint16Array): Float64Array {
-  return Float64Array.from(toFloat32(dtype, data));
+  return new Float64Array(toFloat32(dtype, data));
 }
 
 /** The same rows as f32. */
@@ -94,7 +94,7 @@ export function stack(above: RowBlock, below: RowBlock): RowBlock & { data: Floa
 
 /** f32 rows from numbers in float64, row-major. */
 export function blockOf(values: Float64Array, count: number, width: number): RowBlock & { data: Float32Array } {
-  return { dtype: 'f32', count, width, data: Float32Array.from(values) };
+  return { dtype: 'f32', count, width, data: new Float32Array(values) };
 }
 
 /** A matrix of an adapter's file as rows. */

@@ -30,6 +30,7 @@ export function withTraining(command: Command): Command {
     .option('-m, --model <folder>', 'base model: a folder, or org/name on the Hugging Face Hub')
     .option('-d, --data <file...>', 'JSONL ({"text"}, {"prompt", "completion"} or {"messages"} per line) or plain text')
     .option('-o, --output <folder>', 'folder for the adapter, checkpoints, log.jsonl and report.html')
+    .option('--name <name>', 'name of the adapter in log and report (default: adapter)')
     .option(
       '-a, --adapter <name=file>',
       'train an adapter of this name on this file: several are trained at once (may repeat)',

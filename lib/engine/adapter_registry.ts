@@ -36,6 +36,7 @@ export interface AdapterUse {
 /** Adapters by name: loads, replaces and unloads them while requests run. */
 export class AdapterRegistry {
   private readonly byName = new Map<string, ResidentAdapter>();
+  private held = 0;
   private readonly freeSlots: number[] = [];
   private readonly freeRows: { first: number; count: number }[];
 
@@ -51,6 +52,11 @@ export class AdapterRegistry {
 
   names(): string[] {
     return [...this.byName.keys()];
+  }
+
+  /** Whether a request holds an adapter. */
+  get inUse(): boolean {
+    return this.held > 0;
   }
 
   find(name: string): ResidentAdapter | undefined {
@@ -128,10 +134,12 @@ export class AdapterRegistry {
     const uses = wanted.map(({ name, scale }) => ({ adapter: this.get(name), scale }));
     expectOnePrompt(uses);
     for (const { adapter } of uses) adapter.uses++;
+    this.held += uses.length;
     return uses;
   }
 
   release(uses: readonly AdapterUse[]): void {
+    this.held -= uses.length;
     for (const { adapter } of uses) {
       adapter.uses--;
       this.freeIfUnused(adapter);

@@ -1,6 +1,10 @@
+import { z } from 'zod';
 import type { AdapterParts } from '../adapters/method.js';
-import { OptionError } from '../errors.js';
+import { AdapterError, OptionError } from '../errors.js';
+import { parseOptions } from '../runtime/parse_options.js';
 import type { AdapterRegistry } from './adapter_registry.js';
+import type { MergeBoundary } from './merge_boundary.js';
+import type { MergedAdapter } from './merged_adapter.js';
 
 /** Reads an adapter folder for this model; throws AdapterError when it does not fit. */
 export type AdapterLoader = (folder: string) => Promise<AdapterParts>;
@@ -25,12 +29,18 @@ export interface AdapterSummary {
   readonly uses: number;
 }
 
+const mergeSchema = z.strictObject({ scale: z.number().min(-1e6).max(1e6).default(1) });
+
 /** A model's adapters. */
 export class ModelAdapters {
+  // Where the loaded ones came from: factors in the pool are not kept in a form that can be merged.
+  private readonly folders = new Map<string, string>();
+
   /** @internal */
   constructor(
     private readonly registry: AdapterRegistry,
     private readonly loader: AdapterLoader,
+    private readonly merging: MergeBoundary,
     private readonly assertUsable: () => void,
   ) {}
 
@@ -44,12 +54,45 @@ export class ModelAdapters {
     const parts = await this.loader(folder);
     this.assertUsable();
     await this.registry.add(name, parts);
+    this.folders.set(name, folder);
     return this.get(name);
+  }
+
+  /**
+   * Makes a loaded adapter part of the model's weights: every request runs with it, at the speed of the bare base. `scale` multiplies what it
+   * changes (default 1). The weights are computed in float64 and rounded to their dtype. Until `unmerge`, requests that name an adapter are
+   * refused: adapters are made for the base as it was. Throws MissingAdapterError; AdapterError where requests are under way, an adapter is
+   * merged already, its folder has changed since it was loaded, or it cannot be merged, then with the reason; nothing has changed then.
+   */
+  async merge(name: string, options: { scale?: number | undefined } = {}): Promise<MergedAdapter> {
+    this.assertUsable();
+    const { scale } = parseOptions(mergeSchema, options, 'merge');
+    const { contentHash } = this.registry.get(name);
+    const merged = { name, scale, contentHash };
+    await this.merging.merge(merged, async () => {
+      const parts = await this.loader(this.folders.get(name) as string);
+      if (parts.contentHash !== contentHash)
+        throw new AdapterError(`'${name}' cannot be merged: ${this.folders.get(name)} has changed since it was loaded`, { name });
+      return parts;
+    });
+    return merged;
+  }
+
+  /** Gives the weights back their bytes from the checkpoint, exactly. Throws AdapterError where nothing is merged or requests are under way. */
+  async unmerge(): Promise<void> {
+    this.assertUsable();
+    await this.merging.unmerge();
+  }
+
+  /** The adapter that is merged into the weights, or undefined. */
+  get merged(): MergedAdapter | undefined {
+    return this.merging.merged;
   }
 
   /** Takes an adapter away. Requests that use it finish first; its memory is free then. Throws MissingAdapterError. */
   unload(name: string): void {
     this.registry.remove(name);
+    this.folders.delete(name);
   }
 
   /** Whether an adapter of this name is loaded. */

@@ -15,6 +15,7 @@ import { Tokenizer } from '../text/tokenizer.js';
 import { AdapterRegistry } from './adapter_registry.js';
 import { loadWeights, locateTensor } from './load_weights.js';
 import { cacheLayout, poolPages, widestAdapterRow } from './memory_plan.js';
+import { WeightMerger } from './merged_adapter.js';
 import { Model } from './model.js';
 import { ModelGraphs, type ModelState, type StepLimits } from './model_programs.js';
 import { type LoadOptions, loadSchema } from './options.js';
@@ -89,6 +90,7 @@ export async function loadModel(pathOrId: string, options: LoadOptions = {}): Pr
           base.forget();
         }
       },
+      merger: new WeightMerger(folder, weights, base),
       contextLength,
       prefixCache: parsed.prefixCache,
     });

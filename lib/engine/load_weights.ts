@@ -1,6 +1,6 @@
 import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import { AbortError, ModelError } from '../errors.js';
-import type { WeightRequest, WeightStore } from '../models/weight_store.js';
+import type { WeightPart, WeightRequest, WeightStore } from '../models/weight_store.js';
 import { binding, type NativeSafetensorsFile } from '../runtime/binding.js';
 import { dtypeBytes, dtypeCode } from '../runtime/dtype.js';
 
@@ -39,20 +39,20 @@ export async function loadWeights(
 }
 
 async function fill(request: WeightRequest, locate: (name: string) => TensorLocation): Promise<void> {
+  await Promise.all(request.parts.map((part) => fillPart(request, part, locate(part.tensor))));
+}
+
+/** Reads one tensor of a weight from its file. */
+export async function fillPart({ kind, tensor, transposed }: WeightRequest, part: WeightPart, from: TensorLocation): Promise<void> {
   const native = binding();
-  const { tensor, transposed } = request;
-  await Promise.all(
-    request.parts.map((part) => {
-      const { file, begin, dtype } = locate(part.tensor);
-      const from = codes[dtype] as number;
-      const count = part.shape.reduce((n, size) => n * size, 1);
-      if (request.kind === 'panels') {
-        const [rows, inputs] = (transposed ? [part.shape[1], part.shape[0]] : part.shape) as [number, number];
-        return native.packRows(file, begin, { dtype: from, rows, inputs, transposed }, tensor.buffer, part.first);
-      }
-      return native.copyElements(file, begin, count, from, dtypeCode[tensor.dtype], tensor.buffer, part.first * dtypeBytes[tensor.dtype]);
-    }),
-  );
+  const { file, begin } = from;
+  const dtype = codes[from.dtype] as number;
+  if (kind === 'panels') {
+    const [rows, inputs] = (transposed ? [part.shape[1], part.shape[0]] : part.shape) as [number, number];
+    return native.packRows(file, begin, { dtype, rows, inputs, transposed }, tensor.buffer, part.first);
+  }
+  const count = part.shape.reduce((n, size) => n * size, 1);
+  return native.copyElements(file, begin, count, dtype, dtypeCode[tensor.dtype], tensor.buffer, part.first * dtypeBytes[tensor.dtype]);
 }
 
 /** Where a folder has a tensor. Throws ModelError where it has none. */

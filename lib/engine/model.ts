@@ -12,6 +12,8 @@ import type { Tokenizer } from '../text/tokenizer.js';
 import { type AdapterRegistry, type AdapterUse, adapterKey, virtualTokensOf } from './adapter_registry.js';
 import { type AdapterLoader, ModelAdapters } from './adapters.js';
 import { adapterList, type GenerateRequest, generateSchema, type ScoreRequestOptions, scoreSchema } from './generate_options.js';
+import { MergeBoundary } from './merge_boundary.js';
+import type { WeightMerger } from './merged_adapter.js';
 import type { ModelGraphs, ModelState, StepLimits } from './model_programs.js';
 import type { PagePool } from './page_pool.js';
 import { PrefixCache } from './prefix_cache.js';
@@ -75,6 +77,7 @@ export interface ModelParts {
   readonly limits: StepLimits;
   readonly registry: AdapterRegistry;
   readonly loader: AdapterLoader;
+  readonly merger: WeightMerger;
   readonly contextLength: number;
   readonly prefixCache: boolean;
 }
@@ -109,21 +112,24 @@ export class Model {
   /** Adapters by name: load, replace, list, unload, while requests run. */
   readonly adapters: ModelAdapters;
   private readonly scheduler: Scheduler;
+  private readonly merging: MergeBoundary;
   private readonly programs = new ProgramCache();
   private ended = false;
 
   /** @internal */
   constructor(private readonly parts: ModelParts) {
-    this.adapters = new ModelAdapters(parts.registry, parts.loader, () => this.assertUsable());
+    const prefixes = new PrefixCache(parts.pool, parts.prefixCache);
     this.scheduler = new Scheduler({
       limits: parts.limits,
       state: parts.state,
       pool: parts.pool,
-      prefixes: new PrefixCache(parts.pool, parts.prefixCache),
+      prefixes,
       adapters: parts.registry,
       generation: () => this.programs.get('generation', () => parts.graphs.generation(parts.state)),
       scoring: () => this.programs.get('scoring', () => parts.graphs.scoring(parts.state)),
     });
+    this.merging = new MergeBoundary(parts.folder.name, parts.merger, this.scheduler, prefixes, parts.registry);
+    this.adapters = new ModelAdapters(parts.registry, parts.loader, this.merging, () => this.assertUsable());
   }
 
   /** config.json with one spelling of every setting. */
@@ -375,6 +381,7 @@ export class Model {
   }
 
   private acquire(wanted: readonly { name: string; scale: number }[]): AdapterUse[] {
+    this.merging.assertFree(wanted);
     return this.parts.registry.acquire(wanted, this.parts.limits.maxAdaptersPerRequest);
   }
 

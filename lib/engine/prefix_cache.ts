@@ -10,6 +10,8 @@ import type { PagePool } from './page_pool.js';
 export class PrefixCache {
   private readonly pageOf = new Map<string, number>();
   private readonly keyOf = new Map<number, string>();
+  /** Content of the weights where they are not the checkpoint's: part of every key. */
+  weights = '';
 
   constructor(
     private readonly pool: PagePool,
@@ -25,7 +27,7 @@ export class PrefixCache {
     const keys: string[] = [];
     // The last token is always computed: its logits are wanted.
     const blocks = Math.floor((virtual + tokens.length - 1) / blockTokens);
-    let key = adapters;
+    let key = this.weights + adapters;
     for (let block = 0; block < blocks; block++) {
       key = nextKey(key, tokens, block, virtual);
       const page = this.pageOf.get(key);
@@ -39,7 +41,7 @@ export class PrefixCache {
 
   /** Notes that `page` holds block number `keys.length` of `tokens`, complete, and returns its key. */
   note(page: number, tokens: readonly number[], adapters: string, keys: readonly string[], virtual = 0): string {
-    const key = nextKey(keys.at(-1) ?? adapters, tokens, keys.length, virtual);
+    const key = nextKey(keys.at(-1) ?? this.weights + adapters, tokens, keys.length, virtual);
     if (this.enabled && !this.pageOf.has(key) && !this.keyOf.has(page)) {
       this.pageOf.set(key, page);
       this.keyOf.set(page, key);

@@ -1,4 +1,4 @@
-import { PoolExhaustedError } from '../errors.js';
+import { InternalError, PoolExhaustedError } from '../errors.js';
 import { blockTokens } from '../ops/index.js';
 import { binding, type NativeRunControl } from '../runtime/binding.js';
 import type { TensorData } from '../runtime/dtype.js';
@@ -65,6 +65,7 @@ export class Scheduler {
   private readonly freeSlots: number[] = [];
   private readonly control: NativeRunControl = new (binding().RunControl)();
   private active: Promise<void> | undefined;
+  private held = false;
   private closed: Error | undefined;
   private scoreTurn = false;
 
@@ -93,7 +94,26 @@ export class Scheduler {
   /** Looks at the requests again soon: one was aborted or added. */
   poke(): void {
     this.control.interrupt();
-    this.active ??= this.loop();
+    if (!this.held) this.active ??= this.loop();
+  }
+
+  /** Does something that no step may see half done: requests that arrive meanwhile begin after it. Nothing may run or wait when it is called. */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    if (this.busy) throw new InternalError('the scheduler was to be alone while requests run');
+    this.held = true;
+    try {
+      // A loop that has nothing left may not have ended yet.
+      await this.idle();
+      return await work();
+    } finally {
+      this.held = false;
+      if (this.waiting.length > 0) this.poke();
+    }
+  }
+
+  /** Whether anything runs or waits, or `alone` is under way. */
+  get busy(): boolean {
+    return this.held || this.waiting.length > 0 || this.running.length > 0;
   }
 
   /** Resolves when nothing runs or waits. */
@@ -120,7 +140,7 @@ export class Scheduler {
   private async loop(): Promise<void> {
     // Requests that arrive in one turn of the event loop share their first step.
     await Promise.resolve();
-    while (this.waiting.length > 0 || this.running.length > 0) {
+    while ((this.waiting.length > 0 && !this.held) || this.running.length > 0) {
       this.control.reset();
       try {
         this.dropAborted();

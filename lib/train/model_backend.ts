@@ -31,7 +31,7 @@ export async function createStepRunner(
   request: RunnerRequest,
   onProgress?: (bytes: number, totalBytes: number) => void,
 ): Promise<ModelStepRunner> {
-  const { adapters: wanted, settings, maxTokens, maxRows, signal } = request;
+  const { adapters: wanted, settings, maxTokens, maxRows, evaluates, signal } = request;
   const { config } = folder;
   const architecture = architectureOf(config.modelType, folder.name);
   const tables: Tables = new Map();
@@ -70,16 +70,20 @@ export async function createStepRunner(
     cleanup.push(() => training.dispose());
     // Compiled when the first evaluation comes: many trainings have none.
     let evaluation: Promise<Program> | undefined;
+    const compiled = [training];
     const programs = {
       training,
+      compiled,
       evaluation: () => {
         evaluation ??= compileEvaluation(parts, limits).then((program) => {
           cleanup.push(() => program.dispose());
+          compiled.push(program);
           return program;
         });
         return evaluation;
       },
     };
+    if (evaluates) await programs.evaluation();
     const weightBytes = [...weights.requests.values()].reduce((sum, { tensor }) => sum + tensor.buffer.byteLength, 0);
     const shares = new StepShares(adapters, store, factors, settings.seed);
     return new ModelStepRunner(adapters, sites, store, shares, limits.maxTokens, programs, weightBytes, release);

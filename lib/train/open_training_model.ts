@@ -1,6 +1,5 @@
 // The base model of a training: its folder, its tokenizer, and the trained adapters put to use.
 import { createHash } from 'node:crypto';
-import { basename } from 'node:path';
 import { trainableMethod } from '../adapters/methods/trainable.js';
 import { resolveModelFolder } from '../checkpoint/hub.js';
 import { type HuggingFaceFolder, openHuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
@@ -26,7 +25,7 @@ export const openTrainingModel: OpenTrainingModel = async (settings, { signal, o
     const chatTemplate = await ChatTemplate.load(folder.path, tokenizer.namedTokens);
     let runner: ModelStepRunner | undefined;
     const model: TrainingModel = {
-      name: basename(folder.path),
+      name: settings.model,
       fingerprint: await fingerprintOf(folder),
       contextLength: folder.config.maxPositions,
       tokenizer,

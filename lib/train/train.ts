@@ -1,11 +1,12 @@
 // A whole training: from options to saved adapters and a report.
+import { existsSync, statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toAccessError } from '../checkpoint/json.js';
 import { setThreads } from '../engine/device.js';
 import { OptionError } from '../errors.js';
 import { binding } from '../runtime/binding.js';
-import { type AdapterData, calibrationBatches, loadAdapterData } from './adapter_data.js';
+import { type AdapterData, calibrationBatches, loadAdapterData, mostLabels } from './adapter_data.js';
 import { type Configuration, configurationOf, expectSameConfiguration } from './configuration.js';
 import type { EndEvent, PlannedBytes, TrainEvent } from './events.js';
 import { openTrainingModel } from './open_training_model.js';
@@ -78,7 +79,7 @@ export async function runTraining(settings: TrainSettings, control: TrainControl
   const { signal, onProgress } = control;
   const tell = (event: TrainEvent): void => control.onEvent?.(event);
   if (settings.threads !== undefined) setThreads(settings.threads);
-  const checkpoint = await prepareFolder(settings.output, control.resume === true);
+  const checkpoint = await findCheckpoint(settings.output, control.resume === true);
   const cleanup: (() => void)[] = [];
   const undo = (): void => {
     for (const step of cleanup.splice(0).reverse()) step();
@@ -111,6 +112,8 @@ export async function runTraining(settings: TrainSettings, control: TrainControl
     const state = await restore(checkpoint, configuration, settings, runner, optimisers);
     if (control.resume) tell({ type: 'resume', step: state.step, file: checkpoint ?? null });
     const planned = plannedBytes(runner, optimisers);
+    await makeFolder(settings.output);
+    await removeUnfinished(settings.output);
     const logPath = join(settings.output, 'log.jsonl');
     const log = await TrainingLog.open(logPath, state.step);
     const report = join(settings.output, 'report.html');
@@ -156,16 +159,29 @@ export async function runTraining(settings: TrainSettings, control: TrainControl
 }
 
 // The checkpoint to go on from. Throws OptionError where another training would be written over.
-async function prepareFolder(output: string, resume: boolean): Promise<string | undefined> {
-  await makeFolder(output);
+async function findCheckpoint(output: string, resume: boolean): Promise<string | undefined> {
   const last = (await listCheckpoints(output)).at(-1);
   if (last !== undefined && !resume)
     throw new OptionError(
       `${output} holds a training that has come to step ${last.step}: resume it (--resume, resume: true), or choose another output folder`,
       { option: 'output', output, step: last.step },
     );
-  await removeUnfinished(output);
+  if (last === undefined) await refuseOthersFiles(output);
   return last?.path;
+}
+
+// A folder that somebody else keeps an adapter or a log in.
+async function refuseOthersFiles(output: string): Promise<void> {
+  const refuse = (file: string): never => {
+    throw new OptionError(`${output} has ${file}, which is of no training that can be resumed: choose another output folder`, {
+      option: 'output',
+      output,
+      file,
+    });
+  };
+  for (const file of ['adapter_config.json', 'adapter_model.safetensors']) if (existsSync(join(output, file))) refuse(file);
+  const log = join(output, 'log.jsonl');
+  if (existsSync(log) && (await readLog(log))[0]?.type !== 'plan' && statSync(log).size > 0) refuse('log.jsonl');
 }
 
 async function makeFolder(path: string): Promise<void> {
@@ -185,7 +201,11 @@ async function createRunner(
   return model.createRunner({
     adapters: adapters.map(({ name, settings: own }) => ({ name, settings: own })),
     maxTokens: settings.batchTokens,
-    maxRows: settings.batchTokens,
+    maxRows: mostLabels(
+      adapters.flatMap(({ training, heldOut }) => [training, ...(heldOut === undefined ? [] : [heldOut])]),
+      settings.batchTokens,
+    ),
+    evaluates: adapters.some(({ evaluation }) => evaluation.length > 0),
     settings,
     calibration(name, examples) {
       const adapter = adapters.find((one) => one.name === name);

@@ -136,7 +136,8 @@ export class TrainingLoop {
 
   async #evaluate(): Promise<EvaluationEvent['adapters'] | undefined> {
     const { adapters, runner, batchTokens, signal } = this.#parts;
-    const evaluated = adapters.filter(({ evaluation }) => evaluation.length > 0);
+    // An adapter that has not changed since the last evaluation needs no other one.
+    const evaluated = adapters.filter(({ evaluation, totalSteps }) => evaluation.length > 0 && this.#state.evaluatedStep < totalSteps);
     if (evaluated.length === 0) return undefined;
     const labels = new Map(evaluated.map(({ slot, evaluation }) => [slot, evaluation.reduce((sum, { targets }) => sum + targets, 0)]));
     const sums = new Map<number, number>();

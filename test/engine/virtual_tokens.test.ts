@@ -126,3 +126,39 @@ describe.each(['prompt', 'prefix'])('%s', (adapter) => {
     expect(model.adapters.get(adapter).uses).toBe(0);
   });
 });
+
+// Where virtual tokens enter differs: learned positions are added behind it, and Gemma scales what it looks up before it.
+describe.each([
+  ['gpt2', 'transformer.wte.weight', 1],
+  ['gemma2', 'model.embed_tokens.weight', Math.fround(Math.sqrt(48))],
+  ['qwen2', 'model.embed_tokens.weight', 1],
+] as const)('%s', (name, table, scale) => {
+  it('gives the bits that the tokens themselves give', async () => {
+    const stored = MemoryTensors.fromFile(join(modelFolder(name), 'model.safetensors')).values(table);
+    const rows = front.map((id) => stored.subarray(id * 48, (id + 1) * 48).map((x) => x * scale));
+    const other = await loadModel(modelFolder(name), {
+      adapters: { prompt: await write(`prompt ${name}`, { peft_type: 'P_TUNING' }, 48, rows) },
+    });
+    try {
+      const inFront = await other.score({ tokens: [...front, ...text] });
+      const virtual = await other.score({ tokens: text, adapter: 'prompt' });
+      expect(bitsOf(virtual.logprobs.slice(1))).toBe(bitsOf(tail(inFront.logprobs)));
+    } finally {
+      other.dispose();
+    }
+  });
+});
+
+describe.each(['f16', 'bf16'] as const)('a cache in %s', (cacheDtype) => {
+  it('holds given keys and values as it holds computed ones', async () => {
+    const other = await loadModel(modelFolder('llama'), { cacheDtype, adapters: { prefix: join(folder, 'prefix') } });
+    try {
+      const inFront = await other.score({ tokens: [...front, ...text] });
+      const virtual = await other.score({ tokens: text, adapter: 'prefix' });
+      // Equal but for a few numbers that lie midway between two.
+      expect(largestError(virtual.logprobs, tail(inFront.logprobs) as number[])).toBeLessThan(cacheDtype === 'f16' ? 1e-3 : 1e-2);
+    } finally {
+      other.dispose();
+    }
+  });
+});

@@ -87,7 +87,12 @@ export async function trainOne(
 }
 
 /** Steps over one batch; gives the loss before each. */
-export async function steps({ runner, settings, parameters }: OneAdapter, batch: TrainingMicroBatch, count: number, rate: number): Promise<number[]> {
+export async function steps(
+  { runner, settings, parameters }: OneAdapter,
+  batch: TrainingMicroBatch,
+  count: number,
+  rate: number,
+): Promise<number[]> {
   using optimiser = new AdapterOptimiser(parameters, settings);
   const losses: number[] = [];
   for (let step = 0; step < count; step++) {

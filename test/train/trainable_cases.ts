@@ -22,7 +22,11 @@ const targets = { rank: 3, alpha: 6, targetModules: ['q_proj', 'v_proj', 'down_p
 /** The methods. */
 export const trainableCases: readonly TrainableCase[] = [
   { name: 'lora', options: { method: 'lora', ...targets }, rate: 1e-2 },
-  { name: 'lora, gaussian, rsLoRA, LoRA+', options: { method: 'lora', ...targets, init: 'gaussian', rsLora: true, loraPlusRatio: 4 }, rate: 5e-3 },
+  {
+    name: 'lora, gaussian, rsLoRA, LoRA+',
+    options: { method: 'lora', ...targets, init: 'gaussian', rsLora: true, loraPlusRatio: 4 },
+    rate: 5e-3,
+  },
   { name: 'lora, pissa', options: { method: 'lora', ...targets, init: 'pissa' }, rate: 5e-3 },
   { name: 'lora, pissa, rsLoRA', options: { method: 'lora', ...targets, init: 'pissa', rsLora: true }, rate: 5e-3 },
   { name: 'lora, olora', options: { method: 'lora', ...targets, init: 'olora' }, rate: 5e-3 },

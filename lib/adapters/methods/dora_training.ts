@@ -1,8 +1,8 @@
 import type { Tensor } from '../../graph/tensor.js';
 import { add, addBias, map, matmul, mul, scale, scaleColumns, sumRows } from '../../ops/index.js';
 import type { AdapterBase, SiteShape } from '../method.js';
-import { rowsPerSlice, WorkSlices } from '../work_slices.js';
 import type { MethodSettings, ParameterSpec, SiteGraph, TrainableMethod } from '../trainable_method.js';
+import { rowsPerSlice, WorkSlices } from '../work_slices.js';
 import { checkStart, factorsFrom, factorTensors, initialA, tensorFrom } from './factor_tensors.js';
 import { loraConfigFile, loraScale, lowRankProduct } from './lora_training.js';
 import { methodOptionsOf } from './trained_options.js';
@@ -26,7 +26,12 @@ export const doraTraining: TrainableMethod = {
     return [
       { part: 'A', shape: [rank, site.inputs], initial: initialA(settings, site.inputs), trained: true },
       { part: 'bT', shape: [rank, site.outputs], initial: { kind: 'constant', value: 0 }, trained: true, rateMultiplier },
-      { part: 'magnitude', shape: [site.outputs], initial: { kind: 'given', values: Float32Array.from(squares, Math.sqrt) }, trained: true },
+      {
+        part: 'magnitude',
+        shape: [site.outputs],
+        initial: { kind: 'given', values: Float32Array.from(squares, Math.sqrt) },
+        trained: true,
+      },
       { part: 'baseSquares', shape: [site.outputs], initial: { kind: 'given', values: Float32Array.from(squares) }, trained: false },
     ];
   },

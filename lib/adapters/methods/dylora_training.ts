@@ -25,7 +25,11 @@ export const dyloraTraining: TrainableMethod = {
   check(settings) {
     checkStart(settings, ['default', 'gaussian']);
     if (settings.rsLora)
-      throw new OptionError('rsLora is true: dylora scales by alpha / b at every rank b', { option: 'rsLora', actual: true, expected: false });
+      throw new OptionError('rsLora is true: dylora scales by alpha / b at every rank b', {
+        option: 'rsLora',
+        actual: true,
+        expected: false,
+      });
     for (const option of ['minRank', 'exportRank'] as const) {
       const value = optionsOf(settings)[option];
       if (value > settings.rank)
@@ -61,7 +65,12 @@ export const dyloraTraining: TrainableMethod = {
 
   exportSite(settings, site, values) {
     const { exportRank } = optionsOf(settings);
-    return factorTensors(exportRank, site, values('A').slice(0, exportRank * site.inputs), values('bT').slice(0, exportRank * site.outputs));
+    return factorTensors(
+      exportRank,
+      site,
+      values('A').slice(0, exportRank * site.inputs),
+      values('bT').slice(0, exportRank * site.outputs),
+    );
   },
 
   importSite({ rank }, site, tensors) {

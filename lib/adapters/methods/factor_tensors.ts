@@ -58,9 +58,12 @@ export function checkStart({ init }: MethodSettings, names: readonly string[]): 
 export function checkRank({ rank }: MethodSettings, { path, inputs, outputs }: SiteShape, start: string): void {
   const most = Math.min(inputs, outputs);
   if (rank > most)
-    throw new OptionError(`rank is ${rank}: ${path} is ${outputs} x ${inputs}, and '${start}' takes directions of it: expected at most ${most}`, {
-      option: 'rank',
-      actual: rank,
-      expected: most,
-    });
+    throw new OptionError(
+      `rank is ${rank}: ${path} is ${outputs} x ${inputs}, and '${start}' takes directions of it: expected at most ${most}`,
+      {
+        option: 'rank',
+        actual: rank,
+        expected: most,
+      },
+    );
 }

@@ -44,7 +44,12 @@ export async function covarianceStart(
   const { covariance, inverse } = await invertDamped(measured, inputs);
   const weight = await base.readRows(site, 0, outputs);
   const most = Math.min(inputs, outputs);
-  const all = await singularTriplets(await timesSymmetric(weight, outputs, covariance, inputs), outputs, inputs, mode === 'ipm' ? rank : most);
+  const all = await singularTriplets(
+    await timesSymmetric(weight, outputs, covariance, inputs),
+    outputs,
+    inputs,
+    mode === 'ipm' ? rank : most,
+  );
   const first = mode === 'ipm' ? 0 : most - rank;
   const chosen: SingularTriplets = {
     values: all.values.slice(first, first + rank),

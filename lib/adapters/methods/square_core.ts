@@ -1,6 +1,7 @@
 // y = W x + scale · B R A x with A and B frozen: only R, rank x rank, is trained.
-import type { Tensor } from '../../graph/tensor.js';
+
 import { AdapterError } from '../../errors.js';
+import type { Tensor } from '../../graph/tensor.js';
 import { add, matmul, scale } from '../../ops/index.js';
 import type { SiteShape } from '../method.js';
 import type { MethodSettings, ParameterSpec, ParameterValues, SiteGraph, TrainableMethod } from '../trainable_method.js';

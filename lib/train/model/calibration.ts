@@ -68,7 +68,11 @@ export class ModelCalibration implements Calibration {
       await store.write(change, zeros);
       await store.clearGradients();
       const adapters = [{ ...probe(site, forward), stored }];
-      const program = await compileTraining({ ...this.parts, adapters, store, factors: undefined }, this.request.limits, this.request.recompute);
+      const program = await compileTraining(
+        { ...this.parts, adapters, store, factors: undefined },
+        this.request.limits,
+        this.request.recompute,
+      );
       await this.overBatches(program, () => {});
       return await store.read(change, 'gradients');
     } finally {

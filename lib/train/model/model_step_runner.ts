@@ -21,7 +21,12 @@ export class ModelStepRunner implements TrainingStepRunner {
     private readonly shares: StepShares,
     /** Tokens that the programs are compiled for, virtual ones included. */
     private readonly maxTokens: number,
-    private readonly programs: { readonly training: Program; readonly evaluation: () => Promise<Program> },
+    private readonly programs: {
+      readonly training: Program;
+      readonly evaluation: () => Promise<Program>;
+      /** Those that have memory by now. */
+      readonly compiled: readonly Program[];
+    },
     private readonly weightBytes: number,
     private readonly release: () => void,
   ) {
@@ -40,12 +45,12 @@ export class ModelStepRunner implements TrainingStepRunner {
   }
 
   get memory(): PlannedMemory {
-    const { training } = this.programs;
+    const { compiled } = this.programs;
     return {
       weights: this.weightBytes,
       parameters: 2 * 4 * this.store.elements,
-      arena: training.memory.arenaBytes,
-      workspace: training.memory.workspaceBytes,
+      arena: compiled.reduce((sum, { memory }) => sum + memory.arenaBytes, 0),
+      workspace: compiled.reduce((sum, { memory }) => sum + memory.workspaceBytes, 0),
     };
   }
 
