@@ -8,6 +8,7 @@ export { type DeviceInfo, deviceInfo, memory, setThreads } from './engine/device
 export type { GenerateRequest, ScoreRequestOptions } from './engine/generate_options.js';
 export { loadModel } from './engine/load_model.js';
 export type { LoadProgress } from './engine/load_weights.js';
+export { type MergedFolder, type MergeFolderOptions, mergeFolder } from './engine/merge_folder.js';
 export type { MergedAdapter } from './engine/merged_adapter.js';
 export { type Completion, type GeneratedPiece, Model, type ModelMemory, type Score } from './engine/model.js';
 export type { LoadOptions } from './engine/options.js';

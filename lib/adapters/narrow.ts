@@ -8,20 +8,20 @@ function stickyBits(x: number): number {
   float[0] = x;
   const rounded = float[0] as number;
   const bits = word[0] as number;
-  if (rounded === x || x !== x) return bits;
+  if (rounded === x || Number.isNaN(x)) return bits;
   return ((Math.abs(rounded) > Math.abs(x) ? bits - 1 : bits) | 1) >>> 0;
 }
 
 /** The bf16 number next to x, ties to even, as its bits. */
 export function numberToBf16(x: number): number {
-  if (x !== x) return 0x7fc0;
+  if (Number.isNaN(x)) return 0x7fc0;
   const bits = stickyBits(x);
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
 
 /** The f16 number next to x, ties to even, as its bits. */
 export function numberToF16(x: number): number {
-  if (x !== x) return 0x7e00;
+  if (Number.isNaN(x)) return 0x7e00;
   const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
   const size = Math.abs(x);
   if (size >= 65520) return sign | 0x7c00;

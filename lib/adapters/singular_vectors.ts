@@ -52,8 +52,7 @@ export async function singularTriplets(
   // right_k, then left_k = W right_k orthonormalised: leftᵀ W right is upper bidiagonal.
   const diagonal: number[] = [];
   const above: number[] = [];
-  let next = startVector(columns, 1);
-  orthonormalise(next, []);
+  let next = await rowSpaceStart(weight, rows, columns, slices);
   for (let step = 1; step <= most; step++) {
     right.push(next);
     const u = new Float64Array(rows);
@@ -86,6 +85,26 @@ export async function singularTriplets(
     next = v;
   }
   return assemble(jacobi(bidiagonal(diagonal, above)), left, right, wanted);
+}
+
+// A combination of all rows of W: a start outside of their span would leave a part of W out when there are fewer rows than columns.
+async function rowSpaceStart(
+  weight: Float32Array | Float64Array,
+  rows: number,
+  columns: number,
+  slices: WorkSlices,
+): Promise<Float64Array> {
+  const start = new Float64Array(columns);
+  const factors = startVector(rows, 1);
+  for (let r = 0; r < rows; r++) {
+    const factor = factors[r] as number;
+    for (let c = 0; c < columns; c++) start[c] = (start[c] as number) + factor * (weight[r * columns + c] as number);
+    await slices.pause(columns);
+  }
+  if (orthonormalise(start, []) > 0) return start;
+  start.set(startVector(columns, 1));
+  orthonormalise(start, []);
+  return start;
 }
 
 // Like orthonormalise, but a vector that vanishes is replaced by any new direction, at length 0.

@@ -7,9 +7,12 @@ export interface TensorToWrite {
   /** As safetensors spells it: F32, F16, BF16, I64, … */
   readonly dtype: string;
   readonly shape: readonly number[];
-  /** Its elements, little endian. */
-  readonly data: ArrayBuffer | ArrayBufferView;
+  /** Its elements, little endian; or what makes them when their turn comes, so that a large file is never in memory as a whole. */
+  readonly data: TensorBytes | (() => Promise<TensorBytes>);
 }
+
+/** Elements of a tensor. */
+export type TensorBytes = ArrayBuffer | ArrayBufferView;
 
 const bits: Record<string, number> = {
   ...{ BOOL: 8, F4: 4, F6_E2M3: 6, F6_E3M2: 6, U8: 8, I8: 8, F8_E5M2: 8, F8_E4M3: 8, F8_E8M0: 8, F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8 },
@@ -32,19 +35,26 @@ export async function writeSafetensors(
   const { header, parts } = layOut(tensors, metadata);
   await writeWholeFile(path, async (file) => {
     await writeAll(file, header, options.signal);
-    for (const part of parts) await writeAll(file, part, options.signal);
+    for (const { tensor, bytes } of parts) await writeAll(file, await dataOf(tensor, bytes), options.signal);
   });
 }
 
-function layOut(tensors: Iterable<TensorToWrite>, metadata: Readonly<Record<string, string>>): { header: Uint8Array; parts: Uint8Array[] } {
-  const all = [...tensors].map((tensor) => ({ tensor, width: widthOf(tensor), bytes: bytesOf(tensor.data) }));
+/** A tensor and how many bytes it has. */
+interface Part {
+  readonly tensor: TensorToWrite;
+  readonly bytes: number;
+}
+
+function layOut(tensors: Iterable<TensorToWrite>, metadata: Readonly<Record<string, string>>): { header: Uint8Array; parts: Part[] } {
+  const all = [...tensors].map((tensor) => ({ tensor, width: widthOf(tensor) }));
   // Wide elements first, so that every tensor is aligned to its own; then by name, so that equal tensors give equal files.
   all.sort((a, b) => b.width - a.width || (a.tensor.name < b.tensor.name ? -1 : 1));
   const entries: [string, unknown][] = [];
   const seen = new Set<string>();
+  const parts: Part[] = [];
   let at = 0;
-  for (const { tensor, width, bytes } of all) {
-    const { name, dtype, shape } = tensor;
+  for (const { tensor, width } of all) {
+    const { name, dtype, shape, data } = tensor;
     const refuse = (message: string): OptionError => new OptionError(`tensor "${name}": ${message}`, { tensor: name });
     if (name === '__metadata__' || Buffer.byteLength(name) > longestName)
       throw refuse(`expected a name of at most ${longestName} bytes other than __metadata__`);
@@ -52,15 +62,16 @@ function layOut(tensors: Iterable<TensorToWrite>, metadata: Readonly<Record<stri
     if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0))
       throw refuse(`the shape is [${shape.join(', ')}]: expected integers from 0`);
     const expected = (shape.reduce((product, size) => product * size, 1) * width) / 8;
-    if (bytes.length !== expected) throw refuse(`the data has ${bytes.length} bytes, but ${dtype} [${shape.join(', ')}] needs ${expected}`);
+    if (typeof data !== 'function') checkBytes(tensor, bytesOf(data).length, expected);
     seen.add(name);
-    entries.push([name, { dtype, shape, data_offsets: [at, at + bytes.length] }]);
-    at += bytes.length;
+    entries.push([name, { dtype, shape, data_offsets: [at, at + expected] }]);
+    parts.push({ tensor, bytes: expected });
+    at += expected;
   }
   for (const [key, value] of Object.entries(metadata))
     if (typeof value !== 'string') throw new OptionError(`metadata "${key}" is ${typeof value}: expected a string`, { key });
   if (Object.keys(metadata).length > 0) entries.unshift(['__metadata__', metadata]);
-  return { header: headerOf(entries), parts: all.map(({ bytes }) => bytes) };
+  return { header: headerOf(entries), parts };
 }
 
 function headerOf(entries: readonly (readonly [string, unknown])[]): Uint8Array {
@@ -85,6 +96,20 @@ function widthOf({ name, dtype }: TensorToWrite): number {
   return width;
 }
 
-function bytesOf(data: ArrayBuffer | ArrayBufferView): Uint8Array {
+function checkBytes({ name, dtype, shape }: TensorToWrite, actual: number, expected: number): void {
+  if (actual === expected) return;
+  throw new OptionError(`tensor "${name}": the data has ${actual} bytes, but ${dtype} [${shape.join(', ')}] needs ${expected}`, {
+    tensor: name,
+  });
+}
+
+async function dataOf(tensor: TensorToWrite, expected: number): Promise<Uint8Array> {
+  const { data } = tensor;
+  const bytes = bytesOf(typeof data === 'function' ? await data() : data);
+  checkBytes(tensor, bytes.length, expected);
+  return bytes;
+}
+
+function bytesOf(data: TensorBytes): Uint8Array {
   return ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
 }

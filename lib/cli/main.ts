@@ -7,6 +7,7 @@ import { buildCommand } from './build_command.js';
 import { demoCommand } from './demo_command.js';
 import { generateCommand } from './generate_command.js';
 import { inspectCommand } from './inspect_command.js';
+import { mergeCommand } from './merge_command.js';
 import { exitCodeOf, printJson, reportError } from './output.js';
 import { scoreCommand } from './score_command.js';
 import { trainCommand } from './train_command.js';
@@ -26,13 +27,14 @@ Examples:
   heddle generate --model ./llama --adapter a=./a --adapter b=./b --input requests.jsonl --json
   heddle score --model ./llama --input texts.jsonl --json
   heddle train --model ./llama --data notes.txt --output ./notes
+  heddle merge --model ./llama --adapter ./adapters/sql --output ./llama-sql
   heddle inspect ./adapters/sql
 
 heddle <command> --help explains a command. Answers go to standard output, progress and errors to standard error.
 
 Exit codes: 0 all went well, 1 something failed (the message says what), 2 wrong usage, 130 interrupted.`,
   );
-for (const command of [demoCommand(), generateCommand(), scoreCommand(), trainCommand(), inspectCommand(), buildCommand()])
+for (const command of [demoCommand(), generateCommand(), scoreCommand(), trainCommand(), mergeCommand(), inspectCommand(), buildCommand()])
   program.addCommand(command);
 for (const command of [program, ...program.commands]) {
   command.exitOverride().showSuggestionAfterError();

@@ -1,6 +1,7 @@
 // Small tools to drive a model from tests.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { GeneratedPiece, Model } from '../../lib/index.js';
+import type { WeightStore } from '../../lib/models/weight_store.js';
 import { uniform } from '../kernels/numbers.js';
 
 /** Token ids that are never special ones. */
@@ -54,4 +55,13 @@ export async function rejection(promise: Promise<unknown>): Promise<Error & { co
     return error as Error;
   }
   throw new Error('expected a rejection');
+}
+
+/** Every byte of the weights in native memory, padding included. */
+export async function weightBytes(of: Model): Promise<Map<string, string>> {
+  const { weights } = (of as unknown as { parts: { weights: WeightStore } }).parts;
+  const bytes = new Map<string, string>();
+  for (const [name, { tensor }] of weights.requests)
+    bytes.set(name, Buffer.from(await tensor.buffer.read(0, tensor.buffer.byteLength)).toString('base64'));
+  return bytes;
 }

@@ -8,10 +8,9 @@ import { narrow } from '../../lib/adapters/narrow.js';
 import { saveAdapterFolder } from '../../lib/adapters/save_adapter.js';
 import { writeSafetensors } from '../../lib/checkpoint/write_safetensors.js';
 import { AdapterError, loadModel, MissingAdapterError, type Model, OptionError } from '../../lib/index.js';
-import type { WeightStore } from '../../lib/models/weight_store.js';
 import { uniform } from '../kernels/numbers.js';
 import { adapterFolder, bitsOf, expectedScores, largestError, modelFolder, peftAdapters, readTensors } from '../models/fixture_files.js';
-import { randomTokens, rejection, untilIdle } from './driving.js';
+import { randomTokens, rejection, untilIdle, weightBytes } from './driving.js';
 
 const tokens = expectedScores(modelFolder('llama'))[0]?.tokens as number[];
 const unmergeable = ['lora-bias'];
@@ -36,14 +35,6 @@ afterAll(async () => {
 
 const scoreOf = async (on: Model, adapter?: Parameters<Model['score']>[0]['adapter']): Promise<readonly (number | null)[]> =>
   (await on.score({ tokens, adapter })).logprobs;
-
-async function weightBytes(of: Model): Promise<Map<string, string>> {
-  const { weights } = (of as unknown as { parts: { weights: WeightStore } }).parts;
-  const bytes = new Map<string, string>();
-  for (const [name, { tensor }] of weights.requests)
-    bytes.set(name, Buffer.from(await tensor.buffer.read(0, tensor.buffer.byteLength)).toString('base64'));
-  return bytes;
-}
 
 describe.each(peftAdapters.filter((name) => !unmergeable.includes(name)))('merged %s', (name) => {
   it.each([1, 0.5])('is the adapter at scale %d, and leaves without a trace', async (scale) => {

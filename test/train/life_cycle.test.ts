@@ -6,8 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openSafetensors } from '../../lib/checkpoint/safetensors.js';
 import { loadModel, type Model } from '../../lib/index.js';
 import { loadTrainedAdapter, saveTrainedAdapter } from '../../lib/train/model_backend.js';
-import { randomTokens } from '../engine/driving.js';
-import { batchOfDocuments, fixtureModel, meanLoss, type OneAdapter, steps, trainOne } from './driving_training.js';
+import { randomTokens, weightBytes } from '../engine/driving.js';
+import { batchOfDocuments, meanLoss, type OneAdapter, steps, tinyLlama, trainOne } from './driving_training.js';
 import { trainableCases } from './trainable_cases.js';
 
 const documents = [randomTokens(23, 96, 1), randomTokens(17, 96, 2)];
@@ -46,14 +46,12 @@ async function load(into: OneAdapter, path: string): Promise<void> {
   file.dispose();
 }
 
-describe.each(trainableCases)('$name', ({ name, options, rate, roundTrip = 0, startsWithin, model = 'llama' }) => {
-  const path = fixtureModel(model);
-
+describe.each(trainableCases)('$name', ({ name, options, rate, roundTrip = 0, startsWithin, refusesMerge, model = tinyLlama }) => {
   it('starts, learns, is saved, loaded and merged', { timeout: 120_000 }, async () => {
-    const base = await loadModel(path);
+    const base = await loadModel(model);
     const bare = await scored(base);
     const saved = join(folder, name.replaceAll(/\W+/g, '-'));
-    using own = await trainOne(options, [batch], path);
+    using own = await trainOne(options, [batch], model);
     const { method } = own.runner.adapterNamed('own').adapter;
 
     const before = (await own.runner.evaluate(batch)).logprobs;
@@ -65,15 +63,15 @@ describe.each(trainableCases)('$name', ({ name, options, rate, roundTrip = 0, st
     const after = (await own.runner.evaluate(batch)).logprobs;
     expect(meanLoss(after)).toBeLessThan(meanLoss(before) - 0.05);
 
-    await saveTrainedAdapter(own.runner, 'own', saved, { base: path });
+    await saveTrainedAdapter(own.runner, 'own', saved, { base: model });
     await base.adapters.load('own', saved);
     const loaded = await scored(base, 'own');
     expectNear(loaded, after, 2e-5, 'log-probabilities in the engine');
 
-    using again = await trainOne({ ...options, seed: 5 }, [batch], path);
+    using again = await trainOne({ ...options, seed: 5 }, [batch], model);
     await load(again, saved);
     expectNear((await again.runner.evaluate(batch)).logprobs, after, 2e-5, 'log-probabilities after reading');
-    await saveTrainedAdapter(again.runner, 'own', `${saved}-again`, { base: path });
+    await saveTrainedAdapter(again.runner, 'own', `${saved}-again`, { base: model });
     if (roundTrip === 0)
       expect(await readFile(join(`${saved}-again`, 'adapter_model.safetensors'))).toEqual(
         await readFile(join(saved, 'adapter_model.safetensors')),
@@ -84,6 +82,17 @@ describe.each(trainableCases)('$name', ({ name, options, rate, roundTrip = 0, st
       const largest = from.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
       expectNear(values, from, roundTrip * largest, tensor);
     }
+
+    const bytes = await weightBytes(base);
+    if (refusesMerge !== undefined) {
+      await expect(base.adapters.merge('own')).rejects.toThrow(refusesMerge);
+    } else {
+      await base.adapters.merge('own');
+      expectNear(await scored(base), loaded, 5e-5, 'log-probabilities when merged');
+      await base.adapters.unmerge();
+    }
+    expect(await weightBytes(base)).toEqual(bytes);
+    expect(await scored(base)).toEqual(bare);
     base.dispose();
   });
 });

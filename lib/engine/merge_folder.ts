@@ -1,0 +1,157 @@
+// A model with an adapter merged in, as a folder of its own.
+import { copyFile, mkdir, readdir, realpath, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { CheckpointBase } from '../adapters/checkpoint_base.js';
+import { mergedTensors } from '../adapters/merged_tensors.js';
+import { loadPeftFolder } from '../adapters/peft_folder.js';
+import { resolveModelFolder } from '../checkpoint/hub.js';
+import { type HuggingFaceFolder, openHuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
+import { toAccessError } from '../checkpoint/json.js';
+import type { SafetensorsFile } from '../checkpoint/safetensors.js';
+import { type TensorBytes, writeSafetensors } from '../checkpoint/write_safetensors.js';
+import { AbortError, AdapterError, OptionError } from '../errors.js';
+import { architectureOf } from '../models/index.js';
+import type { Site } from '../models/model_builder.js';
+import { WeightStore } from '../models/weight_store.js';
+import { emptyTensor } from '../runtime/device_tensor.js';
+import { cacheLayout, widestAdapterRow } from './memory_plan.js';
+import { checkpointDtype } from './merged_adapter.js';
+import { ModelGraphs } from './model_programs.js';
+
+/** What to merge, and where to. */
+export interface MergeFolderOptions {
+  /** Model folder, or org/name on the Hugging Face Hub. */
+  readonly model: string;
+  /** PEFT folder, or org/name on the Hub. */
+  readonly adapter: string;
+  /** Folder to write; must be empty or not there. */
+  readonly output: string;
+  /** Multiplies what the adapter changes. Default 1. */
+  readonly scale?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Told while tensors are written. */
+  readonly onProgress?: ((progress: { bytes: number; totalBytes: number }) => void) | undefined;
+}
+
+/** What was written. */
+export interface MergedFolder {
+  readonly folder: string;
+  /** Tensors that are not the base's. */
+  readonly changedTensors: number;
+  readonly tensors: number;
+  readonly bytes: number;
+}
+
+// Weights in any format: the merged ones take their place.
+const weightFile = /\.(safetensors|bin|pt|pth|ckpt|h5|msgpack|gguf|onnx|ot)$/i;
+const pickledIndex = /\.bin\.index\.json$/i;
+
+/**
+ * Writes a model with an adapter merged in as a Hugging Face folder: the same files with the same tensors in the same dtypes, each merged in
+ * float64 and rounded once; configuration and tokenizer are copied. config.json comes last: a folder without it was not finished. Throws
+ * AdapterError where the adapter cannot be merged, OptionError for an output that is not empty, FileAccessError, AbortError.
+ */
+export async function mergeFolder(options: MergeFolderOptions): Promise<MergedFolder> {
+  const { output, scale = 1, signal } = options;
+  const source = await resolveModelFolder(options.model, { signal });
+  const adapter = await resolveModelFolder(options.adapter, { signal });
+  await prepareOutput(output, source);
+  const folder = await openHuggingFaceFolder(source);
+  try {
+    const { layers, keyHeads, headWidth } = folder.config;
+    const base = new CheckpointBase(folder.name, sitesOf(folder), folder.tensors, { layers, keyHeads, width: headWidth });
+    const name = basename(adapter);
+    const parts = await loadPeftFolder(adapter, base);
+    const changes = mergedTensors({ adapter: name, parts, scale, base, dtypeOf: (tensor) => checkpointDtype(folder, tensor) });
+    const made = new Map(changes.map((change) => [change.tensor, change.make] as const));
+    const missing = changes.find(({ tensor }) => folder.tensors.info(tensor) === undefined);
+    if (missing !== undefined)
+      throw new AdapterError(`${name} cannot be merged: ${folder.name} has no tensor ${missing.tensor}`, { adapter: name });
+    const bytes = await writeWeights(folder, made, options);
+    base.forget();
+    await copyOthers(source, output, signal);
+    return { folder: output, changedTensors: made.size, tensors: [...folder.tensors.names()].length, bytes };
+  } finally {
+    folder.dispose();
+  }
+}
+
+async function prepareOutput(output: string, source: string): Promise<void> {
+  try {
+    await mkdir(output, { recursive: true });
+    const inside = await readdir(output);
+    if ((await realpath(output)) === (await realpath(source)))
+      throw new OptionError(`output is the folder of the model, ${resolve(output)}: expected another one`, { option: 'output', output });
+    if (inside.length > 0)
+      throw new OptionError(
+        `output is ${output}, which holds ${inside[0]}${inside.length > 1 ? ' and more' : ''}: expected an empty folder`,
+        {
+          option: 'output',
+          output,
+          found: inside.length,
+        },
+      );
+  } catch (error) {
+    throw error instanceof OptionError ? error : toAccessError(error, 'write', output);
+  }
+}
+
+// The places of the model, without its weights: their memory is reserved on the way and never touched.
+function sitesOf(folder: HuggingFaceFolder): readonly Site[] {
+  const { config } = folder;
+  const weights = new WeightStore({ model: folder.name, info: (name) => folder.tensors.info(name) }, 'precise');
+  const limits = { maxStepTokens: 1, maxScoreTokens: 1, maxRequests: 1, maxAdaptersPerRequest: 1, contextBlocks: 1 };
+  const layout = cacheLayout(config, 'f32', widestAdapterRow(config));
+  const graphs = new ModelGraphs(architectureOf(config.modelType, folder.name), config, weights, layout, limits);
+  const pool = emptyTensor('u8', [layout.pageBytes]);
+  try {
+    return graphs.sites({ pool });
+  } finally {
+    pool.buffer.dispose();
+    graphs.dispose();
+    weights.dispose();
+  }
+}
+
+async function writeWeights(
+  { tensors }: HuggingFaceFolder,
+  made: ReadonlyMap<string, () => Promise<{ data: TensorBytes }>>,
+  { output, signal, onProgress }: MergeFolderOptions,
+): Promise<number> {
+  const sizeOf = (file: SafetensorsFile, name: string): number => {
+    const info = file.info(name);
+    return info === undefined ? 0 : info.end - info.begin;
+  };
+  const totalBytes = tensors.files.reduce((sum, file) => [...file.names()].reduce((of, name) => of + sizeOf(file, name), sum), 0);
+  let bytes = 0;
+  for (const file of tensors.files) {
+    const entries = [...file.names()].map((name) => {
+      const { dtype, shape } = file.info(name) as { dtype: string; shape: readonly number[] };
+      const data = async (): Promise<TensorBytes> => {
+        if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+        const own = made.get(name);
+        const found = own === undefined ? await file.read(name) : (await own()).data;
+        bytes += sizeOf(file, name);
+        onProgress?.({ bytes, totalBytes });
+        return found;
+      };
+      return { name, dtype, shape, data };
+    });
+    await writeSafetensors(join(output, basename(file.label)), entries, Object.fromEntries(file.metadata), { signal });
+  }
+  return bytes;
+}
+
+async function copyOthers(source: string, output: string, signal: AbortSignal | undefined): Promise<void> {
+  const last = 'config.json';
+  const names = (await readdir(source)).filter((name) => !weightFile.test(name) && !pickledIndex.test(name) && !name.startsWith('.'));
+  for (const name of [...names.filter((one) => one !== last), last]) {
+    if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+    const from = join(source, name);
+    try {
+      if ((await stat(from)).isFile()) await copyFile(from, join(output, name));
+    } catch (error) {
+      throw toAccessError(error, 'copy', from);
+    }
+  }
+}

@@ -1,0 +1,127 @@
+// Models with an adapter merged in as folders: what they compute, what they hold, what is refused.
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { openSafetensors } from '../../lib/checkpoint/safetensors.js';
+import { AdapterError, loadModel, mergeFolder, OptionError } from '../../lib/index.js';
+import { heddle, jsonLines } from '../cli/run_cli.js';
+import { adapterFolder, expectedScores, largestError, modelFolder, readTensors, storyteller } from '../models/fixture_files.js';
+import { scratchFolder, writeTensors } from '../models/write_fixture.js';
+import { rejection } from './driving.js';
+
+const llama = modelFolder('llama');
+const tokens = expectedScores(llama)[0]?.tokens as number[];
+
+async function scoreOf(folder: string, adapter?: string): Promise<readonly (number | null)[]> {
+  using model = await loadModel(folder, adapter === undefined ? {} : { adapters: { own: adapter } });
+  return (await model.score({ tokens, adapter: adapter === undefined ? undefined : 'own' })).logprobs;
+}
+
+describe('mergeFolder', () => {
+  it.each(['lora-all-r3', 'lora-embeddings-head', 'lora-modules-to-save', 'lora-dora', 'oft'])('writes what %s computes', async (name) => {
+    using scratch = scratchFolder();
+    const output = join(scratch.path, 'merged');
+    const progress: number[] = [];
+    const merged = await mergeFolder({
+      model: llama,
+      adapter: adapterFolder(name),
+      output,
+      onProgress: ({ bytes, totalBytes }) => progress.push(bytes / totalBytes),
+    });
+    expect(progress.at(-1)).toBe(1);
+    const wanted = await scoreOf(llama, adapterFolder(name));
+    expect(largestError(await scoreOf(output), wanted.slice(1) as number[])).toBeLessThan(5e-5);
+    const before = readTensors(join(llama, 'model.safetensors'));
+    const after = readTensors(join(output, 'model.safetensors'));
+    expect(Object.keys(after).sort()).toEqual(Object.keys(before).sort());
+    const changed = Object.keys(before).filter(
+      (tensor) => !(before[tensor]?.data as Float32Array).every((v, i) => v === after[tensor]?.data[i]),
+    );
+    expect(merged).toMatchObject({ folder: output, changedTensors: changed.length, tensors: Object.keys(before).length });
+    expect(readFileSync(join(output, 'config.json'))).toEqual(readFileSync(join(llama, 'config.json')));
+  });
+
+  it('keeps the shards of a large model, and its index', async () => {
+    using scratch = scratchFolder();
+    const sharded = join(scratch.path, 'sharded');
+    mkdirSync(sharded);
+    copyFileSync(join(llama, 'config.json'), join(sharded, 'config.json'));
+    const tensors = Object.entries(readTensors(join(llama, 'model.safetensors')));
+    const map: Record<string, string> = {};
+    for (const part of [0, 1]) {
+      const file = `model-0000${part + 1}-of-00002.safetensors`;
+      const own = tensors.filter((_, i) => i % 2 === part);
+      writeTensors(join(sharded, file), Object.fromEntries(own));
+      for (const [name] of own) map[name] = file;
+    }
+    writeFileSync(join(sharded, 'model.safetensors.index.json'), JSON.stringify({ metadata: {}, weight_map: map }));
+    writeFileSync(join(sharded, 'pytorch_model.bin'), 'old weights');
+    const output = join(scratch.path, 'merged');
+    await mergeFolder({ model: sharded, adapter: adapterFolder('lora'), output, scale: 0.5 });
+    expect(readdirSync(output).sort()).toEqual([
+      'config.json',
+      'model-00001-of-00002.safetensors',
+      'model-00002-of-00002.safetensors',
+      'model.safetensors.index.json',
+    ]);
+    using model = await loadModel(llama, { adapters: { own: adapterFolder('lora') } });
+    const { logprobs } = await model.score({ tokens, adapter: { name: 'own', scale: 0.5 } });
+    expect(largestError(await scoreOf(output), logprobs.slice(1) as number[])).toBeLessThan(5e-5);
+  });
+
+  it('refuses outputs that hold something, and adapters that cannot be merged', async () => {
+    using scratch = scratchFolder();
+    const output = join(scratch.path, 'merged');
+    const bias = await rejection(mergeFolder({ model: llama, adapter: adapterFolder('lora-bias'), output }));
+    expect(bias).toBeInstanceOf(AdapterError);
+    expect(bias.message).toMatch(/^lora-bias cannot be merged: it adds a bias/);
+    expect(readdirSync(output)).toEqual([]);
+    writeFileSync(join(output, 'mine.txt'), 'mine');
+    const full = await rejection(mergeFolder({ model: llama, adapter: adapterFolder('lora'), output }));
+    expect(full).toBeInstanceOf(OptionError);
+    expect(full.message).toMatch(/which holds mine\.txt: expected an empty folder/);
+    const same = await rejection(mergeFolder({ model: llama, adapter: adapterFolder('lora'), output: llama }));
+    expect(same.message).toMatch(/output is the folder of the model/);
+  });
+
+  it('ends when it is told to, without a folder that looks whole', async () => {
+    using scratch = scratchFolder();
+    const output = join(scratch.path, 'merged');
+    const stop = new AbortController();
+    const onProgress = (): void => stop.abort();
+    const error = await rejection(mergeFolder({ model: llama, adapter: adapterFolder('lora'), output, signal: stop.signal, onProgress }));
+    expect(error.name).toBe('AbortError');
+    expect(readdirSync(output)).toEqual([]);
+  });
+});
+
+describe('heddle merge', () => {
+  it('writes a folder that other commands take, in the dtype of the model', async () => {
+    using scratch = scratchFolder();
+    const output = join(scratch.path, 'poet');
+    const words = ['merge', '--model', storyteller.base, '--adapter', storyteller.adapter('poet'), '--output', output, '--json'];
+    const { code, stdout, stderr } = await heddle(words);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    const [said] = jsonLines(stdout);
+    expect(said).toMatchObject({ folder: output });
+    expect(existsSync(join(output, 'tokenizer.json'))).toBe(true);
+    const [source, merged] = await Promise.all(
+      [storyteller.base, output].map((folder) => openSafetensors(join(folder, 'model.safetensors'))),
+    );
+    for (const name of source?.names() ?? []) expect(merged?.info(name)?.dtype, name).toBe(source?.info(name)?.dtype);
+    source?.dispose();
+    merged?.dispose();
+    const scores = await heddle(['score', '--model', output, '--input', '-', '--json'], { input: '{"text":"Once upon a time"}\n' });
+    expect(scores.code).toBe(0);
+    const again = await heddle(words);
+    expect(again.code).toBe(1);
+    expect(again.stderr).toMatch(/expected an empty folder/);
+  });
+
+  it('says what is missing', async () => {
+    const { code, stderr } = await heddle(['merge', '--model', 'x', '--adapter', 'y']);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^heddle merge: --output is missing/);
+  });
+});
