@@ -34,11 +34,16 @@ interface Change {
 
 /**
  * The tensors that hold an adapter when it is merged: W + scale · (W' - W), computed in float64 and rounded once to the tensor's dtype; biases
- * and norms alike. Each is made when it is asked for. Throws AdapterError, before the first is made, where the base has no place for a bias or
+ * and norms alike. Each is made when it is asked for. Throws AdapterError, before the first is made, where the base has no place for a bias or for positions, or
  * modules share a weight that the adapter changes for some of them only; and while they are made, where shared weights would differ or a number leaves its dtype.
  */
 export function mergedTensors(request: MergeRequest): readonly Change[] {
-  const { parts, base } = request;
+  const { adapter, parts, base } = request;
+  if (parts.virtualTokens > 0)
+    throw new AdapterError(`${adapter} cannot be merged: it brings ${parts.virtualTokens} positions in front of the text, which no weight holds`, {
+      adapter,
+      actual: parts.virtualTokens,
+    });
   const changes: Change[] = [];
   const done = new Set<string>();
   for (const site of base.sites) {

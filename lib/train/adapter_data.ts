@@ -3,6 +3,7 @@ import { BatchOrder, inOrder, layOut, type MicroBatch } from './data/batch_order
 import { countLabels, type ExampleSet, exampleCount, fingerprintOf } from './data/example_set.js';
 import { type DataReport, loadData } from './data/load_data.js';
 import { type RaggedBatch, shareBatches } from './data/ragged_batch.js';
+import { OptionError } from '../errors.js';
 import type { TrainEvent } from './events.js';
 import type { AdapterSettings, TrainSettings } from './options.js';
 import type { TrainingMicroBatch, TrainingModel } from './step_runner.js';
@@ -30,8 +31,14 @@ export async function loadAdapterData(
   options: { signal?: AbortSignal; onProgress?: (adapter: string, bytes: number, totalBytes: number) => void } = {},
 ): Promise<AdapterData[]> {
   const loaded: AdapterData[] = [];
-  const maxLength = Math.min(model.contextLength, settings.batchTokens);
   for (const [name, adapter] of settings.adapters) {
+    const context = model.contextLength - (model.virtualPositions?.(adapter) ?? 0);
+    if (context < 2)
+      throw new OptionError(
+        `${name}: ${adapter.method} puts ${model.contextLength - context} positions in front of a text, and ${model.name} takes ${model.contextLength} in all`,
+        { option: 'methodOptions', actual: model.contextLength - context, expected: model.contextLength - 2 },
+      );
+    const maxLength = Math.min(context, settings.batchTokens);
     const data = await loadData(
       { ...adapter.data, onBadLine: (bad) => tell({ type: 'badLine', adapter: name, ...bad }) },
       {

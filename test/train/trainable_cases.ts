@@ -13,6 +13,8 @@ export interface TrainableCase {
   readonly roundTrip?: number;
   /** How far log-probabilities begin from the base's, where the method does not start there. Undefined: further than 1e-4. */
   readonly startsWithin?: number;
+  /** What merging refuses with, where a merged model has no place for what is trained. */
+  readonly refusesMerge?: RegExp;
   /** Evaluation and training step see the same function: not so where a step uses a part of the factors. */
   readonly differentiable?: boolean;
 }
@@ -44,7 +46,6 @@ export const trainableCases: readonly TrainableCase[] = [
   { name: 'dylora, frozen', options: { method: 'dylora', ...targets, rank: 4 }, rate: 1e-2, differentiable: false },
   { name: 'lora-xs', options: { method: 'lora-xs', ...targets, rank: 6 }, rate: 2e-2, roundTrip: 1e-5, startsWithin: 1e-3 },
   { name: 'lora-sb', options: { method: 'lora-sb', ...targets, rank: 6, methodOptions: { stepSize: 1e-3 } }, rate: 1e-2, roundTrip: 1e-5 },
-  ...otherCases,
   // Weights stored as [inputs, outputs], and biases.
   { name: 'lora over GPT-2', options: { method: 'lora', ...gpt2Targets, init: 'pissa' }, rate: 5e-3, model: 'gpt2' },
   { name: 'dora over GPT-2', options: { method: 'dora', ...gpt2Targets }, rate: 1e-2, model: 'gpt2' },
@@ -53,4 +54,5 @@ export const trainableCases: readonly TrainableCase[] = [
     ...{ name: 'lora-sb over GPT-2', rate: 1e-2, roundTrip: 1e-5, model: 'gpt2' },
     options: { method: 'lora-sb', ...gpt2Targets, methodOptions: { stepSize: 1e-3, update: 'raw' } },
   },
+  ...otherCases,
 ];

@@ -11,6 +11,7 @@ import type { TrainingMicroBatch } from '../step_runner.js';
 import { runBatch } from './batch_inputs.js';
 import { ParameterStore } from './parameter_store.js';
 import type { AdapterInTraining } from './site_adapters.js';
+import { placeBatch, prefixKeys } from './virtual_positions.js';
 import { compileTraining, type TrainingGraphParts, type TrainingLimits, trainingForward } from './training_programs.js';
 
 /** What a calibration runs over. */
@@ -81,7 +82,9 @@ export class ModelCalibration implements Calibration {
 
   private async overBatches(program: Program, use: (outputs: Awaited<ReturnType<typeof runBatch>>) => void): Promise<void> {
     try {
-      for (const batch of this.request.batches) use(await runBatch(program, batch, [0], this.request.signal));
+      for (const batch of this.request.batches)
+        for (const placed of placeBatch(batch, new Map(), batch.tokens.length))
+          use(await runBatch(program, placed, { slots: [0], prefix: prefixKeys(new Map()) }, this.request.signal));
     } finally {
       program.dispose();
     }
