@@ -1,9 +1,11 @@
-// Speed of grouped_lora and its gradients for training: many tokens, f32 factors, against the multiply-add peak in the same seconds.
+// Speed of grouped_lora on cold adapters against the read bandwidth measured in the same seconds, and next to the linear that it
+// follows in a model.
 //
-//   grouped_lora_bench [--tokens 512] [--adapters 1,3] [--rank 16] [--threads 1,2] [--shapes 576x576,2048x5632] [--rounds 9] [--clock wall]
+//   grouped_lora_bench [--json] [--threads 1,2] [--adapters 1,8,16] [--rank 16] [--sites 2048:2048+256+256,5632:2048,..] [--tokens 1]
+//                      [--rounds 15] [--clock wall]
 //
-// A shape is inputs x outputs of one site. Adapters take turns by runs of tokens / adapters tokens. Every round measures the peak, then
-// every op once; medians are compared. HEDDLE_CPU_TARGET picks the target. --clock cpu counts processor time, divided by the threads.
+// A site is inputs:outputs, with + between sites that share x. Every adapter has `tokens` tokens. Each call takes adapters that no call
+// used for some hundred megabytes. "after it": the time that linear and grouped_lora take together, less that of linear alone.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -17,10 +19,12 @@
 #include <sys/mman.h>
 #endif
 
+#include "bench_tensors.h"
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
 #include "generated/op_table.h"
 #include "kernels/grouped_lora/grouped_lora_layout.h"
+#include "kernels/linear/linear_pack.h"
 
 #define HEDDLE_TARGET_FILE "../bench/native/grouped_lora_bench.cc"
 #include "cpu/foreach_target.h"
@@ -30,184 +34,200 @@
 #if defined(HEDDLE_ONCE)
 using namespace heddle;
 using namespace heddle::ceilings;
+using namespace heddle::bench;
 
 namespace {
 
+struct Site {
+  int64_t inputs;
+  std::vector<int64_t> outputs;
+
+  int64_t columns() const {
+    int64_t sum = 0;
+    for (int64_t width : outputs) sum += width;
+    return sum;
+  }
+  std::string name() const {
+    std::string text = std::to_string(inputs) + ":";
+    for (size_t i = 0; i < outputs.size(); i++) text += (i ? "+" : "") + std::to_string(outputs[i]);
+    return text;
+  }
+};
+
 struct Options {
-  std::vector<int64_t> tokens = {512}, adapters = {1, 3}, ranks = {16}, threads = {1, 2};
-  std::vector<std::pair<int64_t, int64_t>> shapes = {{576, 576}, {576, 1536}, {2048, 2048}, {2048, 5632}, {5632, 2048}};
-  int64_t rounds = 9;
+  bool json = false;
+  std::vector<int64_t> threads = {1, 2}, adapters = {1, 8, 16};
+  int64_t rank = 16, tokens = 1, rounds = 15;
+  // The four sites of a layer of the 1.1 B shape, and two of the 163 M one.
+  std::vector<Site> sites = {{2048, {2048, 256, 256}}, {2048, {2048}}, {2048, {5632, 5632}}, {5632, {2048}}, {576, {576, 192, 192}}, {1536, {576}}};
 };
 
-struct Case {
-  int64_t tokens, adapters, rank, inputs, outputs;
-  int threads;
-};
-
-TensorView view(void* data, DType dtype, std::initializer_list<int64_t> dims) {
-  TensorView tensor;
-  tensor.data = data;
-  tensor.dtype = dtype;
-  for (int64_t dim : dims) tensor.dims[tensor.rank++] = dim;
-  tensor.leading_stride = tensor.inner_elements();
-  return tensor;
-}
-
-struct Floats {
-  float* data;
-  int64_t count;
-};
-
-Floats numbers_near_zero(int64_t count) {
-  const Floats values = {reinterpret_cast<float*>(allocate(static_cast<size_t>(count) * sizeof(float))), count};
-  uint32_t state = 12345;
-  for (int64_t i = 0; i < count; i++) values.data[i] = static_cast<float>(static_cast<int32_t>(state = state * 1664525u + 1013904223u)) * 1e-11f;
-  return values;
-}
-
-void bench(const Options& options, const Case& c) {
-  const Floats x = numbers_near_zero(c.tokens * c.inputs), dx = numbers_near_zero(c.tokens * c.inputs);
-  const Floats y = numbers_near_zero(c.tokens * c.outputs), dy = numbers_near_zero(c.tokens * c.outputs);
-  std::vector<float> weight(static_cast<size_t>(c.tokens), 1.0f), dweight = weight;
-  std::vector<int32_t> index(static_cast<size_t>(c.tokens)), rows, columns = {0, static_cast<int32_t>(c.outputs)};
-  for (int64_t t = 0; t < c.tokens; t++) index[static_cast<size_t>(t)] = static_cast<int32_t>(t * c.adapters / c.tokens);
+// As many adapters as fit into `bytes`, each with its rows one after another as lib/adapters/placement.ts lays them out.
+struct Adapters {
   std::vector<AdapterEntry> entries;
-  int64_t unit = 0;
-  const auto lay = [&](int64_t width) {
-    const int32_t first = static_cast<int32_t>(rows.size());
-    for (int64_t r = 0; r < c.rank; r++, unit += (width * 4 + kRowUnit - 1) / kRowUnit) rows.push_back(static_cast<int32_t>(unit));
-    return first;
-  };
-  for (int64_t a = 0; a < c.adapters; a++) {
-    const int32_t first_a = lay(c.inputs), first_b = lay(c.outputs);
-    entries.push_back({EntryKind::kLowRank, static_cast<int32_t>(DType::kF32), static_cast<int32_t>(c.rank), first_a, first_b, -1, -1, 2.0f});
-  }
-  const Floats pool = numbers_near_zero(unit * kRowUnit / 4), gradients = numbers_near_zero(pool.count);
+  std::vector<int32_t> rows;
+  int64_t slots, bytes_each;
 
-  const TensorView index_view = view(index.data(), DType::kI32, {c.tokens, 1}), weight_view = view(weight.data(), DType::kF32, {c.tokens, 1});
-  const TensorView entries_view = view(entries.data(), DType::kI32, {c.adapters, 1, 8});
-  const TensorView rows_view = view(rows.data(), DType::kI32, {static_cast<int64_t>(rows.size())});
-  const TensorView pool_view = view(pool.data, DType::kU8, {pool.count * 4}), columns_view = view(columns.data(), DType::kI32, {2});
-  const TensorView x_view = view(x.data, DType::kF32, {c.tokens, c.inputs}), dy_view = view(dy.data, DType::kF32, {c.tokens, c.outputs});
-  const TensorView gradients_view = view(gradients.data, DType::kF32, {gradients.count});
-  const auto route = [&](auto& args) {
-    args.index = index_view, args.entries = entries_view, args.rows = rows_view, args.pool = pool_view, args.columns = columns_view;
-    args.site = 0;
-  };
-  GroupedLoraArgs forward;
-  GroupedLoraGradXArgs to_x;
-  GroupedLoraGradFactorsArgs to_factors;
-  GroupedLoraGradWeightArgs to_weight;
-  route(forward), route(to_x), route(to_factors), route(to_weight);
-  forward.x = to_factors.x = to_weight.x = x_view;
-  forward.weight = to_x.weight = to_factors.weight = weight_view;
-  forward.base = forward.y = view(y.data, DType::kF32, {c.tokens, c.outputs});
-  to_x.dy = to_factors.dy = to_weight.dy = dy_view;
-  to_x.base = to_x.dx = view(dx.data, DType::kF32, {c.tokens, c.inputs});
-  to_factors.gradients = to_factors.accumulated = gradients_view;
-  to_weight.base = to_weight.dweight = view(dweight.data(), DType::kF32, {c.tokens, 1});
-
-  const size_t bytes = std::max({grouped_lora_cpu_workspace(forward, c.threads), grouped_lora_grad_x_cpu_workspace(to_x, c.threads),
-                                 grouped_lora_grad_factors_cpu_workspace(to_factors, c.threads),
-                                 grouped_lora_grad_weight_cpu_workspace(to_weight, c.threads)});
-  std::vector<std::byte> workspace(bytes + 64);
-  Machine machine{ThreadPool(c.threads), nullptr, 0, 0, std::vector<float>(static_cast<size_t>(c.threads) * 64, 0.0f)};
-  std::byte* aligned = workspace.data() + (64 - reinterpret_cast<uintptr_t>(workspace.data()) % 64) % 64;
-  CpuContext context{machine.pool, aligned, bytes};
-
-  const double pass = 2.0 * static_cast<double>(c.tokens * c.rank * (c.inputs + c.outputs));
-  struct Op {
-    const char* name;
-    double operations;
-    std::vector<double> rates, shares;
-  } ops[] = {{"forward", pass, {}, {}}, {"to x", pass, {}, {}}, {"to factors", 2 * pass, {}, {}}, {"to weights", pass, {}, {}}};
-  const auto run = [&](size_t op) {
-    switch (op) {
-      case 0:
-        return grouped_lora_cpu(forward, context);
-      case 1:
-        return grouped_lora_grad_x_cpu(to_x, context);
-      case 2:
-        return grouped_lora_grad_factors_cpu(to_factors, context);
-      default:
-        return grouped_lora_grad_weight_cpu(to_weight, context);
-    }
-  };
-  for (int64_t round = 0; round <= options.rounds; round++)
-    for (size_t op = 0; op < 4; op++) {
-      const double peak = machine.peak(false);
-      const int repeats = std::max(1, static_cast<int>(0.003 * peak / ops[op].operations));
-      const double start = seconds(c.threads);
-      for (int repeat = 0; repeat < repeats; repeat++) {
-        const Status status = run(op);
-        if (!status.ok()) {
-          std::fprintf(stderr, "%s\n", status.message.c_str());
-          std::exit(1);
-        }
+  Adapters(const Site& site, int64_t rank, size_t bytes) {
+    const auto row_bytes = [](int64_t width) { return (width * 2 + kRowUnit - 1) / kRowUnit * kRowUnit; };
+    bytes_each = 0;
+    for (int64_t outputs : site.outputs) bytes_each += rank * (row_bytes(site.inputs) + row_bytes(outputs));
+    slots = static_cast<int64_t>(bytes) / bytes_each;
+    int64_t at = 0;
+    const auto place = [&](int64_t width) {
+      const int32_t first = static_cast<int32_t>(rows.size());
+      for (int64_t row = 0; row < rank; row++, at += row_bytes(width)) rows.push_back(static_cast<int32_t>(at / kRowUnit));
+      return first;
+    };
+    for (int64_t slot = 0; slot < slots; slot++)
+      for (int64_t outputs : site.outputs) {
+        const int32_t first_a = place(site.inputs), first_b = place(outputs);
+        entries.push_back({EntryKind::kLowRank, static_cast<int32_t>(DType::kBF16), static_cast<int32_t>(rank), first_a, first_b, -1, -1, 0.5f});
       }
-      const double rate = ops[op].operations * repeats / (seconds(c.threads) - start);
-      if (round == 0) continue;  // warms up
-      ops[op].rates.push_back(rate);
-      ops[op].shares.push_back(rate / peak);
-    }
-  std::printf("%s, %lldx%lld, rank %lld, %lld tokens, %lld adapters, %d threads:", cpu_target_name(cpu_target()), static_cast<long long>(c.inputs),
-              static_cast<long long>(c.outputs), static_cast<long long>(c.rank), static_cast<long long>(c.tokens), static_cast<long long>(c.adapters),
-              c.threads);
-  for (const Op& op : ops) std::printf("  %s %.0f GFLOP/s (%.0f %%)", op.name, median(op.rates) * 1e-9, median(op.shares) * 100);
-  std::printf("\n");
-  std::fflush(stdout);
-}
-
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(separator, begin), text.size());
-    parts.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
   }
-  return parts;
+};
+
+void must(const Status& status) {
+  if (status.ok()) return;
+  std::fprintf(stderr, "%s\n", status.message.c_str());
+  std::exit(1);
 }
 
-std::vector<int64_t> numbers(const std::string& text) {
-  std::vector<int64_t> values;
-  for (const std::string& part : split(text, ',')) values.push_back(std::atoll(part.c_str()));
-  return values;
-}
+struct Bench {
+  const Options& options;
+  const Site& site;
+  int threads;
+  int64_t count;  // adapters in a call
+  Machine& machine;
+  std::byte* memory;  // of the adapters
+  size_t bytes;
+  std::byte* weights;
+  size_t weights_bytes;
+
+  void run(bool& first) {
+    Adapters adapters(site, options.rank, bytes);
+    const int64_t tokens = count * options.tokens, columns = site.columns(), sites = static_cast<int64_t>(site.outputs.size());
+    std::vector<float> x(static_cast<size_t>(tokens * site.inputs)), y(static_cast<size_t>(tokens * columns)), ones(static_cast<size_t>(tokens), 1.0f);
+    fill(DType::kF32, reinterpret_cast<std::byte*>(x.data()), x.size() * 4);
+    std::vector<int32_t> index(static_cast<size_t>(tokens)), edges = {0};
+    for (int64_t outputs : site.outputs) edges.push_back(edges.back() + static_cast<int32_t>(outputs));
+    GroupedLoraArgs lora;
+    lora.x = view(x.data(), DType::kF32, {tokens, site.inputs});
+    lora.base = lora.y = view(y.data(), DType::kF32, {tokens, columns});
+    lora.index = view(index.data(), DType::kI32, {tokens, 1});
+    lora.weight = view(ones.data(), DType::kF32, {tokens, 1});
+    lora.entries = view(adapters.entries.data(), DType::kI32, {adapters.slots, sites, 8});
+    lora.rows = view(adapters.rows.data(), DType::kI32, {static_cast<int64_t>(adapters.rows.size())});
+    lora.pool = view(memory, DType::kU8, {static_cast<int64_t>(bytes)});
+    lora.columns = view(edges.data(), DType::kI32, {sites + 1});
+    lora.site = 0;
+    LinearArgs linear;
+    const int64_t inner = linear_inner(site.inputs);
+    linear.weight = view(weights, DType::kBF16, {linear_panels(columns), inner / 2, 32});
+    linear.activation = LinearActivation::kFast;
+    linear.x = lora.x;
+    linear.y = lora.y;
+    const size_t weight_bytes = (linear_packed_bytes(DType::kBF16, columns, site.inputs) + 63) / 64 * 64;
+    const size_t workspace_bytes = std::max(grouped_lora_cpu_workspace(lora, threads), linear_cpu_workspace(linear, threads));
+    std::vector<std::byte> workspace(workspace_bytes + 64);
+    CpuContext context{machine.pool, workspace.data() + (64 - reinterpret_cast<uintptr_t>(workspace.data()) % 64) % 64, workspace_bytes};
+
+    int64_t slot = 0;
+    size_t copy = 0;
+    const auto turn = [&] {
+      for (int64_t token = 0; token < tokens; token++)
+        index[static_cast<size_t>(token)] = static_cast<int32_t>((slot + token / options.tokens) % adapters.slots);
+      slot += count;
+    };
+    const auto add = [&] { must(grouped_lora_cpu(lora, context)); };
+    const auto multiply = [&] {
+      linear.weight.data = weights + (copy++ % (weights_bytes / weight_bytes)) * weight_bytes;
+      must(linear_cpu(linear, context));
+    };
+    std::vector<double> alone, base, both, bandwidths;
+    const double adapter_bytes = static_cast<double>(count * adapters.bytes_each);
+    for (int64_t round = 0; round <= options.rounds; round++) {
+      const double bandwidth = machine.bandwidth();
+      const int repeats = std::max(1, static_cast<int>(0.002 / (adapter_bytes / bandwidth)));
+      const auto time = [&](int times, const auto& body) {
+        const double start = seconds(threads);
+        for (int i = 0; i < times; i++) body();
+        return (seconds(threads) - start) / times;
+      };
+      const int fewer = std::max(1, repeats / 4);
+      const double one = time(repeats, [&] { turn(), add(); }), two = time(fewer, multiply);
+      const double three = time(fewer, [&] { turn(), multiply(), add(); });
+      if (round == 0) continue;  // warms up
+      bandwidths.push_back(bandwidth);
+      alone.push_back(one);
+      base.push_back(two);
+      both.push_back(three - two);
+    }
+    const double rate = adapter_bytes / median(alone), bandwidth = median(bandwidths);
+    if (options.json)
+      std::printf("%s\n  {\"target\": \"%s\", \"site\": \"%s\", \"rank\": %lld, \"adapters\": %lld, \"tokens\": %lld, \"threads\": %d, \"seconds\": %.4g, "
+                  "\"gb_per_s\": %.2f, \"of_bandwidth\": %.3f, \"linear_seconds\": %.4g, \"after_linear_seconds\": %.4g}",
+                  first ? "[" : ",", cpu_target_name(cpu_target()), site.name().c_str(), static_cast<long long>(options.rank),
+                  static_cast<long long>(count), static_cast<long long>(tokens), threads, median(alone), rate * 1e-9, rate / bandwidth, median(base),
+                  median(both));
+    else
+      std::printf("  adapters %2lld  %8.1f us  %5.1f GB/s  of read %5.1f %%   linear %8.1f us, after it %7.1f us: both at %4.1f %% of linear's speed\n",
+                  static_cast<long long>(count), median(alone) * 1e6, rate * 1e-9, rate / bandwidth * 100, median(base) * 1e6, median(both) * 1e6,
+                  100 * median(base) / (median(base) + median(both)));
+    first = false;
+    std::fflush(stdout);
+  }
+};
 
 }  // namespace
 
 int main(int count, char** arguments) {
   Options options;
-  for (int i = 1; i < count; i += 2) {
-    const std::string name = arguments[i], value = i + 1 < count ? arguments[i + 1] : "";
-    if (name == "--tokens") {
-      options.tokens = numbers(value);
+  for (int i = 1; i < count; i++) {
+    const std::string name = arguments[i];
+    if (name == "--json") {
+      options.json = true;
+      continue;
+    }
+    const std::string value = i + 1 < count ? arguments[++i] : "";
+    if (name == "--threads") {
+      options.threads = numbers(value);
     } else if (name == "--adapters") {
       options.adapters = numbers(value);
     } else if (name == "--rank") {
-      options.ranks = numbers(value);
-    } else if (name == "--threads") {
-      options.threads = numbers(value);
-    } else if (name == "--rounds") {
-      options.rounds = std::atoll(value.c_str());
+      options.rank = std::atoll(value.c_str());
+    } else if (name == "--tokens") {
+      options.tokens = std::atoll(value.c_str());
     } else if (name == "--clock") {
       cpu_clock = value == "cpu";
-    } else if (name == "--shapes") {
-      options.shapes.clear();
+    } else if (name == "--rounds") {
+      options.rounds = std::atoll(value.c_str());
+    } else if (name == "--sites") {
+      options.sites.clear();
       for (const std::string& part : split(value, ',')) {
-        const auto sides = split(part, 'x');
-        options.shapes.emplace_back(std::atoll(sides[0].c_str()), std::atoll(sides.back().c_str()));
+        const auto sides = split(part, ':');
+        options.sites.push_back({std::atoll(sides[0].c_str()), numbers(sides.back(), '+')});
       }
     } else {
       std::fprintf(stderr, "grouped_lora_bench: unknown option %s\n", name.c_str());
       return 2;
     }
   }
-  for (const auto& [inputs, outputs] : options.shapes)
-    for (int64_t tokens : options.tokens)
+  const size_t bytes = size_t{256} << 20;
+  std::byte* memory = allocate(2 * bytes);
+  fill(DType::kBF16, memory, 2 * bytes);
+  bool first = true;
+  for (int64_t threads : options.threads) {
+    Machine machine{ThreadPool(static_cast<int>(threads)), memory, 2 * bytes, 0, std::vector<float>(static_cast<size_t>(threads) * 64, 0.0f)};
+    for (const Site& site : options.sites) {
+      if (!options.json)
+        std::printf("%s, site %s, rank %lld, threads %lld: read %.1f GB/s\n", cpu_target_name(cpu_target()), site.name().c_str(),
+                    static_cast<long long>(options.rank), static_cast<long long>(threads), machine.bandwidth() * 1e-9);
       for (int64_t adapters : options.adapters)
-        for (int64_t rank : options.ranks)
-          for (int64_t threads : options.threads) bench(options, {tokens, adapters, rank, inputs, outputs, static_cast<int>(threads)});
+        Bench{options, site, static_cast<int>(threads), adapters, machine, memory, bytes, memory + bytes, bytes}.run(first);
+    }
+  }
+  if (options.json) std::printf("\n]\n");
   return 0;
 }
 #endif  // HEDDLE_ONCE

@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #endif
 
+#include "bench_tensors.h"
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
 #include "generated/linear_ops.h"
@@ -31,6 +32,7 @@
 #if defined(HEDDLE_ONCE)
 using namespace heddle;
 using namespace heddle::ceilings;
+using namespace heddle::bench;
 
 namespace {
 
@@ -47,31 +49,12 @@ struct Options {
   int64_t rounds = 15;
 };
 
-void fill(DType dtype, std::byte* memory, size_t bytes) {
-  uint32_t state = 12345;
-  for (size_t at = 0; at < bytes; at += 4) {  // numbers between 2^-3 and 2^-2 whatever the dtype: 0x3e80 is one in bf16, 0x3200 in f16
-    state = state * 1664525u + 1013904223u;
-    const uint32_t sign = state & 0x80008000u, fraction = (state >> 9) & 0x007f007fu;
-    const uint32_t word = (dtype == DType::kF16 ? 0x32003200u : 0x3e003e00u) | sign | fraction;
-    std::memcpy(memory + at, &word, 4);
-  }
-}
-
-TensorView view(void* data, DType dtype, std::initializer_list<int64_t> dims) {
-  TensorView tensor;
-  tensor.data = data;
-  tensor.dtype = dtype;
-  for (int64_t dim : dims) tensor.dims[tensor.rank++] = dim;
-  tensor.leading_stride = tensor.inner_elements();
-  return tensor;
-}
-
 struct Row {
   int64_t rows;
   std::vector<double> times, of_peak, of_bandwidth, of_roof;
 };
 
-void bench(const Options& options, const Shape& shape, int threads, std::byte* memory, size_t bytes, bool& first) {
+void measure(const Options& options, const Shape& shape, int threads, std::byte* memory, size_t bytes, bool& first) {
   Machine machine{ThreadPool(threads), memory, bytes, 0, std::vector<float>(static_cast<size_t>(threads) * 64, 0.0f)};
   const bool dot = options.dtype == DType::kBF16 && cpu_target() == CpuTarget::kAvx512Bf16;
   const size_t weight_bytes = (linear_packed_bytes(options.dtype, shape.outputs, shape.k) + 63) / 64 * 64;
@@ -148,22 +131,6 @@ void bench(const Options& options, const Shape& shape, int threads, std::byte* m
 #endif
 }
 
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(separator, begin), text.size());
-    parts.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return parts;
-}
-
-std::vector<int64_t> numbers(const std::string& text) {
-  std::vector<int64_t> values;
-  for (const std::string& part : split(text, ',')) values.push_back(std::atoll(part.c_str()));
-  return values;
-}
-
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -203,7 +170,7 @@ int main(int count, char** arguments) {
   fill(options.dtype, memory, bytes);
   bool first = true;
   for (const Shape& shape : options.shapes)
-    for (int64_t threads : options.threads) bench(options, shape, static_cast<int>(threads), memory, bytes, first);
+    for (int64_t threads : options.threads) measure(options, shape, static_cast<int>(threads), memory, bytes, first);
   if (options.json) std::printf("\n]\n");
   return 0;
 }

@@ -1,3 +1,4 @@
+import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import { ModelError } from '../errors.js';
 import { viewAs } from '../runtime/dtype.js';
 import type { AdapterBase, FloatDType, RowBlock, SiteShape, TensorSource } from './method.js';
@@ -13,7 +14,13 @@ export class CheckpointBase implements AdapterBase {
     readonly name: string,
     readonly sites: readonly SiteShape[],
     private readonly source: TensorSource,
+    readonly cache: AdapterBase['cache'],
   ) {}
+
+  /** The base of an opened folder. */
+  static of({ name, tensors, config: { layers, keyHeads, headWidth } }: HuggingFaceFolder, sites: readonly SiteShape[]): CheckpointBase {
+    return new CheckpointBase(name, sites, tensors, { layers, keyHeads, width: headWidth });
+  }
 
   async readRows(site: SiteShape, first: number, count: number): Promise<Float32Array> {
     const turned = site.kind === 'linear' && site.transposed;

@@ -1,60 +1,59 @@
-/** The discrete Fourier transform of one length: Cooley and Tukey's for its prime factors, the definition for what remains prime. */
+/** The discrete Fourier transform of one length: Stockham's form of Cooley and Tukey's, for any prime factors. */
 export class FourierTransform {
-  private readonly cosines: Float64Array;
-  private readonly sines: Float64Array;
-  private readonly factors: readonly number[];
+  /** cos and sin of 2π k / length. */
+  readonly cosines: Float64Array;
+  readonly sines: Float64Array;
   /** Multiplications of one transform, about. */
   readonly work: number;
+  private readonly factors: readonly number[];
+  private readonly scratch: readonly [Float64Array, Float64Array];
 
   constructor(readonly length: number) {
     this.cosines = Float64Array.from({ length }, (_, k) => Math.cos((2 * Math.PI * k) / length));
     this.sines = Float64Array.from({ length }, (_, k) => Math.sin((2 * Math.PI * k) / length));
     this.factors = primeFactors(length);
+    this.scratch = [new Float64Array(length), new Float64Array(length)];
     this.work = 4 * length * this.factors.reduce((sum, factor) => sum + factor, 1);
   }
 
   /** Σ_k value[k] e^(+2πi jk / length) for every j, in place. */
   invert(real: Float64Array, imaginary: Float64Array): void {
-    const [re, im] = this.transform(real, imaginary, 0, 1, this.length, 0);
+    let [re, im] = [real, imaginary];
+    let [nextRe, nextIm] = this.scratch;
+    let done = 1;
+    for (const factor of this.factors) {
+      this.pass(re, im, nextRe, nextIm, done, factor);
+      [re, im, nextRe, nextIm] = [nextRe, nextIm, re, im];
+      done *= factor;
+    }
+    if (re === real) return;
     real.set(re);
     imaginary.set(im);
   }
 
-  // The transform of `length` values from `start` at steps of `stride`.
-  private transform(
-    real: Float64Array,
-    imaginary: Float64Array,
-    start: number,
-    stride: number,
-    length: number,
-    depth: number,
-  ): [Float64Array, Float64Array] {
-    const re = new Float64Array(length);
-    const im = new Float64Array(length);
-    if (length <= 1) {
-      if (length === 1) [re[0], im[0]] = [real[start] as number, imaginary[start] as number];
-      return [re, im];
-    }
-    const factor = this.factors[depth] as number;
-    const rest = length / factor;
-    const parts = Array.from({ length: factor }, (_, p) =>
-      this.transform(real, imaginary, start + p * stride, stride * factor, rest, depth + 1),
-    );
-    const step = this.length / length;
-    for (let j = 0; j < length; j++) {
-      let [sumRe, sumIm] = [0, 0];
-      for (let p = 0; p < factor; p++) {
-        const [partRe, partIm] = parts[p] as [Float64Array, Float64Array];
-        const turn = ((p * j) % length) * step;
-        const [c, s] = [this.cosines[turn] as number, this.sines[turn] as number];
-        const [x, y] = [partRe[j % rest] as number, partIm[j % rest] as number];
-        sumRe += x * c - y * s;
-        sumIm += x * s + y * c;
+  // Joins `factor` transforms of `done` values each into one, all over the line.
+  private pass(re: Float64Array, im: Float64Array, toRe: Float64Array, toIm: Float64Array, done: number, factor: number): void {
+    const { length, cosines, sines } = this;
+    const stride = length / factor;
+    const step = length / (done * factor);
+    for (let j = 0; j < stride; j++) {
+      const inside = j % done;
+      const at = (j - inside) * factor + inside;
+      for (let q = 0; q < factor; q++) {
+        let [sumRe, sumIm] = [re[j] as number, im[j] as number];
+        // e^(2πi p (inside + q · done) / (done · factor))
+        const turn = (inside + q * done) * step;
+        for (let p = 1; p < factor; p++) {
+          const angle = (p * turn) % length;
+          const [c, s] = [cosines[angle] as number, sines[angle] as number];
+          const [x, y] = [re[j + p * stride] as number, im[j + p * stride] as number];
+          sumRe += x * c - y * s;
+          sumIm += x * s + y * c;
+        }
+        toRe[at + q * done] = sumRe;
+        toIm[at + q * done] = sumIm;
       }
-      re[j] = sumRe;
-      im[j] = sumIm;
     }
-    return [re, im];
   }
 }
 

@@ -1,4 +1,4 @@
-import type { LowRank, MergedWeight, NewRows, OutputScale, ProjectedLowRank, RowBlock, SiteChange, SiteShape } from './method.js';
+import type { LowRank, MergedWeight, NewRows, OutputScale, ProjectedLowRank, RowBlock, SiteShape, WeightChange } from './method.js';
 import { toFloat64, widen } from './rows.js';
 import { rowsPerSlice, WorkSlices } from './work_slices.js';
 
@@ -10,7 +10,7 @@ export type RowReader = (first: number, count: number) => Promise<Float32Array>;
  * rows of an adapter are made with. Rows are outputs of a linear layer, ids of an embedding. `gain`: factor per output of a
  * low-rank change with a magnitude. A change that needs the base in its original form (`baseChange`) comes with it applied.
  */
-export function mergedWeight(change: Exclude<SiteChange, { kind: 'norm' }>, site: SiteShape, gain?: Float32Array): MergedWeight {
+export function mergedWeight(change: WeightChange, site: SiteShape, gain?: Float32Array): MergedWeight {
   switch (change.kind) {
     case 'weight':
       return change;
@@ -32,7 +32,7 @@ export async function mergeAllRows(merged: MergedWeight, read: RowReader, count:
   const groups = Math.max(1, Math.floor(rowsPerSlice(merged.workPerRow + width) / merged.rowGroup));
   const step = groups * merged.rowGroup;
   for (let first = 0; first < count; first += step) {
-    const rows = Float64Array.from(await read(first, Math.min(step, count - first)));
+    const rows = new Float64Array(await read(first, Math.min(step, count - first)));
     merged.merge(rows, first);
     data.set(rows, first * width);
     await slices.pause((rows.length / width) * (merged.workPerRow + width));
@@ -47,7 +47,7 @@ export async function projectionFactors(change: ProjectedLowRank, read: RowReade
   const slices = new WorkSlices();
   const step = rowsPerSlice(width * (rank + 1));
   for (let first = 0; first < count; first += step) {
-    const rows = Float64Array.from(await read(first, Math.min(step, count - first)));
+    const rows = new Float64Array(await read(first, Math.min(step, count - first)));
     const coefficients = new Float64Array((rows.length / width) * rank);
     change.coefficients(rows, coefficients);
     for (let i = 0; i < coefficients.length; i++) data[(i % rank) * count + first + Math.floor(i / rank)] = coefficients[i] as number;

@@ -16,8 +16,9 @@ export interface TensorSource {
 export interface SiteShape {
   /** Module path in Hugging Face checkpoints, such as model.layers.0.self_attn.q_proj. */
   readonly path: string;
-  readonly kind: 'linear' | 'embedding' | 'norm';
-  /** linear: width of x; embedding: vocabulary; norm: width. */
+  /** virtual: positions in front of the text that an adapter brings. attention: keys and values beside the text's. */
+  readonly kind: 'linear' | 'embedding' | 'norm' | 'virtual' | 'attention';
+  /** linear: width of x; embedding: vocabulary; norm, virtual and attention: width. */
   readonly inputs: number;
   readonly outputs: number;
   /** Row of the entries table. */
@@ -37,6 +38,8 @@ export interface AdapterBase {
   readRows(site: SiteShape, first: number, count: number): Promise<Float32Array>;
   /** The bias of a site that has one. */
   readBias(site: SiteShape): Promise<Float32Array>;
+  /** Keys and values that the base keeps of each position. */
+  readonly cache: { readonly layers: number; readonly keyHeads: number; readonly width: number };
 }
 
 /** Rows of equal width side by side; 16-bit floats as their bits. */
@@ -49,7 +52,8 @@ export interface RowBlock {
 
 /**
  * What an adapter does at one site, ready to be placed; native/kernels/grouped_lora/grouped_lora_layout.h says what it means.
- * lowRank: `rank` rows of A and of B transposed. dense: `a` holds the rows of a whole weight (a norm: one f32 row).
+ * lowRank: `rank` rows of A and of B transposed. dense: `a` holds the rows of a whole weight (a norm: one f32 row; attention: keys,
+ * with the values in `bT`).
  */
 export interface SiteParts {
   readonly path: string;
@@ -93,6 +97,10 @@ export interface AdapterParts {
   readonly contentHash: string;
   readonly summary: AdapterSummary;
   readonly sites: ReadonlyMap<string, SiteParts>;
+  /** Positions in front of the text that it brings. */
+  readonly virtualTokens: number;
+  /** Their keys and values, where those are not computed from embeddings. */
+  readonly prefix?: PrefixKeysValues | undefined;
 }
 
 /** A tensor of an adapter file that was read. */
@@ -172,13 +180,42 @@ export interface NormWeight {
   readonly bias?: AdapterTensor | undefined;
 }
 
+/** Embeddings of positions in front of the text. */
+export interface VirtualTokens {
+  readonly kind: 'virtual';
+  readonly rows: RowBlock;
+}
+
+/** Keys and values of positions in front of the text, as they are in the cache: nothing turns them by their position. */
+export interface PrefixKeysValues {
+  readonly kind: 'prefix';
+  readonly tokens: number;
+  /** Of each layer, [tokens, key heads · width]. */
+  readonly layers: readonly { readonly keys: Float32Array; readonly values: Float32Array }[];
+}
+
+/** Embeddings whose keys and values a layer attends to beside the text, by a gate. */
+export interface AttentionPrompt {
+  readonly kind: 'attentionPrompt';
+  /** Rows as wide as the model, before the projections of keys and values. */
+  readonly rows: RowBlock;
+  readonly gate: number;
+}
+
+/** Changes of a weight, which can be merged into it. */
+export type WeightChange = LowRank | ProjectedLowRank | MergedWeight | OutputScale | NewRows;
+
 /** What an adapter does at one site. */
-export type SiteChange = LowRank | ProjectedLowRank | MergedWeight | OutputScale | NewRows | NormWeight;
+export type SiteChange = WeightChange | NormWeight | VirtualTokens | PrefixKeysValues | AttentionPrompt;
+
+/** The path of the site where virtual tokens enter, of every base. */
+export const virtualTokensPath = 'virtual_tokens';
 
 /** One site of one base, for one adapter. */
 export interface SiteRequest {
   readonly adapter: string;
   readonly base: string;
+  readonly cache: AdapterBase['cache'];
   readonly site: SiteShape;
   /** The site's path as the adapter spells it. */
   readonly module: string;
@@ -206,6 +243,6 @@ export interface AdapterMethod<Config = unknown> {
   /** Name of the variant, and rank and scale of a module, from shapes alone. */
   describe(config: Config): string;
   measure(config: Config, module: string, parts: ReadonlyMap<string, readonly number[]>): { rank: number; scale: number } | undefined;
-  /** What it does at one site; checks that all parts are there and fit. `parts` gives the module's tensors and the shared ones. */
-  read(config: Config, request: SiteRequest, parts: SiteTensorReader): SiteChange;
+  /** What it does at one site; checks that all parts are there and fit. `parts` gives the module's tensors and the shared ones. A promise where there is much to compute first. */
+  read(config: Config, request: SiteRequest, parts: SiteTensorReader): SiteChange | Promise<SiteChange>;
 }

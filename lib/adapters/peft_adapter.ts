@@ -8,6 +8,7 @@ import type {
   AdapterSummary,
   AdapterTensor,
   IntegerTensor,
+  PrefixKeysValues,
   SiteChange,
   SiteParts,
   SiteRequest,
@@ -81,26 +82,31 @@ export async function loadPeftAdapter(config: PeftConfig, source: TensorSource, 
     return parts;
   };
   const shared = await readParts(sorted.shared, '');
+  let prefix: PrefixKeysValues | undefined;
+  let virtualTokens = 0;
   for (const { site, module, tensors, saved } of sitesOf(sorted, base, config)) {
     if (config.tiesWeights && base.sites.some((other) => other !== site && other.weight === site.weight))
       throw new AdapterError(`${adapter}: ensure_weight_tying is true and ${site.path} is tied in ${base.name}, which is not supported`, {
         option: 'ensure_weight_tying',
         module: site.path,
       });
-    const request = { adapter, base: base.name, site, module };
+    const request = { adapter, base: base.name, cache: base.cache, site, module };
     let change: SiteChange | undefined;
     if (tensors.size > 0) {
       expectSiteKind(method, request, tensors);
       const parts = new SiteTensorReader(request, method.describe(options), await readParts(tensors, site.path), shared);
-      change = method.read(options, request, parts);
+      change = await method.read(options, request, parts);
       parts.finish();
     }
     const weight = saved.weight === undefined ? undefined : await read(saved.weight, site.path);
     const bias = saved.bias === undefined ? undefined : await read(saved.bias, site.path);
+    if (change?.kind === 'prefix') prefix = change;
+    if (change?.kind === 'virtual') virtualTokens = change.rows.count;
     const made = await siteParts(request, base, { weight, bias }, change);
     if (made !== undefined) sites.set(site.path, made);
   }
-  return { contentHash: hash.digest('hex'), summary: summarise(config, sorted, source), sites };
+  const summary = summarise(config, sorted, source);
+  return { contentHash: hash.digest('hex'), summary, sites, virtualTokens: prefix?.tokens ?? virtualTokens, prefix };
 }
 
 // Large tensors in slices of some milliseconds.

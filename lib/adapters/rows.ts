@@ -18,6 +18,36 @@ export function bf16ToNumber(bits: number): number {
   return scratch.getFloat32(0);
 }
 
+/** The f16 number nearest to a number, as bits; of two equally near the even one. */
+export function numberToF16(value: number): number {
+  scratch.setFloat32(0, value);
+  const bits = scratch.getUint32(0);
+  const sign = (bits >>> 16) & 0x8000;
+  const size = Math.abs(Math.fround(value));
+  if (Number.isNaN(size)) return sign | 0x7e00;
+  // 65,520 lies midway between the largest number and what would be the next.
+  if (size >= 65_520) return sign | 0x7c00;
+  const exponent = Math.max(-14, Math.floor(Math.log2(size)));
+  const unit = 2 ** (exponent - 10);
+  const units = roundToEven(size / unit);
+  // Numbers below 2^-14 have no leading one; a mantissa that rounds up to two carries into the exponent.
+  return sign | (exponent === -14 ? units : units + (exponent + 14) * 1024);
+}
+
+/** The bf16 number nearest to a number, as bits; of two equally near the even one. */
+export function numberToBf16(value: number): number {
+  scratch.setFloat32(0, value);
+  const bits = scratch.getUint32(0);
+  if (Number.isNaN(value)) return (bits >>> 16) | 0x40;
+  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
+}
+
+function roundToEven(value: number): number {
+  const below = Math.floor(value);
+  const over = value - below;
+  return over > 0.5 || (over === 0.5 && below % 2 === 1) ? below + 1 : below;
+}
+
 /** Elements of any float dtype as f32; f32 is returned as it is. */
 export function toFloat32(dtype: FloatDType, data: Float32Array | Uint16Array): Float32Array {
   if (dtype === 'f32') return data as Float32Array;
@@ -33,7 +63,7 @@ export function toFloat32(dtype: FloatDType, data: Float32Array | Uint16Array): 
 
 /** Elements of any float dtype in float64. */
 export function toFloat64(dtype: FloatDType, data: Float32Array | Uint16Array): Float64Array {
-  return Float64Array.from(toFloat32(dtype, data));
+  return new Float64Array(toFloat32(dtype, data));
 }
 
 /** The same rows as f32. */
@@ -64,7 +94,7 @@ export function stack(above: RowBlock, below: RowBlock): RowBlock & { data: Floa
 
 /** f32 rows from numbers in float64, row-major. */
 export function blockOf(values: Float64Array, count: number, width: number): RowBlock & { data: Float32Array } {
-  return { dtype: 'f32', count, width, data: Float32Array.from(values) };
+  return { dtype: 'f32', count, width, data: new Float32Array(values) };
 }
 
 /** A matrix of an adapter's file as rows. */

@@ -1,6 +1,18 @@
 import { AdapterError } from '../errors.js';
+import { attentionParts } from './attention_prompt.js';
 import { mergeAllRows, mergedWeight, projectionFactors, type RowReader } from './merged_weight.js';
-import type { AdapterBase, AdapterTensor, NewRows, RowBlock, SiteChange, SiteParts, SiteRequest, SiteShape } from './method.js';
+import type {
+  AdapterBase,
+  AdapterTensor,
+  MergedWeight,
+  NewRows,
+  RowBlock,
+  SiteChange,
+  SiteParts,
+  SiteRequest,
+  SiteShape,
+  WeightChange,
+} from './method.js';
 import { magnitudeGain } from './methods/dora.js';
 import { withBaseChange } from './methods/pissa.js';
 import { toFloat32, transpose, widen } from './rows.js';
@@ -32,6 +44,10 @@ export async function siteParts(
     expectTensorShape(whole.bias, [site.outputs], request);
   }
   if (site.kind === 'norm') return normParts(site, base, whole);
+  if (change?.kind === 'virtual') return dense({ path: site.path, number: site.number, site: site.kind, shift: undefined }, change.rows);
+  if (change?.kind === 'attentionPrompt') return attentionParts(request, base, change);
+  // Keys and values go into the cache, not to a site.
+  if (change?.kind === 'prefix') return undefined;
   if (change?.kind === 'norm') throw new AdapterError(`${adapter}: ${site.path} is no norm`, { module: site.path });
 
   // Files may hold unchanged copies of the base's embeddings: those cost nothing.
@@ -65,7 +81,7 @@ const dense = (common: Pick<SiteParts, 'path' | 'number' | 'site' | 'shift'>, a:
 
 /** Factors of what is not merged as a whole weight; undefined where none are needed. */
 async function smallestFactors(
-  change: Exclude<SiteChange, { kind: 'norm' | 'weight' }>,
+  change: Exclude<WeightChange, MergedWeight>,
   site: SiteShape,
   read: RowReader,
 ): Promise<{ scale: number; a: RowBlock; bT: RowBlock } | undefined> {
@@ -98,7 +114,7 @@ async function rowFactors({ ids, rows }: NewRows, site: SiteShape, read: RowRead
 }
 
 async function gainOf(
-  change: SiteChange | undefined,
+  change: WeightChange | undefined,
   site: SiteShape,
   weights: Pick<AdapterBase, 'readRows'>,
   adapter: string,
@@ -147,10 +163,10 @@ async function shiftOf(
   site: SiteShape,
   base: AdapterBase,
   saved: SavedModule,
-  change: SiteChange | undefined,
+  change: WeightChange | undefined,
 ): Promise<Float32Array | undefined> {
   const scaled = change?.kind === 'lowRank' ? change.bias?.map((x) => x * change.scale) : undefined;
-  const mergeBias = change && change.kind !== 'norm' && change.kind !== 'lowRank' ? mergedWeight(change, site).mergeBias : undefined;
+  const mergeBias = change && change.kind !== 'lowRank' ? mergedWeight(change, site).mergeBias : undefined;
   if (saved.bias === undefined && (mergeBias === undefined || !site.bias)) return scaled;
   const before = await base.readBias(site);
   const after = Float64Array.from(saved.bias ? toFloat32(saved.bias.dtype, saved.bias.data) : before);

@@ -55,7 +55,7 @@ export class SiteTensorReader {
     const { adapter, site } = this.request;
     for (const [part, { name }] of this.own)
       if (!this.taken.has(part))
-        throw new AdapterError(`${adapter}: ${name} has no place in a ${this.method} adapter on ${site.path}, a ${site.kind} module`, {
+        throw new AdapterError(`${adapter}: ${name} has no place in ${this.method} on ${site.path}, a ${site.kind} module`, {
           tensor: name,
         });
   }
@@ -64,7 +64,7 @@ export class SiteTensorReader {
     const tensor = this.own.get(part) ?? this.shared.get(part);
     const { adapter, site } = this.request;
     if (tensor === undefined)
-      throw new AdapterError(`${adapter}: ${site.path} has no ${spelled}, which a ${this.method} adapter needs there`, {
+      throw new AdapterError(`${adapter}: ${site.path} has no ${spelled}, which ${this.method} needs there`, {
         module: site.path,
         missing: spelled,
       });

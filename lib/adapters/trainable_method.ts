@@ -22,6 +22,8 @@ export interface ParameterSpec {
   readonly rateMultiplier?: number;
   /** Whether weight decay takes from it. Default true. */
   readonly decays?: boolean;
+  /** Frozen elements that are no f32 numbers: graphs see their bits as `count` elements of this dtype. */
+  readonly bits?: { readonly dtype: 'i32' | 'u8'; readonly count: number };
 }
 
 /** What is said about an adapter to be trained, for every method. */
@@ -47,9 +49,27 @@ export interface SiteGraph {
   readonly bias: Tensor | undefined;
   /** The frozen module without its bias at other inputs: v f32 [rows, inputs] → f32 [rows, outputs]. Linear and embedding-free sites only. */
   frozen(v: Tensor): Tensor;
+  /** A small constant, computed when the first graph asks: equal keys have equal values. */
+  table(key: string, dtype: 'f32' | 'i32', values: () => Float32Array | Int32Array): Tensor;
   /** Norm sites: x normalised without a weight, and what is added to stored weights. */
   readonly norm?: { readonly plain: Tensor; readonly weightOffset: number } | undefined;
-  /** One of the adapter's parameters at this site, in its shape. */
+  /** One of the adapter's parameters at this site, in its shape; where the site has none, at the chosen one with the same weight. */
+  parameter(part: string): Tensor;
+}
+
+/** Positions that a method puts in front of every document. */
+export interface VirtualPositions {
+  readonly count: number;
+  /** Tokens with embeddings of their own, which the virtual site gives; or keys and values of every layer. */
+  readonly as: 'tokens' | 'keys';
+}
+
+/** A layer as a method that brings keys and values sees it. */
+export interface PrefixGraph {
+  readonly layer: number;
+  /** Key heads times their width. */
+  readonly width: number;
+  /** A parameter at the virtual site. */
   parameter(part: string): Tensor;
 }
 
@@ -84,10 +104,10 @@ export type ParameterValues = (part: string) => Float32Array;
 
 /** A tensor of an adapter's file. */
 export interface ExportedTensor {
-  /** After the module's path, such as lora_A.weight. */
+  /** After the module's path, such as lora_A.weight; at the virtual site the whole name. */
   readonly name: string;
   readonly shape: readonly number[];
-  readonly data: Float32Array;
+  readonly data: Float32Array | Int32Array;
 }
 
 /** A method that can be trained: parameters per site, what they do in a graph, and how they are stored. */
@@ -96,6 +116,8 @@ export interface TrainableMethod {
   readonly name: string;
   /** Kinds of modules that it can change. */
   readonly sites: readonly SiteShape['kind'][];
+  /** Modules that share their weight with a chosen one are changed too; parameters and tensors belong to the chosen one. */
+  readonly sharesTiedWeights?: boolean;
   /** Checks the method's own options. Throws OptionError naming the option, its value and what was expected. */
   check(settings: MethodSettings): void;
   /** Examples that the beginning is measured on; 0 or without it: none. */
@@ -108,13 +130,17 @@ export interface TrainableMethod {
   perStep?(settings: MethodSettings, draw: number): StepShare;
   /** What the site gives with the adapter, f32 [tokens, outputs]: everything that `factors` cannot say. */
   forward?(settings: MethodSettings, at: SiteGraph): Tensor;
+  /** Positions in front of every document. */
+  virtualPositions?(settings: MethodSettings): VirtualPositions;
+  /** Keys and values of a layer, f32 [count, width] each, where `virtualPositions` are keys: nothing turns them by their position. */
+  prefix?(settings: MethodSettings, at: PrefixGraph): { keys: Tensor; values: Tensor };
   /** True: at the beginning the model with the adapter is the model without. */
   startsAtBase(settings: MethodSettings): boolean;
-  /** adapter_config.json without base_model_name_or_path and target_modules. */
-  config(settings: MethodSettings, sites: readonly SiteShape[]): Readonly<Record<string, unknown>>;
+  /** adapter_config.json without base_model_name_or_path, and without target_modules unless they are not the chosen sites. `all`: sites of the model. */
+  config(settings: MethodSettings, sites: readonly SiteShape[], all: readonly SiteShape[]): Readonly<Record<string, unknown>>;
   /** The site's tensors as PEFT names and shapes them. */
   exportSite(settings: MethodSettings, site: SiteShape, values: ParameterValues): readonly ExportedTensor[];
-  /** Values of parameters that stored tensors hold: the way back of `exportSite`, for adapters that are trained on. */
+  /** Values of parameters that stored tensors hold (whole numbers as f32): the way back of `exportSite`, for adapters that are trained on. */
   importSite?(settings: MethodSettings, site: SiteShape, tensors: ReadonlyMap<string, Float32Array>): ReadonlyMap<string, Float32Array>;
 }
 

@@ -8,11 +8,20 @@ export interface TensorToWrite {
   readonly dtype: string;
   readonly shape: readonly number[];
   /** Its elements, little endian; or what makes them when their turn comes, so that a large file is never in memory as a whole. */
-  readonly data: TensorBytes | (() => Promise<TensorBytes>);
+  readonly data: TensorBytes | StreamedBytes | (() => Promise<TensorBytes>);
 }
 
 /** Elements of a tensor. */
 export type TensorBytes = ArrayBuffer | ArrayBufferView;
+
+/** Bytes that are read piece by piece while they are written. */
+export interface StreamedBytes {
+  readonly length: number;
+  read(offset: number, bytes: number): Promise<ArrayBuffer>;
+}
+
+// Small, so that the pieces that were written do not fill memory before they are collected.
+const pieceBytes = 1 << 20;
 
 const bits: Record<string, number> = {
   ...{ BOOL: 8, F4: 4, F6_E2M3: 6, F6_E3M2: 6, U8: 8, I8: 8, F8_E5M2: 8, F8_E4M3: 8, F8_E8M0: 8, F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8 },
@@ -35,7 +44,8 @@ export async function writeSafetensors(
   const { header, parts } = layOut(tensors, metadata);
   await writeWholeFile(path, async (file) => {
     await writeAll(file, header, options.signal);
-    for (const { tensor, bytes } of parts) await writeAll(file, await dataOf(tensor, bytes), options.signal);
+    for (const { tensor, bytes } of parts)
+      for await (const piece of piecesOf(tensor, bytes)) await writeAll(file, piece, options.signal);
   });
 }
 
@@ -62,7 +72,7 @@ function layOut(tensors: Iterable<TensorToWrite>, metadata: Readonly<Record<stri
     if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0))
       throw refuse(`the shape is [${shape.join(', ')}]: expected integers from 0`);
     const expected = (shape.reduce((product, size) => product * size, 1) * width) / 8;
-    if (typeof data !== 'function') checkBytes(tensor, bytesOf(data).length, expected);
+    if (typeof data !== 'function') checkBytes(tensor, 'read' in data ? data.length : data.byteLength, expected);
     seen.add(name);
     entries.push([name, { dtype, shape, data_offsets: [at, at + expected] }]);
     parts.push({ tensor, bytes: expected });
@@ -103,11 +113,15 @@ function checkBytes({ name, dtype, shape }: TensorToWrite, actual: number, expec
   });
 }
 
-async function dataOf(tensor: TensorToWrite, expected: number): Promise<Uint8Array> {
+async function* piecesOf(tensor: TensorToWrite, expected: number): AsyncGenerator<Uint8Array> {
   const { data } = tensor;
+  if (typeof data !== 'function' && 'read' in data) {
+    for (let at = 0; at < data.length; at += pieceBytes) yield new Uint8Array(await data.read(at, Math.min(pieceBytes, data.length - at)));
+    return;
+  }
   const bytes = bytesOf(typeof data === 'function' ? await data() : data);
   checkBytes(tensor, bytes.length, expected);
-  return bytes;
+  yield bytes;
 }
 
 function bytesOf(data: TensorBytes): Uint8Array {

@@ -16,16 +16,20 @@ export class TrainDisplay implements Disposable {
   #bar: ProgressBar | undefined;
   #barOf = '';
   #badLines = 0;
+  #many = false;
+  readonly #now: (() => number) | undefined;
 
-  constructor(out: Terminal = process.stdout, err: Terminal = process.stderr) {
+  /** @param now clock in milliseconds */
+  constructor(out: Terminal = process.stdout, err: Terminal = process.stderr, now?: () => number) {
     this.#out = out;
     this.#err = err;
+    this.#now = now;
   }
 
   /** Files are being read. */
   loading({ what, adapter, bytes, totalBytes }: LoadingProgress): void {
     const label = what === 'weights' ? 'loading the base' : `reading data of ${adapter}`;
-    this.#show(label, 'bytes').update(bytes, totalBytes);
+    this.#show(label, 'bytes', totalBytes).update(bytes, totalBytes);
   }
 
   show(event: TrainEvent): void {
@@ -47,7 +51,7 @@ export class TrainDisplay implements Disposable {
         this.#step(event);
         break;
       case 'evaluation':
-        this.#say(`step ${event.step}: held-out ${evaluationText(event)}`);
+        this.#say(`step ${event.step}: held-out ${evaluationText(event, this.#many)}`);
         break;
       case 'checkpoint':
         break;
@@ -91,6 +95,7 @@ export class TrainDisplay implements Disposable {
 
   #plan({ model, planned, adapters, totalSteps }: PlanEvent): void {
     this.#end();
+    this.#many = Object.keys(adapters).length > 1;
     const { total, ...parts } = planned;
     const shares = Object.entries(parts).map(([name, size]) => `${name} ${formatAmount(size, 'bytes')}`);
     this.#say(`memory planned: ${formatAmount(total, 'bytes')} (${shares.join(', ')})`);
@@ -98,19 +103,17 @@ export class TrainDisplay implements Disposable {
       this.#say(
         `${name}: ${formatAmount(parameters)} parameters over ${model}, ${formatAmount(steps)} steps (${formatAmount(steps / stepsPerEpoch)} epochs)`,
       );
-    this.#show('training', 'steps').update(0, totalSteps);
+    this.#show('training', 'steps', totalSteps);
   }
 
   #step(event: StepEvent): void {
     const { step, totalSteps, tokensPerSecond, secondsLeft, peakBytes, adapters } = event;
-    const losses = Object.entries(adapters).map(
-      ([name, { loss }]) => `${Object.keys(adapters).length === 1 ? 'loss' : name} ${loss.toFixed(3)}`,
-    );
+    const losses = Object.entries(adapters).map(([name, { loss }]) => `${this.#many ? name : 'loss'} ${loss.toFixed(3)}`);
     const rate = formatAmount(tokensPerSecond, 'tokens/s');
     const left = step < totalSteps ? `  ${formatDuration(secondsLeft)} left` : '';
     const status = `${step} of ${totalSteps}  ${losses.join('  ')}  ${rate}${left}  peak ${formatAmount(peakBytes, 'bytes')}`;
     if (this.#err.isTTY === true) {
-      const bar = this.#show('training', 'steps');
+      const bar = this.#show('training', 'steps', totalSteps);
       bar.status = status;
       bar.update(step, totalSteps);
     } else if (
@@ -121,10 +124,10 @@ export class TrainDisplay implements Disposable {
       this.#err.write(`training  ${printable(status)}\n`);
   }
 
-  #show(label: string, unit: string): ProgressBar {
+  #show(label: string, unit: string, total: number): ProgressBar {
     if (this.#bar === undefined || this.#barOf !== label) {
       this.#end();
-      this.#bar = new ProgressBar({ label, unit, stream: this.#err });
+      this.#bar = new ProgressBar({ label, unit, total, stream: this.#err, now: this.#now });
       this.#barOf = label;
     }
     return this.#bar;
@@ -142,11 +145,8 @@ export class TrainDisplay implements Disposable {
   }
 }
 
-function evaluationText({ adapters }: EvaluationEvent): string {
-  const all = Object.entries(adapters);
-  return all
-    .map(
-      ([name, { loss, perplexity }]) => `${all.length === 1 ? '' : `${name} `}loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(3)}`,
-    )
+function evaluationText({ adapters }: EvaluationEvent, many: boolean): string {
+  return Object.entries(adapters)
+    .map(([name, { loss, perplexity }]) => `${many ? `${name} ` : ''}loss ${loss.toFixed(4)}, perplexity ${perplexity.toFixed(3)}`)
     .join('; ');
 }

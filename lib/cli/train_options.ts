@@ -30,6 +30,7 @@ export function withTraining(command: Command): Command {
     .option('-m, --model <folder>', 'base model: a folder, or org/name on the Hugging Face Hub')
     .option('-d, --data <file...>', 'JSONL ({"text"}, {"prompt", "completion"} or {"messages"} per line) or plain text')
     .option('-o, --output <folder>', 'folder for the adapter, checkpoints, log.jsonl and report.html')
+    .option('--name <name>', 'name of the adapter in log and report (default: adapter)')
     .option(
       '-a, --adapter <name=file>',
       'train an adapter of this name on this file: several are trained at once (may repeat)',
@@ -63,7 +64,9 @@ export function withTraining(command: Command): Command {
     .option('--evaluation <share|file>', 'held out: a share of the data such as 0.05, or a file', shareOrFile)
     .option('--evaluate-every <n>', 'steps between evaluations (default: a tenth of all)', wholeNumber(1))
     .option('--save-every <n>', 'steps between checkpoints (default: 100)', wholeNumber(1))
-    .addOption(choice('--recompute <what>', 'layer: less memory, more time (default: none)', ['none', 'layer']))
+    .addOption(
+      choice('--recompute <what>', 'computed again instead of kept: less memory, more time (default: cheap)', ['none', 'cheap', 'layer']),
+    )
     .addOption(choice('--precision <mode>', 'how bf16 weights are multiplied (default: fast)', ['fast', 'precise']))
     .option('--seed <n>', 'same seed, same adapter (default: 0)', wholeNumber())
     .option('--threads <n>', 'threads of the engine (default: the cores of this process)', wholeNumber(1, 1024))

@@ -1,8 +1,10 @@
 import type { AdapterParts, AdapterSummary } from '../adapters/method.js';
 import { type PagePlacement, placeAdapter } from '../adapters/placement.js';
 import { MissingAdapterError, OptionError, PoolExhaustedError } from '../errors.js';
+import type { CacheLayout } from '../models/serving_paths.js';
 import type { DeviceTensor } from '../runtime/device_tensor.js';
 import type { PagePool } from './page_pool.js';
+import { prefixPages } from './prefix_pages.js';
 
 /** An adapter in native memory. A newer one under the same name does not change it: requests hold the version they began with. */
 export interface ResidentAdapter {
@@ -15,6 +17,10 @@ export interface ResidentAdapter {
   readonly pages: readonly number[];
   readonly firstRow: number;
   readonly rowCount: number;
+  /** Positions that it brings in front of the text. */
+  readonly virtualTokens: number;
+  /** Their keys and values as pages of the cache. */
+  readonly prefixPages: readonly Uint8Array[] | undefined;
   /** Requests that use it. */
   uses: number;
   /** No longer to be found by name; freed when the last request that uses it has ended. */
@@ -38,6 +44,7 @@ export class AdapterRegistry {
     private readonly pool: PagePool,
     private readonly entries: DeviceTensor,
     private readonly rows: DeviceTensor,
+    private readonly layout: CacheLayout,
   ) {
     for (let slot = (entries.dims[0] as number) - 1; slot >= 0; slot--) this.freeSlots.push(slot);
     this.freeRows = [{ first: 0, count: rows.dims[0] as number }];
@@ -92,7 +99,7 @@ export class AdapterRegistry {
     await entries.buffer.write(slot * placement.entries.byteLength, placement.entries);
     // The factors are in the pool now: the copy in host memory is let go.
     const { pages, firstRow } = placement;
-    const { contentHash, summary } = parts;
+    const { contentHash, summary, virtualTokens, prefix } = parts;
     const adapter: ResidentAdapter = {
       name,
       slot,
@@ -101,6 +108,8 @@ export class AdapterRegistry {
       pages,
       firstRow,
       rowCount: placement.rows.length,
+      virtualTokens,
+      prefixPages: prefix && prefixPages(prefix, this.layout),
       uses: 0,
       retired: false,
     };
@@ -123,6 +132,7 @@ export class AdapterRegistry {
         expected: limit,
       });
     const uses = wanted.map(({ name, scale }) => ({ adapter: this.get(name), scale }));
+    expectOnePrompt(uses);
     for (const { adapter } of uses) adapter.uses++;
     this.held += uses.length;
     return uses;
@@ -172,6 +182,27 @@ export class AdapterRegistry {
       this.freeRows.splice(i, 1);
     }
   }
+}
+
+/** The positions in front of a request's text, and the pages that hold their keys and values. */
+export function virtualTokensOf(uses: readonly AdapterUse[]): Pick<ResidentAdapter, 'virtualTokens' | 'prefixPages'> {
+  return uses.find(({ adapter }) => adapter.virtualTokens > 0)?.adapter ?? { virtualTokens: 0, prefixPages: undefined };
+}
+
+// What stands in front of a text has one order and no half strength.
+function expectOnePrompt(uses: readonly AdapterUse[]): void {
+  const prompts = uses.filter(({ adapter }) => adapter.virtualTokens > 0);
+  const [first, second] = prompts;
+  const kindOf = ({ adapter }: AdapterUse): string => `'${adapter.name}' (${adapter.summary.kind})`;
+  if (first !== undefined && second !== undefined)
+    throw new OptionError(`${kindOf(first)} and ${kindOf(second)} both bring tokens in front of the text: a request can have one of them`, {
+      adapters: prompts.map(({ adapter }) => adapter.name),
+    });
+  if (first !== undefined && first.scale !== 1)
+    throw new OptionError(`${kindOf(first)} brings tokens in front of the text, which have no scale: got ${first.scale}, expected 1`, {
+      actual: first.scale,
+      expected: 1,
+    });
 }
 
 /** What keys and values depend on besides the tokens: content and scale of the adapters, in order. */

@@ -1,12 +1,14 @@
 import type { BurstResult } from '../runtime/program.js';
-import type { DrawnToken, FinishReason, GenerationRequest } from './request.js';
+import { type DrawnToken, type FinishReason, type GenerationRequest, lengthOf } from './request.js';
 import { requestState } from './sampling.js';
 import type { StepBatch } from './step_batch.js';
 
-/** Hands the tokens of a burst to their requests, whose text and end they decide. */
-export function collectDrawn(batch: StepBatch, result: BurstResult): void {
+/** Hands tokens of a burst to their requests, whose text and end they decide. `later`: other parts of the burst came before. */
+export function collectDrawn(batch: StepBatch, result: BurstResult, later: boolean): void {
   batch.rows.forEach(({ share }, row) => {
     const request = share.sequence as GenerationRequest;
+    // What follows a stop string in a burst was never asked for.
+    if (request.finished) return;
     const drawn: DrawnToken[] = [];
     let reason: FinishReason | undefined;
     for (let step = 0; step < result.steps && reason === undefined; step++) {
@@ -14,7 +16,7 @@ export function collectDrawn(batch: StepBatch, result: BurstResult): void {
       const token = outputs.token?.[row] as number;
       if (token < 0) break;
       // Every step after the first has put the token before it into the cache.
-      if (step > 0) request.computed++;
+      if (later || step > 0) request.computed++;
       request.tokens.push(token);
       drawn.push({
         token,
@@ -34,14 +36,16 @@ export function finishGeneration(request: GenerationRequest, reason: FinishReaso
   request.deliver({ tokens: [], text: '', finishReason: reason });
 }
 
+const noTokens: readonly never[] = Object.freeze([]);
+
 function topTokens(
   outputs: Record<string, Int32Array | Float32Array>,
   row: number,
   rows: number,
   wanted: number,
-): { token: number; logprob: number }[] {
+): readonly { token: number; logprob: number }[] {
   const { topTokens: tokens, topLogprobs: logprobs } = outputs;
-  if (wanted === 0 || tokens === undefined || logprobs === undefined) return [];
+  if (wanted === 0 || tokens === undefined || logprobs === undefined) return noTokens;
   const width = tokens.length / rows;
   return Array.from({ length: wanted }, (_, i) => ({
     token: tokens[row * width + i] as number,
@@ -68,9 +72,8 @@ function deliver(request: GenerationRequest, drawn: readonly DrawnToken[], ended
     text += matched.text;
     if (!matched.stopped) continue;
     reason = 'stop';
-    // Tokens of the burst after the stop string were never asked for.
     request.tokens.length -= drawn.length - kept.length;
-    request.computed = Math.min(request.computed, request.tokens.length);
+    request.computed = Math.min(request.computed, lengthOf(request));
     request.finished = true;
     request.deliver({ tokens: kept, text, finishReason: reason });
     return;

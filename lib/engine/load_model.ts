@@ -69,7 +69,7 @@ export async function loadModel(pathOrId: string, options: LoadOptions = {}): Pr
     const tokenizer = existsSync(join(folder.path, 'tokenizer.json')) ? await Tokenizer.load(folder.path) : undefined;
     cleanup.push(() => tokenizer?.dispose());
     const chatTemplate = tokenizer === undefined ? undefined : await ChatTemplate.load(folder.path, tokenizer.namedTokens);
-    const base = new CheckpointBase(folder.name, sites, folder.tensors);
+    const base = CheckpointBase.of(folder, sites);
     const model = new Model({
       folder,
       config,
@@ -81,7 +81,7 @@ export async function loadModel(pathOrId: string, options: LoadOptions = {}): Pr
       pool,
       state,
       limits,
-      registry: new AdapterRegistry(pool, state.entries, state.adapterRows),
+      registry: new AdapterRegistry(pool, state.entries, state.adapterRows, layout),
       loader: async (path) => {
         try {
           return await loadPeftFolder(path, base);

@@ -58,7 +58,7 @@ export async function mergeFolder(options: MergeFolderOptions): Promise<MergedFo
   await prepareOutput(output, source);
   const folder = await openHuggingFaceFolder(source);
   try {
-    const base = new CheckpointBase(folder.name, sitesOf(folder), folder.tensors);
+    const base = CheckpointBase.of(folder, sitesOf(folder));
     const name = basename(adapter);
     const parts = await loadPeftFolder(adapter, base);
     const changes = mergedTensors({ adapter: name, parts, scale, base, dtypeOf: (tensor) => checkpointDtype(folder, tensor) });

@@ -9,7 +9,7 @@ import type { Program } from '../runtime/program.js';
 import type { ChatTemplate } from '../text/chat_template.js';
 import { StopStrings } from '../text/stop_strings.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { type AdapterRegistry, type AdapterUse, adapterKey } from './adapter_registry.js';
+import { type AdapterRegistry, type AdapterUse, adapterKey, virtualTokensOf } from './adapter_registry.js';
 import { type AdapterLoader, ModelAdapters } from './adapters.js';
 import { adapterList, type GenerateRequest, generateSchema, type ScoreRequestOptions, scoreSchema } from './generate_options.js';
 import { MergeBoundary } from './merge_boundary.js';
@@ -156,12 +156,8 @@ export class Model {
    * Continues a text, piece by piece. Leaving the loop ends the request. Throws OptionError, MissingAdapterError, PromptTooLongError,
    * PoolExhaustedError where it can never run, DisposedError, and AbortError when `signal` is aborted.
    */
-  async *generate(
-    request: GenerateRequest,
-    options: { signal?: AbortSignal | undefined } = {},
-  ): AsyncGenerator<GeneratedPiece, void, undefined> {
-    const { pieces } = await this.start(request, options.signal);
-    yield* pieces;
+  generate(request: GenerateRequest, options: { signal?: AbortSignal | undefined } = {}): AsyncGenerator<GeneratedPiece, void, undefined> {
+    return this.stream(request, options.signal);
   }
 
   /** Continues a text and gives the whole answer. Throws as `generate` does. */
@@ -169,7 +165,10 @@ export class Model {
     let text = '';
     let finishReason: FinishReason = 'abort';
     const logprobs: DrawnToken[] = [];
-    const { promptTokens, pieces } = await this.start(request, options.signal);
+    let promptTokens = 0;
+    const pieces = this.stream(request, options.signal, (sequence) => {
+      promptTokens = sequence.promptLength;
+    });
     for await (const piece of pieces) {
       text += piece.text;
       logprobs.push(...piece.tokens);
@@ -205,8 +204,8 @@ export class Model {
     if ((parsed.text === undefined) === (parsed.tokens === undefined)) throw new OptionError('score: expected one of text and tokens');
     const tokens = this.checkTokens(parsed.tokens ?? (await this.encode(parsed.text as string)));
     if (tokens.length === 0) throw new OptionError('the text is empty: expected at least one token');
-    if (tokens.length > this.parts.contextLength) throw this.tooLong(tokens.length, this.parts.contextLength);
     const adapters = this.acquire(adapterList(parsed.adapter));
+    const { virtualTokens, prefixPages } = this.expectRoom(adapters, tokens.length, this.parts.contextLength);
     const logprobs = new Float64Array(tokens.length);
     let forget = (): void => {};
     try {
@@ -217,6 +216,8 @@ export class Model {
           promptLength: tokens.length,
           adapters,
           adapterKey: adapterKey(adapters),
+          virtualTokens,
+          prefixPages,
           computed: 0,
           pages: [],
           aborted: false,
@@ -306,30 +307,16 @@ export class Model {
     this.dispose();
   }
 
-  private async start(
+  private stream(
     request: GenerateRequest,
-    signal?: AbortSignal,
-  ): Promise<{ promptTokens: number; pieces: AsyncGenerator<GeneratedPiece, void, undefined> }> {
-    const stream = new Stream<GeneratedPiece>();
-    const sequence = await this.prepare(request, stream, signal);
-    const forget = this.submit(sequence, signal);
-    return { promptTokens: sequence.promptLength, pieces: this.pieces(sequence, stream, signal, forget) };
-  }
-
-  private async *pieces(
-    sequence: GenerationRequest,
-    stream: Stream<GeneratedPiece>,
     signal: AbortSignal | undefined,
-    forget: () => void,
-  ): AsyncGenerator<GeneratedPiece, void, undefined> {
-    try {
-      for await (const piece of stream.read(() => this.stop(sequence))) {
-        if (piece.finishReason === 'abort' && signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
-        yield piece;
-      }
-    } finally {
-      forget();
-    }
+    started: (sequence: GenerationRequest) => void = () => {},
+  ): Stream<GeneratedPiece> {
+    return new Stream(async (stream) => {
+      const sequence = await this.prepare(request, stream, signal);
+      started(sequence);
+      return { leave: () => this.stop(sequence), close: this.submit(sequence, signal) };
+    });
   }
 
   // Gives what lets go of the signal. The signal may have been aborted while the prompt was read.
@@ -359,23 +346,25 @@ export class Model {
     this.assertUsable();
     if (tokens.length === 0) throw new OptionError('the prompt is empty: expected at least one token');
     const { contextLength, tokenizer, config } = this.parts;
-    if (tokens.length >= contextLength) throw this.tooLong(tokens.length, contextLength - 1);
     for (const token of Object.keys(parsed.logitBias)) this.checkToken(Number(token), 'logitBias');
     const stop = typeof parsed.stop === 'string' ? [parsed.stop] : parsed.stop;
     if (stop.length > 0 && tokenizer === undefined)
       throw new OptionError(`${this.name} has no tokenizer: stop strings cannot be seen, give stopTokens`);
     const adapters = this.acquire(adapterList(parsed.adapter));
+    const { virtualTokens, prefixPages } = this.expectRoom(adapters, tokens.length, contextLength - 1);
     return {
       kind: 'generate',
       tokens,
       promptLength: tokens.length,
       adapters,
-      adapterKey: adapterKey(adapters) + lengthKey(config.rope, tokens.length),
+      adapterKey: adapterKey(adapters) + lengthKey(config.rope, virtualTokens + tokens.length),
+      virtualTokens,
+      prefixPages,
       computed: 0,
       pages: [],
       sampling: { ...parsed, seed: parsed.seed ?? randomSeed() },
       stopTokens: [...new Set([...(parsed.ignoreEos ? [] : config.eosTokenIds), ...parsed.stopTokens])],
-      maxLength: Math.min(contextLength, tokens.length + (parsed.maxTokens ?? contextLength)),
+      maxLength: Math.min(contextLength - virtualTokens, tokens.length + (parsed.maxTokens ?? contextLength)),
       decoder: tokenizer?.streamDecoder({ after: tokens }),
       stopStrings: stop.length > 0 ? new StopStrings(stop) : undefined,
       slot: -1,
@@ -383,6 +372,7 @@ export class Model {
       aborted: false,
       finished: false,
       deliver: (piece) => {
+        if (piece.finishReason === 'abort' && signal?.aborted) return stream.fail(new AbortError(undefined, {}, { cause: signal.reason }));
         stream.push(piece);
         if (piece.finishReason !== undefined) stream.end();
       },
@@ -415,9 +405,15 @@ export class Model {
       });
   }
 
-  private tooLong(actual: number, expected: number): PromptTooLongError {
-    return new PromptTooLongError(
-      `the text has ${actual} tokens: ${this.name} takes at most ${expected} in a context of ${this.parts.contextLength}`,
+  // What an adapter puts in front of the text takes room of the context.
+  private expectRoom(adapters: readonly AdapterUse[], actual: number, most: number): ReturnType<typeof virtualTokensOf> {
+    const virtual = virtualTokensOf(adapters);
+    const expected = most - virtual.virtualTokens;
+    if (actual <= expected) return virtual;
+    this.parts.registry.release(adapters);
+    const besides = virtual.virtualTokens > 0 ? ` beside the ${virtual.virtualTokens} that the adapter brings` : '';
+    throw new PromptTooLongError(
+      `the text has ${actual} tokens: ${this.name} takes at most ${expected}${besides} in a context of ${this.parts.contextLength}`,
       { actual, expected },
     );
   }

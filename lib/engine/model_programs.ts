@@ -134,6 +134,7 @@ export class ModelGraphs {
     const graph = new Graph();
     const step: TokenTensors & ServingTensors = {
       tokens: graph.input('tokens', 'i32', ['tokens']),
+      virtualTokens: graph.input('virtualTokens', 'i32', ['tokens']),
       positions: graph.input('positions', 'i32', ['tokens']),
       request: graph.input('request', 'i32', ['tokens']),
       lengths: graph.input('lengths', 'i32', ['tokens']),

@@ -18,15 +18,18 @@ export class PrefixCache {
     private readonly enabled = true,
   ) {}
 
-  /** Pages held that carry the longest known prefix of full blocks of `tokens`, each retained for the caller. */
-  take(tokens: readonly number[], adapters: string): { pages: number[]; keys: string[] } {
+  /**
+   * Pages held that carry the longest known prefix of full blocks of `tokens`, each retained for the caller. `virtual`: positions
+   * in front of them, whose content `adapters` tells.
+   */
+  take(tokens: readonly number[], adapters: string, virtual = 0): { pages: number[]; keys: string[] } {
     const pages: number[] = [];
     const keys: string[] = [];
     // The last token is always computed: its logits are wanted.
-    const blocks = Math.floor((tokens.length - 1) / blockTokens);
+    const blocks = Math.floor((virtual + tokens.length - 1) / blockTokens);
     let key = this.weights + adapters;
     for (let block = 0; block < blocks; block++) {
-      key = nextKey(key, tokens, block);
+      key = nextKey(key, tokens, block, virtual);
       const page = this.pageOf.get(key);
       if (page === undefined) break;
       this.pool.retain(page);
@@ -37,8 +40,8 @@ export class PrefixCache {
   }
 
   /** Notes that `page` holds block number `keys.length` of `tokens`, complete, and returns its key. */
-  note(page: number, tokens: readonly number[], adapters: string, keys: readonly string[]): string {
-    const key = nextKey(keys.at(-1) ?? this.weights + adapters, tokens, keys.length);
+  note(page: number, tokens: readonly number[], adapters: string, keys: readonly string[], virtual = 0): string {
+    const key = nextKey(keys.at(-1) ?? this.weights + adapters, tokens, keys.length, virtual);
     if (this.enabled && !this.pageOf.has(key) && !this.keyOf.has(page)) {
       this.pageOf.set(key, page);
       this.keyOf.set(page, key);
@@ -59,8 +62,9 @@ export class PrefixCache {
   }
 }
 
-function nextKey(previous: string, tokens: readonly number[], block: number): string {
+function nextKey(previous: string, tokens: readonly number[], block: number, virtual: number): string {
+  const at = (position: number): number => Math.max(0, position - virtual);
   const hash = createHash('sha256').update(previous);
-  hash.update(Int32Array.from(tokens.slice(block * blockTokens, (block + 1) * blockTokens)));
+  hash.update(Int32Array.from(tokens.slice(at(block * blockTokens), at((block + 1) * blockTokens))));
   return hash.digest('base64');
 }

@@ -31,7 +31,11 @@ interface SequenceState {
   readonly adapters: readonly AdapterUse[];
   /** Content and scale of the adapters, and the prompt's length where positions depend on it: what cached keys and values depend on besides the tokens. */
   readonly adapterKey: string;
-  /** Tokens whose keys and values are in the cache. */
+  /** Positions in front of the text that an adapter brings. */
+  readonly virtualTokens: number;
+  /** Pages of their keys and values, where those are not computed from embeddings. */
+  readonly prefixPages: readonly Uint8Array[] | undefined;
+  /** Positions whose keys and values are in the cache, virtual ones included. */
   computed: number;
   /** Pages in order of position. */
   pages: number[];
@@ -67,3 +71,6 @@ export interface ScoreRequest extends SequenceState {
 
 /** Anything the scheduler runs. */
 export type Sequence = GenerationRequest | ScoreRequest;
+
+/** Positions of a request so far: virtual tokens, then its text. */
+export const lengthOf = (sequence: Sequence): number => sequence.virtualTokens + sequence.tokens.length;

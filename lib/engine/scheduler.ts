@@ -8,7 +8,7 @@ import { collectDrawn, finishGeneration } from './generation.js';
 import type { ModelState, StepLimits } from './model_programs.js';
 import type { PagePool } from './page_pool.js';
 import type { PrefixCache } from './prefix_cache.js';
-import type { GenerationRequest, ScoreRequest, Sequence } from './request.js';
+import { type GenerationRequest, lengthOf, type ScoreRequest, type Sequence } from './request.js';
 import { addSampling, addTargets, buildStep, type Share, type StepBatch } from './step_batch.js';
 
 /** What the scheduler works with. */
@@ -41,13 +41,14 @@ export interface SchedulerStats {
   kernelNanoseconds: number;
 }
 
-// A burst returns to JavaScript about this often, so that tokens stream smoothly and the loop is seldom crossed.
-const burstMilliseconds = 100;
-const maxBurstSteps = 64;
+// Tokens of a burst come to JavaScript about this often while it goes on.
+const partMilliseconds = 100;
+const maxBurstSteps = 256;
 
 /**
  * Continuous batching: every step takes one token of each running request and fills up with pieces of prompts. While only
- * single tokens are wanted, many steps run in one crossing to native code; an arrival or an abort ends such a burst at its next step.
+ * single tokens are wanted, many steps run in one burst of native code, which hands tokens over without waiting for JavaScript;
+ * an arrival, an abort or the end of a request ends it at its next step.
  */
 export class Scheduler {
   readonly stats: SchedulerStats = {
@@ -66,7 +67,6 @@ export class Scheduler {
   private active: Promise<void> | undefined;
   private held = false;
   private closed: Error | undefined;
-  private lastStepMilliseconds = 10;
   private scoreTurn = false;
 
   constructor(private readonly machinery: Machinery) {
@@ -78,13 +78,14 @@ export class Scheduler {
   }
 
   get runningRequests(): number {
-    return this.running.length;
+    // One that has its last token leaves the list when the burst ends.
+    return this.running.filter((sequence) => sequence.kind === 'score' || !sequence.finished).length;
   }
 
   /** Adds a request. Throws PoolExhaustedError when it could never run, and what `close` was given after that. */
   submit(sequence: Sequence): void {
     if (this.closed !== undefined) throw this.closed;
-    const length = sequence.kind === 'generate' ? sequence.maxLength : sequence.tokens.length;
+    const length = sequence.virtualTokens + (sequence.kind === 'generate' ? sequence.maxLength : sequence.tokens.length);
     this.machinery.pool.assertPossible(Math.ceil(length / blockTokens), `a request of up to ${length} tokens`);
     this.waiting.push(sequence);
     this.poke();
@@ -132,6 +133,7 @@ export class Scheduler {
   /** Ends every request with `error`, those under way included, and takes no more. */
   close(error: Error): void {
     this.closed = error;
+    this.control.interrupt();
     this.failAll(error);
   }
 
@@ -173,8 +175,8 @@ export class Scheduler {
     const { pool, prefixes, limits, state } = this.machinery;
     while (this.waiting.length > 0 && this.running.length < limits.maxRequests) {
       const next = this.waiting[0] as Sequence;
-      const cached = next.kind === 'generate' ? prefixes.take(next.tokens, next.adapterKey) : { pages: [], keys: [] };
-      const needed = Math.ceil((next.tokens.length + 1) / blockTokens) - cached.pages.length;
+      const cached = next.kind === 'generate' ? prefixes.take(next.tokens, next.adapterKey, next.virtualTokens) : { pages: [], keys: [] };
+      const needed = Math.ceil((lengthOf(next) + 1) / blockTokens) - cached.pages.length;
       if (needed + this.running.length > pool.available && this.running.length > 0) {
         for (const page of cached.pages) prefixes.release(page);
         return;
@@ -184,13 +186,38 @@ export class Scheduler {
       next.pages = cached.pages;
       next.computed = cached.pages.length * blockTokens;
       this.stats.cachedTokens += next.computed;
-      if (next.kind === 'score') continue;
-      next.pageKeys = cached.keys;
-      next.slot = this.freeSlots.pop() as number;
-      const capacity = state.history.dims[1] as number;
-      void state.history.buffer.write(next.slot * capacity * 4, Int32Array.from(next.tokens));
-      void state.historyState.buffer.write(next.slot * 8, Int32Array.of(next.promptLength, next.tokens.length));
+      if (next.kind === 'generate') {
+        next.pageKeys = cached.keys;
+        next.slot = this.freeSlots.pop() as number;
+        const capacity = state.history.dims[1] as number;
+        void state.history.buffer.write(next.slot * capacity * 4, Int32Array.from(next.tokens));
+        void state.historyState.buffer.write(next.slot * 8, Int32Array.of(next.promptLength, next.tokens.length));
+      }
+      this.installPrefix(next);
     }
+  }
+
+  // Keys and values that an adapter brings are written into pages of the request, unless the prefix cache had them.
+  private installPrefix(sequence: Sequence): void {
+    const { pool } = this.machinery;
+    const { prefixPages, virtualTokens, pages } = sequence;
+    if (prefixPages === undefined || sequence.computed >= virtualTokens) return;
+    for (const content of prefixPages.slice(pages.length)) {
+      const page = pool.allocate();
+      if (page === undefined) {
+        this.end(sequence, () => sequence.fail(this.poolExhausted()));
+        return;
+      }
+      pages.push(page);
+      void pool.memory.buffer.write(page * pool.pageBytes, content);
+    }
+    sequence.computed = virtualTokens;
+  }
+
+  private poolExhausted(): PoolExhaustedError {
+    return new PoolExhaustedError(
+      `the page pool is exhausted: ${this.machinery.pool.pages} pages, the rest held by adapters. Unload some, or give loadModel a larger poolBytes`,
+    );
   }
 
   private async step(): Promise<void> {
@@ -204,17 +231,24 @@ export class Scheduler {
   private async generationStep(requests: GenerationRequest[]): Promise<void> {
     const shares = this.share(requests, this.machinery.limits.maxStepTokens) as (Share & { sequence: GenerationRequest })[];
     if (shares.length === 0) return;
-    const decoding = shares.every((s) => s.count === 1 && s.sequence.computed === s.sequence.tokens.length - 1);
+    // A burst begins when everybody has a first token, which is handed over at once.
+    const decoding = shares.every(({ sequence: s }) => s.computed === lengthOf(s) - 1 && s.tokens.length > s.promptLength);
     const steps = decoding ? this.reserveAhead(shares.map((s) => s.sequence)) : 1;
     const batch = buildStep(shares, Number.POSITIVE_INFINITY);
     addSampling(batch);
-    const result = await this.run(await this.machinery.generation(), batch, steps);
+    let began = false;
+    await this.run(await this.machinery.generation(), batch, steps, (part) => {
+      if (!began) for (const share of shares) share.sequence.computed += share.count;
+      // The first draw of a burst follows the share itself; each later one has put the token before it into the cache.
+      collectDrawn(batch, part, began);
+      began = true;
+      if (shares.some(({ sequence }) => sequence.finished)) this.control.interrupt();
+    });
     if (this.closed !== undefined) return;
-    for (const share of shares) share.sequence.computed += share.count;
-    collectDrawn(batch, result);
     for (const { sequence } of shares) {
       this.notePages(sequence);
       if (sequence.finished) this.end(sequence, () => {});
+      else this.trimPages(sequence);
     }
   }
 
@@ -223,38 +257,40 @@ export class Scheduler {
     if (shares.length === 0) return;
     const batch = buildStep(shares, Number.POSITIVE_INFINITY);
     addTargets(batch);
-    const result = await this.run(await this.machinery.scoring(), batch, 1);
-    if (this.closed !== undefined) return;
-    const logprobs = result.outputs[0]?.logprob as Float32Array;
-    batch.rows.forEach(({ share, position }, row) => {
-      (share.sequence as ScoreRequest).logprobs[position + 1] = logprobs[row] as number;
+    await this.run(await this.machinery.scoring(), batch, 1, ({ outputs }) => {
+      const logprobs = outputs[0]?.logprob as Float32Array;
+      batch.rows.forEach(({ share, position }, row) => {
+        const { logprobs: into, virtualTokens } = share.sequence as ScoreRequest;
+        into[position - virtualTokens + 1] = logprobs[row] as number;
+      });
     });
+    if (this.closed !== undefined) return;
     for (const { sequence, count } of shares) {
       sequence.computed += count;
-      if (sequence.computed === sequence.tokens.length) this.end(sequence, () => (sequence as ScoreRequest).finish());
+      if (sequence.computed === lengthOf(sequence)) this.end(sequence, () => (sequence as ScoreRequest).finish());
     }
   }
 
-  private async run(program: Program, batch: StepBatch, steps: number): Promise<BurstResult> {
+  // `take` gets no part after `close`.
+  private async run(program: Program, batch: StepBatch, steps: number, take: (part: BurstResult) => void): Promise<void> {
     const inputs: Record<string, TensorData> = {};
     for (const { name } of program.description.inputs) inputs[name] = batch.inputs[name] as TensorData;
-    const began = performance.now();
-    const result = await program.runBurst(inputs, { extents: batch.extents, steps, control: this.control });
-    this.lastStepMilliseconds = (performance.now() - began) / result.steps;
     const { stats } = this;
-    stats.steps += result.steps;
-    stats.tokens += batch.tokens * result.steps;
     stats.maxRequestsInStep = Math.max(stats.maxRequestsInStep, batch.requests);
     stats.maxAdaptersInStep = Math.max(stats.maxAdaptersInStep, batch.adapters);
-    stats.kernelNanoseconds += result.nanoseconds;
-    return result;
+    await program.runInParts(inputs, { extents: batch.extents, steps, control: this.control }, partMilliseconds, (part) => {
+      stats.steps += part.steps;
+      stats.tokens += batch.tokens * part.steps;
+      stats.kernelNanoseconds += part.nanoseconds;
+      if (this.closed === undefined) take(part);
+    });
   }
 
   // Single tokens first, so that running requests never wait for prompts; then prompts in order of arrival.
   private share(sequences: readonly Sequence[], budget: number): Share[] {
     const shares: Share[] = [];
     let left = budget;
-    const pendingOf = (s: Sequence): number => s.tokens.length - s.computed;
+    const pendingOf = (s: Sequence): number => lengthOf(s) - s.computed;
     for (const single of [true, false])
       for (const sequence of sequences) {
         const pending = pendingOf(sequence);
@@ -283,14 +319,7 @@ export class Scheduler {
         continue;
       }
       if (this.running.length > 1 || shares.length > 0) this.preempt(sequence);
-      else
-        this.end(sequence, () =>
-          sequence.fail(
-            new PoolExhaustedError(
-              `the page pool is exhausted: ${pool.pages} pages, the rest held by adapters. Unload some, or give loadModel a larger poolBytes`,
-            ),
-          ),
-        );
+      else this.end(sequence, () => sequence.fail(this.poolExhausted()));
       return false;
     }
     return true;
@@ -304,25 +333,32 @@ export class Scheduler {
     this.waiting.unshift(sequence);
   }
 
-  // How many steps a burst may take: as many as fit its time, with pages for all of them.
+  // How many steps a burst may take: as many as all may need, with pages for them.
   private reserveAhead(requests: readonly GenerationRequest[]): number {
     const { pool, limits } = this.machinery;
     if (this.waiting.length > 0 && this.running.length < limits.maxRequests && pool.available > this.running.length) return 1;
     const remaining = Math.max(...requests.map((r) => r.maxLength - r.tokens.length));
-    let steps = Math.max(1, Math.min(maxBurstSteps, remaining, Math.round(burstMilliseconds / this.lastStepMilliseconds)));
+    let steps = Math.max(1, Math.min(maxBurstSteps, remaining));
+    const reach = (r: GenerationRequest, n: number): number => Math.min(r.computed + n, r.virtualTokens + r.maxLength);
     const missing = (n: number): number =>
-      requests.reduce((sum, r) => sum + Math.max(0, Math.ceil(Math.min(r.computed + n, r.maxLength) / blockTokens) - r.pages.length), 0);
+      requests.reduce((sum, r) => sum + Math.max(0, Math.ceil(reach(r, n) / blockTokens) - r.pages.length), 0);
     while (steps > 1 && missing(steps) > pool.available) steps = Math.floor(steps / 2);
     for (const request of requests)
-      while (request.pages.length * blockTokens < Math.min(request.computed + steps, request.maxLength))
-        request.pages.push(pool.allocate() as number);
+      while (request.pages.length * blockTokens < reach(request, steps)) request.pages.push(pool.allocate() as number);
     return steps;
+  }
+
+  // Gives back what a burst that ended early had ahead.
+  private trimPages(request: GenerationRequest): void {
+    const needed = Math.ceil((request.computed + 1) / blockTokens);
+    for (const page of request.pages.splice(needed)) this.machinery.prefixes.release(page);
   }
 
   private notePages(request: GenerationRequest): void {
     while ((request.pageKeys.length + 1) * blockTokens <= request.computed) {
       const page = request.pages[request.pageKeys.length] as number;
-      request.pageKeys.push(this.machinery.prefixes.note(page, request.tokens, request.adapterKey, request.pageKeys));
+      const { tokens, adapterKey, pageKeys, virtualTokens } = request;
+      pageKeys.push(this.machinery.prefixes.note(page, tokens, adapterKey, pageKeys, virtualTokens));
     }
   }
 

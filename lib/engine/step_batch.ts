@@ -1,5 +1,5 @@
 import type { TensorData } from '../runtime/dtype.js';
-import type { GenerationRequest, Sequence } from './request.js';
+import { type GenerationRequest, lengthOf, type Sequence } from './request.js';
 import { controlColumns, integerColumns, writeSampling } from './sampling.js';
 
 /** A request's share of a step: its next `count` tokens. */
@@ -31,7 +31,8 @@ export function buildStep(unordered: readonly Share[], blocksAhead: number): Ste
   const routes = Math.max(1, ...shares.map((s) => s.sequence.adapters.length));
   const blocks = Math.max(1, ...shares.map((s) => Math.min(s.sequence.pages.length, blocksAhead)));
   const inputs = {
-    tokens: new Int32Array(total),
+    tokens: new Int32Array(total).fill(-1),
+    virtualTokens: new Int32Array(total).fill(-1),
     positions: new Int32Array(total),
     request: new Int32Array(total),
     lengths: new Int32Array(total),
@@ -47,16 +48,18 @@ export function buildStep(unordered: readonly Share[], blocksAhead: number): Ste
     inputs.blockTable.set(sequence.pages.slice(0, blocks), r * blocks);
     for (let i = 0; i < count; i++, at++) {
       const position = sequence.computed + i;
-      inputs.tokens[at] = sequence.tokens[position] as number;
+      const ofText = position - sequence.virtualTokens;
+      if (ofText < 0) inputs.virtualTokens[at] = position;
+      else inputs.tokens[at] = sequence.tokens[ofText] as number;
       inputs.positions[at] = position;
       inputs.request[at] = r;
-      inputs.lengths[at] = position < sequence.promptLength ? sequence.promptLength : 0;
+      inputs.lengths[at] = ofText < sequence.promptLength ? sequence.virtualTokens + sequence.promptLength : 0;
       sequence.adapters.forEach((use, route) => {
         inputs.index[at * routes + route] = use.adapter.slot;
         inputs.weight[at * routes + route] = use.scale;
       });
-      const last = sequence.tokens.length - 1;
-      if (sequence.kind === 'score' ? position < last : position === last) {
+      const last = lengthOf(sequence) - 1;
+      if (sequence.kind === 'score' ? ofText >= 0 && position < last : position === last) {
         rows.push({ share, position });
         wanted.push(at);
       }
@@ -98,5 +101,8 @@ export function addSampling(batch: StepBatch): void {
 
 /** Adds the token that each row's logits are asked about. */
 export function addTargets(batch: StepBatch): void {
-  batch.inputs.target = Int32Array.from(batch.rows, ({ share, position }) => share.sequence.tokens[position + 1] as number);
+  batch.inputs.target = Int32Array.from(
+    batch.rows,
+    ({ share, position }) => share.sequence.tokens[position - share.sequence.virtualTokens + 1] as number,
+  );
 }

@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = 'e1445bd16d291ea4';
+export const opTableHash = 'f34386e7faee4d7e';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -290,9 +290,20 @@ export const opTable = {
     alias: { y: 'base' },
     backends: ['cpu'],
   },
+  /** y[t, h] = base[t, h] + sum_j weight[t, j] gate_j sum_i softmax_i(scale q[t, h] . k_i) v_i over the rows that the adapter of index[t, j] keeps at this site, with a softmax of their own; query heads share key heads in equal groups; q f32 [tokens, heads, width], base f32 [tokens, heads * width]; entries: see grouped_lora_layout.h */
+  grouped_prompt: {
+    id: 26,
+    family: 'grouped_lora',
+    inputs: ['q', 'base', 'index', 'weight', 'entries', 'rows', 'pool'],
+    optional: [],
+    outputs: ['y'],
+    attrs: { site: 'i32', keyHeads: 'i32', scale: 'f32' },
+    alias: { y: 'base' },
+    backends: ['cpu'],
+  },
   /** y[..] = 1 / sqrt(mean(x^2) + eps) over the last dimension of x[.., n], f32 */
   inverse_rms: {
-    id: 26,
+    id: 27,
     family: 'norm',
     inputs: ['x'],
     optional: [],
@@ -303,7 +314,7 @@ export const opTable = {
   },
   /** stores k[t], v[t] (f32 [tokens, heads, width]) into the paged cache at positions[t] of request[t]; a negative position is skipped. Page layout: see attention_layout.h */
   kv_write: {
-    id: 27,
+    id: 28,
     family: 'attention',
     inputs: ['k', 'v', 'pool', 'blockTable', 'positions', 'request'],
     optional: [],
@@ -314,7 +325,7 @@ export const opTable = {
   },
   /** y = (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension; x f32, weight and bias f32 or absent */
   layer_norm: {
-    id: 28,
+    id: 29,
     family: 'norm',
     inputs: ['x', 'weight', 'bias'],
     optional: ['weight', 'bias'],
@@ -325,7 +336,7 @@ export const opTable = {
   },
   /** dx of layer_norm from dy: with n = (x - mean) / sqrt(variance + eps) and g = dy * weight, dx = (g - mean(g) - n * mean(g * n)) / sqrt(variance + eps); f32, shapes as layer_norm */
   layer_norm_grad: {
-    id: 29,
+    id: 30,
     family: 'norm',
     inputs: ['x', 'weight', 'dy'],
     optional: ['weight'],
@@ -336,7 +347,7 @@ export const opTable = {
   },
   /** y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled) */
   linear: {
-    id: 30,
+    id: 31,
     family: 'linear',
     inputs: ['x', 'weight', 'bias'],
     optional: ['bias'],
@@ -347,7 +358,7 @@ export const opTable = {
   },
   /** dx[m, k] = sum_n dy[m, n] W[n, k] for the W of linear as linear packs it; dy and dx f32 (rows may be strided) */
   linear_grad: {
-    id: 31,
+    id: 32,
     family: 'linear',
     inputs: ['dy', 'weight'],
     optional: [],
@@ -358,7 +369,7 @@ export const opTable = {
   },
   /** y[.., i] = x_i - max x - log sum_j exp(x_j - max x) over the last dimension, f32 */
   log_softmax: {
-    id: 32,
+    id: 33,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -369,7 +380,7 @@ export const opTable = {
   },
   /** dx of log_softmax from its result y and dy: dx = dy - exp(y) * sum_j dy_j over the last dimension, f32 */
   log_softmax_grad: {
-    id: 33,
+    id: 34,
     family: 'softmax',
     inputs: ['y', 'dy'],
     optional: [],
@@ -380,7 +391,7 @@ export const opTable = {
   },
   /** y = f(x), f32; complement is 1 - x, step is 1 above 0 and 0 elsewhere, sign is -1, 0 or 1, normal_cdf the distribution function of the standard normal */
   map: {
-    id: 34,
+    id: 35,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -391,7 +402,7 @@ export const opTable = {
   },
   /** y[.., m, n] = sum_k a[.., m, k] b[.., k, n] in rising order of k; a is [.., k, m] with transpose_a, b is [.., n, k] with transpose_b; f32, rank 2 or 3 with equal batches, leading dimensions may be strided */
   matmul: {
-    id: 35,
+    id: 36,
     family: 'matmul',
     inputs: ['a', 'b'],
     optional: [],
@@ -402,7 +413,7 @@ export const opTable = {
   },
   /** y = a * b, equal shapes, f32 */
   mul: {
-    id: 36,
+    id: 37,
     family: 'elementwise',
     inputs: ['a', 'b'],
     optional: [],
@@ -413,7 +424,7 @@ export const opTable = {
   },
   /** y[r, i] = 1 where i == target[r], else 0, f32 of x's shape [rows, columns]; x is not read; a negative target gives a row of zeros */
   one_hot_like: {
-    id: 37,
+    id: 38,
     family: 'softmax',
     inputs: ['x', 'target'],
     optional: [],
@@ -424,7 +435,7 @@ export const opTable = {
   },
   /** y[from + r] = x[r], or with at_end y[rows(y) - rows(x) - from + r]; other rows are 0; f32, rows may be strided */
   pad_rows: {
-    id: 38,
+    id: 39,
     family: 'layout',
     inputs: ['x'],
     optional: [],
@@ -435,7 +446,7 @@ export const opTable = {
   },
   /** y[..] = sum, mean or maximum over the last dimension of x[.., n], f32; an empty dimension gives 0, NaN, -inf */
   reduce: {
-    id: 39,
+    id: 40,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -446,7 +457,7 @@ export const opTable = {
   },
   /** y[.., n] = x[..] for every n, f32 */
   repeat_columns: {
-    id: 40,
+    id: 41,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -457,7 +468,7 @@ export const opTable = {
   },
   /** y[.., n] = x[n], f32 */
   repeat_rows: {
-    id: 41,
+    id: 42,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -468,7 +479,7 @@ export const opTable = {
   },
   /** y = base with y[rows[i]] = x[i]; negative rows are skipped, no row may be named twice; f32 */
   replace_rows: {
-    id: 42,
+    id: 43,
     family: 'layout',
     inputs: ['base', 'x', 'rows'],
     optional: [],
@@ -479,7 +490,7 @@ export const opTable = {
   },
   /** y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32; without it the last factor is 1 */
   rms_norm: {
-    id: 43,
+    id: 44,
     family: 'norm',
     inputs: ['x', 'weight'],
     optional: ['weight'],
@@ -490,7 +501,7 @@ export const opTable = {
   },
   /** dx of rms_norm from dy: with n = x / sqrt(mean(x^2) + eps) and g = dy * (weight + weight_offset), dx = (g - n * mean(g * n)) / sqrt(mean(x^2) + eps); f32, shapes as rms_norm */
   rms_norm_grad: {
-    id: 44,
+    id: 45,
     family: 'norm',
     inputs: ['x', 'weight', 'dy'],
     optional: ['weight'],
@@ -501,7 +512,7 @@ export const opTable = {
   },
   /** rotates x[t, h] by table[t]: with d = rotary / 2, (x_i, x_{i+d}) -> (x_i c_i - x_{i+d} s_i, x_{i+d} c_i + x_i s_i) for i < d; interleaved pairs (x_2i, x_2i+1) instead; channels from rotary on are copied; inverse: by the negative angle, which is also the gradient */
   rope: {
-    id: 45,
+    id: 46,
     family: 'rope',
     inputs: ['x', 'table'],
     optional: [],
@@ -512,7 +523,7 @@ export const opTable = {
   },
   /** table[t] = scale * (cos(p f_i) .. | sin(p f_i) ..), p = positions[t] (a negative position reads as 0). f = frequencies, or long_frequencies where max(lengths[t], p + 1) > original_length, or, with dynamic_factor > 0 and that length n > original_length, base' ^ (-2 i / rotary) with base' = base (dynamic_factor n / original_length - dynamic_factor + 1) ^ (rotary / (rotary - 2)); angles in f64 */
   rope_table: {
-    id: 46,
+    id: 47,
     family: 'rope',
     inputs: ['positions', 'frequencies', 'longFrequencies', 'lengths'],
     optional: ['longFrequencies', 'lengths'],
@@ -523,7 +534,7 @@ export const opTable = {
   },
   /** token[r] drawn from logits[r] after bias, penalties, temperature, top-k, top-p, min-p; greedy when temperature is 0. The exact order and the parameter columns: see sampling_layout.h */
   sample: {
-    id: 47,
+    id: 48,
     family: 'sampling',
     inputs: ['logits', 'positions', 'controls', 'integers', 'history', 'historyState', 'biasTokens', 'biasValues'],
     optional: [],
@@ -534,7 +545,7 @@ export const opTable = {
   },
   /** y = factor * x, f32 */
   scale: {
-    id: 48,
+    id: 49,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -545,7 +556,7 @@ export const opTable = {
   },
   /** y[.., n] = x[.., n] * factor[n], f32 */
   scale_columns: {
-    id: 49,
+    id: 50,
     family: 'elementwise',
     inputs: ['x', 'factor'],
     optional: [],
@@ -556,7 +567,7 @@ export const opTable = {
   },
   /** y[r, ..] = x[r, ..] * factor[r], f32 */
   scale_rows: {
-    id: 50,
+    id: 51,
     family: 'elementwise',
     inputs: ['x', 'factor'],
     optional: [],
@@ -567,7 +578,7 @@ export const opTable = {
   },
   /** y[n, ..] = sum of x[i, ..] over all i with rows[i] = n, in rising order of i; negative rows are skipped; f32 */
   scatter_add_rows: {
-    id: 51,
+    id: 52,
     family: 'layout',
     inputs: ['x', 'rows'],
     optional: [],
@@ -578,7 +589,7 @@ export const opTable = {
   },
   /** y[b, r, j] = 1 where key j is in a range of token r mod tokens (ranges as in self_attention), else 0; f32 of x's shape [batch, rows, keys], rows a multiple of the tokens; x is not read */
   seen_like: {
-    id: 52,
+    id: 53,
     family: 'self_attention',
     inputs: ['x', 'ranges'],
     optional: [],
@@ -589,7 +600,7 @@ export const opTable = {
   },
   /** y[t, h] = sum_j p[j] v_j and lse[t, h] = log sum_j exp(s[j]) with p = softmax(s), s[j] = cap(scale q[t, h] . k_j), over the keys j of [r0, r1) and [r2, r3) = ranges[t] (i32 [tokens, 4]; the two do not meet); q f32 [tokens, heads, width], k and v f32 [keys, key heads, width], query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a token without keys gives zeros and -inf */
   self_attention: {
-    id: 53,
+    id: 54,
     family: 'self_attention',
     inputs: ['q', 'k', 'v', 'ranges'],
     optional: [],
@@ -600,7 +611,7 @@ export const opTable = {
   },
   /** gradients of self_attention from its inputs, its outputs y and lse, and dy: p = exp(s - lse), ds = p (dy . v_j - dy . y + dlse) cap'(s), dlse the gradient of lse if there is one; dq[t, h] = scale sum_j ds k_j, dk[j] = scale sum_t ds q_t, dv[j] = sum_t p dy_t; a key that no token sees gets zeros */
   self_attention_grad: {
-    id: 54,
+    id: 55,
     family: 'self_attention',
     inputs: ['q', 'k', 'v', 'ranges', 'y', 'lse', 'dy', 'dlse'],
     optional: ['dlse'],
@@ -611,7 +622,7 @@ export const opTable = {
   },
   /** one step in place. g = factor gradients + weight_decay parameters; velocity = momentum velocity + g; parameters -= schedule[0] rate_scale u, u = velocity, or g + momentum velocity with nesterov. applied as in adamw */
   sgd: {
-    id: 55,
+    id: 56,
     family: 'optimiser',
     inputs: ['parameters', 'gradients', 'velocity', 'schedule', 'factor'],
     optional: ['factor'],
@@ -622,7 +633,7 @@ export const opTable = {
   },
   /** y[r] = x[from + r], or with at_end x[rows(x) - rows(y) - from + r]; f32, rows may be strided */
   slice_rows: {
-    id: 56,
+    id: 57,
     family: 'layout',
     inputs: ['x'],
     optional: [],
@@ -633,7 +644,7 @@ export const opTable = {
   },
   /** y = cap * tanh(x / cap), f32 */
   soft_cap: {
-    id: 57,
+    id: 58,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],
@@ -644,7 +655,7 @@ export const opTable = {
   },
   /** dx = dy (1 - tanh(x / cap)^2), equal shapes, f32 */
   soft_cap_grad: {
-    id: 58,
+    id: 59,
     family: 'elementwise',
     inputs: ['x', 'dy'],
     optional: [],
@@ -655,7 +666,7 @@ export const opTable = {
   },
   /** y[.., i] = exp(x_i - max x) / sum_j exp(x_j - max x) over the last dimension, f32 */
   softmax: {
-    id: 59,
+    id: 60,
     family: 'softmax',
     inputs: ['x'],
     optional: [],
@@ -666,7 +677,7 @@ export const opTable = {
   },
   /** dx of softmax from its result y and dy: dx = y * (dy - sum_j y_j dy_j) over the last dimension, f32 */
   softmax_grad: {
-    id: 60,
+    id: 61,
     family: 'softmax',
     inputs: ['y', 'dy'],
     optional: [],
@@ -675,9 +686,42 @@ export const opTable = {
     alias: { dx: 'dy' },
     backends: ['cpu'],
   },
+  /** y[t, n] = base[t, n] + sum of values[j] * x[t, columns[j]] over j from starts[n] to before starts[n + 1], in rising order of j; f32, rows of x and base may be strided; columns: 16-bit unsigned as bytes */
+  sparse_linear: {
+    id: 62,
+    family: 'sparse',
+    inputs: ['x', 'base', 'values', 'starts', 'columns'],
+    optional: [],
+    outputs: ['y'],
+    attrs: {},
+    alias: { y: 'base' },
+    backends: ['cpu'],
+  },
+  /** dvalues[j] = sum of dy[t, n] * x[t, columns[j]] over t in rising order, where starts[n] <= j < starts[n + 1]; f32, rows of x and dy may be strided */
+  sparse_linear_grad_values: {
+    id: 63,
+    family: 'sparse',
+    inputs: ['x', 'dy', 'starts', 'columns'],
+    optional: [],
+    outputs: ['dvalues'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
+  /** dx[t, i] = sum of values[j] * dy[t, n] over all j with columns[j] = i, starts[n] <= j < starts[n + 1], in rising order of j; f32, rows of dy may be strided */
+  sparse_linear_grad_x: {
+    id: 64,
+    family: 'sparse',
+    inputs: ['dy', 'values', 'starts', 'columns'],
+    optional: [],
+    outputs: ['dx'],
+    attrs: {},
+    alias: {},
+    backends: ['cpu'],
+  },
   /** y[n] = sum over all leading dimensions of x[.., n] in rising order, f32; no rows give 0 */
   sum_rows: {
-    id: 61,
+    id: 65,
     family: 'reduce',
     inputs: ['x'],
     optional: [],
@@ -688,7 +732,7 @@ export const opTable = {
   },
   /** y[0] = sum of x^2 over all elements, f32 in, f64 sums in one order, f32 out */
   sum_squares: {
-    id: 62,
+    id: 66,
     family: 'optimiser',
     inputs: ['x'],
     optional: [],
@@ -699,7 +743,7 @@ export const opTable = {
   },
   /** y[b, a, c] = x[a, b, c], or y[b, a] = x[a, b]; f32, the leading dimension may be strided */
   swap_axes: {
-    id: 63,
+    id: 67,
     family: 'layout',
     inputs: ['x'],
     optional: [],
@@ -710,7 +754,7 @@ export const opTable = {
   },
   /** logprob[r] = log_softmax(logits[r])[target[r]]; a negative target gives 0 */
   token_logprob: {
-    id: 64,
+    id: 68,
     family: 'softmax',
     inputs: ['logits', 'target'],
     optional: [],
@@ -721,7 +765,7 @@ export const opTable = {
   },
   /** dlogits of token_logprob, written over logits: dlogits[r, i] = dlogprob[r] * ((i == target[r]) - softmax(logits[r])[i]); a negative target gives a row of zeros */
   token_logprob_grad: {
-    id: 65,
+    id: 69,
     family: 'softmax',
     inputs: ['logits', 'target', 'dlogprob'],
     optional: [],
@@ -732,7 +776,7 @@ export const opTable = {
   },
   /** y = 0, f32 of x's shape; x is not read */
   zeros_like: {
-    id: 66,
+    id: 70,
     family: 'elementwise',
     inputs: ['x'],
     optional: [],

@@ -12,7 +12,7 @@ export const gpt2: Architecture = {
     const stored = b.weights.has('transformer.wte.weight') ? 'transformer.' : '';
     const linear = (x: Tensor, path: string, outputs: number): Tensor => b.linear(x, path, outputs, { bias: true, transposed: true });
     let x = add(
-      b.embed(`${stored}wte`, b.step.tokens, c.vocabularySize, width, { tied: c.tiedEmbeddings }),
+      b.virtualTokens(b.embed(`${stored}wte`, b.step.tokens, c.vocabularySize, width, { tied: c.tiedEmbeddings })),
       b.lookUp(`${stored}wpe.weight`, b.step.positions, c.maxPositions, width),
     );
     const decoderLayer = (x: Tensor, layer: number): Tensor => {

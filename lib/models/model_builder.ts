@@ -1,4 +1,4 @@
-import type { SiteShape } from '../adapters/method.js';
+import { type SiteShape, virtualTokensPath } from '../adapters/method.js';
 import { ModelError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import type { Tensor } from '../graph/tensor.js';
@@ -14,6 +14,8 @@ export type Site = SiteShape;
 export interface TokenTensors {
   /** i32 [tokens] */
   readonly tokens: Tensor;
+  /** i32 [tokens]: which of its adapter's virtual tokens it is; -1: a token of the text. */
+  readonly virtualTokens: Tensor;
   /** i32 [tokens]; negative: not a token. */
   readonly positions: Tensor;
   /** i32 [tokens]: length of the prompt that the token is part of, 0 when it was generated. For position schemes that depend on length. */
@@ -57,6 +59,8 @@ export interface ModelPaths {
   norm(x: Tensor, base: Tensor, site: Site, attributes: NormAttributes): Tensor;
   /** q f32 [tokens, heads, width], k and v f32 [tokens, key heads, width] → like q. */
   attend(q: Tensor, k: Tensor, v: Tensor, attributes: AttentionAttributes): Tensor;
+  /** y f32 [tokens, heads * width] with what adapters' own keys and values at this site add for q f32 [tokens, heads, width]. */
+  prompted(q: Tensor, y: Tensor, site: Site, attributes: { keyHeads: number }): Tensor;
   /** Only the tokens whose logits are wanted go on from here. */
   selectRows(x: Tensor): Tensor;
 }
@@ -93,6 +97,14 @@ export class ModelBuilder {
     const base = embedding(ids, this.constants.of(table), { vocabulary, width });
     const site = this.site({ path, kind: 'embedding', inputs: vocabulary, outputs: width, weight: name, transposed: false, bias: false });
     return this.paths.embed(ids, base, site);
+  }
+
+  /** Puts the embeddings of the adapters' virtual tokens where they stand. x [tokens, width] holds zeros there. */
+  virtualTokens(x: Tensor): Tensor {
+    const width = x.shape[1] as number;
+    const path = virtualTokensPath;
+    const site = this.site({ path, kind: 'virtual', inputs: width, outputs: width, weight: path, transposed: false, bias: false });
+    return this.paths.embed(this.step.virtualTokens, x, site);
   }
 
   /** Rows of a table that no adapter touches. */
@@ -163,12 +175,25 @@ export class ModelBuilder {
     return addBias(x, this.constants.of(this.weights.vector([{ name, outputs: x.shape.at(-1) as number }])));
   }
 
-  /** Causal attention of q [tokens, heads, width] over this token's and earlier keys → [tokens, heads * width]. */
-  attend(q: Tensor, k: Tensor, v: Tensor, layer: number, options: { scale: number; window?: number; softCap?: number }): Tensor {
-    const { scale, window = 0, softCap = 0 } = options;
+  /**
+   * Causal attention of q [tokens, heads, width] over this token's and earlier keys → [tokens, heads * width]. `prompted`: the module whose
+   * queries adapters may give keys and values of their own, and the width of what goes into it.
+   */
+  attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    layer: number,
+    options: { scale: number; window?: number; softCap?: number; prompted?: { path: string; inputs: number } | undefined },
+  ): Tensor {
+    const { scale, window = 0, softCap = 0, prompted } = options;
     const attended = this.paths.attend(q, k, v, { layer, scale, window, softCap });
-    const [tokens, heads, width] = q.shape;
-    return attended.reshape([tokens as number, (heads as number) * (width as number)]);
+    const [tokens, heads, width] = q.shape as [number, number, number];
+    const y = attended.reshape([tokens, heads * width]);
+    if (prompted === undefined) return y;
+    const { path, inputs } = prompted;
+    const site = this.site({ path, kind: 'attention', inputs, outputs: heads * width, weight: path, transposed: false, bias: false });
+    return this.paths.prompted(q, y, site, { keyHeads: k.shape[1] as number });
   }
 
   /** From here on, only the tokens whose logits are wanted: cheaper final norm and output layer. */

@@ -6,6 +6,7 @@ import {
   groupedEmbedding,
   groupedLora,
   groupedNorm,
+  groupedPrompt,
   kvWrite,
   type Paging,
 } from '../ops/index.js';
@@ -64,6 +65,10 @@ export class ServingPaths implements ModelPaths {
     const where = { pageBytes, layerOffset: layerOffsets[layer] as number, cacheType: dtype };
     this.pool = kvWrite(k, v, { pool: this.pool, blockTable, positions, request }, where);
     return attention(q, { pool: this.pool, blockTable, positions, request }, { ...where, keyHeads, scale, window, softCap });
+  }
+
+  prompted(q: Tensor, y: Tensor, site: Site, { keyHeads }: { keyHeads: number }): Tensor {
+    return groupedPrompt(q, y, this.currentRouting(), { site: site.number, keyHeads, scale: (q.shape[2] as number) ** -0.5 });
   }
 
   selectRows(x: Tensor): Tensor {

@@ -1,10 +1,21 @@
-import { OptionError } from '../errors.js';
+import { OptionError, ShapeError } from '../errors.js';
 import type { Tensor } from '../graph/tensor.js';
+import { formatShape } from '../runtime/shape.js';
 import { type AdapterRouting, expectRouting } from './adapter_routing.js';
 import { groupedEmbeddingGradFactors, groupedLoraGradFactors, groupedLoraGradWeight, groupedLoraGradX } from './grouped_lora_grad.js';
-import { type Attrs, apply, expectDType, expectRank, expectSameDimension, expectShape, type GradientCall, type Rules } from './op_rule.js';
+import {
+  type Attrs,
+  apply,
+  expectDType,
+  expectRank,
+  expectSameDimension,
+  expectShape,
+  fixed,
+  type GradientCall,
+  type Rules,
+} from './op_rule.js';
 
-type GroupedOp = 'grouped_lora' | 'grouped_embedding' | 'grouped_norm';
+type GroupedOp = 'grouped_lora' | 'grouped_embedding' | 'grouped_norm' | 'grouped_prompt';
 
 function checkRouting(op: GroupedOp, base: Tensor, routing: AdapterRouting) {
   expectRouting(op, 'base', base, routing);
@@ -69,6 +80,19 @@ export const groupedLoraRules: Rules<GroupedOp> = {
       return checkRouting('grouped_norm', base, routing);
     },
   },
+  grouped_prompt: {
+    infer: ({ q, base, ...routing }, { keyHeads }) => {
+      expectDType('grouped_prompt', 'q', q, 'f32');
+      expectRank('grouped_prompt', 'q', q, 3);
+      const [tokens, heads, width] = [q.shape[0] as number, fixed('grouped_prompt', 'q', q, 1), fixed('grouped_prompt', 'q', q, 2)];
+      expectShape('grouped_prompt', 'base', base, [tokens, heads * width], 'the heads of q side by side');
+      if (!(keyHeads >= 1) || heads % keyHeads !== 0)
+        throw new ShapeError(`[grouped_prompt] q is ${formatShape(q.shape)}: its heads cannot be shared equally by ${keyHeads} key heads`, {
+          op: 'grouped_prompt',
+        });
+      return checkRouting('grouped_prompt', base, routing);
+    },
+  },
 };
 
 /**
@@ -99,3 +123,10 @@ export const groupedEmbedding = (ids: Tensor, base: Tensor, routing: AdapterRout
 /** Normalised rows, with the adapter's own weights where it has some. x and base f32 [tokens, width]. */
 export const groupedNorm = (x: Tensor, base: Tensor, routing: AdapterRouting, attrs: Attrs<'grouped_norm'>): Tensor =>
   apply('grouped_norm', groupedLoraRules.grouped_norm, { x, base, ...routing }, attrs).y;
+
+/**
+ * base plus each token's gated attention to the keys and values that its adapter keeps at this site. q f32 [tokens, heads, width],
+ * base f32 [tokens, heads * width]. Zhang et al. (LLaMA-Adapter), https://arxiv.org/abs/2303.16199.
+ */
+export const groupedPrompt = (q: Tensor, base: Tensor, routing: AdapterRouting, attrs: Attrs<'grouped_prompt'>): Tensor =>
+  apply('grouped_prompt', groupedLoraRules.grouped_prompt, { q, base, ...routing }, attrs).y;

@@ -16,6 +16,7 @@ import { ropeRules } from './rope.js';
 import { samplingRules } from './sampling.js';
 import { selfAttentionRules } from './self_attention.js';
 import { softmaxRules } from './softmax.js';
+import { sparseLinearGradXRule, sparseRules } from './sparse.js';
 
 export * from './adapter_routing.js';
 export * from './attention.js';
@@ -34,8 +35,9 @@ export * from './rope.js';
 export * from './sampling.js';
 export * from './self_attention.js';
 export * from './softmax.js';
+export * from './sparse.js';
 
-/** A declared op without a rule is a type error here. `linear`, `linear_grad` and `sample` take part of their result's shape from options. */
+/** A declared op without a rule is a type error here. `linear`, `linear_grad`, `sample` and `sparse_linear_grad_x` take part of their result's shape from options. */
 export const opRules: Rules<OpName> = {
   ...attentionRules,
   ...elementwiseRules,
@@ -54,4 +56,6 @@ export const opRules: Rules<OpName> = {
   ...samplingRules,
   ...selfAttentionRules,
   ...softmaxRules,
+  ...sparseRules,
+  sparse_linear_grad_x: sparseLinearGradXRule(0),
 };

@@ -41,19 +41,19 @@ export function layOutArena(program: LogicalProgram): ArenaLayout {
   for (const { value } of [...program.inputs, ...program.outputs]) touch(value, -1);
 
   const offsets = new Map<Value, number>();
+  // Ascending by offset, so that one walk over those that live at the same time finds the lowest gap.
   const placed: (Interval & { offset: number })[] = [];
   let total = 0;
   for (const interval of [...intervals.values()].sort((a, b) => b.bytes - a.bytes || a.first - b.first)) {
-    const neighbours = placed
-      .filter((other) => other.first <= interval.last && interval.first <= other.last)
-      .sort((a, b) => a.offset - b.offset);
     let offset = 0;
-    for (const other of neighbours) {
+    for (const other of placed) {
+      if (other.first > interval.last || interval.first > other.last) continue;
       if (other.offset - offset >= interval.bytes) break;
       offset = Math.max(offset, other.offset + other.bytes);
     }
     offsets.set(interval.value, offset);
-    placed.push({ ...interval, offset });
+    const after = placed.findIndex((other) => other.offset > offset);
+    placed.splice(after < 0 ? placed.length : after, 0, { ...interval, offset });
     total = Math.max(total, offset + interval.bytes);
   }
   return { offsets, bytes: total };

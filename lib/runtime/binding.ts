@@ -23,6 +23,8 @@ export interface NativeRunResult {
   nanoseconds: number;
   bytes: number[];
   data: ArrayBuffer;
+  /** There while a run in parts goes on: its next part. */
+  rest?: Promise<NativeRunResult>;
 }
 
 /** A verified program. */
@@ -30,7 +32,14 @@ export interface NativeProgram {
   readonly arenaBytes: number;
   readonly workspaceBytes: number;
   readonly disposed: boolean;
-  run(extents: number[], inputs: TensorData[], steps: number, control?: NativeRunControl): Promise<NativeRunResult>;
+  /** With `partMilliseconds` outputs come in parts, and the run ends early when something else waits for the engine thread. */
+  run(
+    extents: number[],
+    inputs: TensorData[],
+    steps: number,
+    control?: NativeRunControl,
+    partMilliseconds?: number,
+  ): Promise<NativeRunResult>;
   setProfiling(on: boolean): void;
   profile(): { op: string; calls: number; nanoseconds: number }[];
   dispose(): void;

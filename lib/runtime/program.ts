@@ -1,5 +1,5 @@
 import { AbortError, DisposedError, DTypeError, fromNative, OptionError, ShapeError } from '../errors.js';
-import { binding, type NativeProgram, type NativeRunControl } from './binding.js';
+import { binding, type NativeProgram, type NativeRunControl, type NativeRunResult } from './binding.js';
 import { type DType, dtypeBytes, holderName, holds, type TensorData, viewAs } from './dtype.js';
 import { formatShape, type Shape, sizeOf } from './shape.js';
 
@@ -59,6 +59,32 @@ export class Program {
 
   /** Runs up to `steps` steps in one crossing of the boundary. Throws as `run` does. */
   async runBurst(inputs: Readonly<Record<string, TensorData>>, options: RunOptions = {}): Promise<BurstResult> {
+    let all: BurstResult | undefined;
+    await this.execute(inputs, options, undefined, (result) => {
+      all = result;
+    });
+    return all as BurstResult;
+  }
+
+  /**
+   * Runs up to `steps` steps and hands their outputs to `take` while it goes on: about every `milliseconds`, as soon as the `while`
+   * output changes, and at the end. It ends early when other work waits for the engine thread. Throws as `run` does.
+   */
+  async runInParts(
+    inputs: Readonly<Record<string, TensorData>>,
+    options: RunOptions,
+    milliseconds: number,
+    take: (part: BurstResult) => void,
+  ): Promise<void> {
+    await this.execute(inputs, options, milliseconds, take);
+  }
+
+  private async execute(
+    inputs: Readonly<Record<string, TensorData>>,
+    options: RunOptions,
+    partMilliseconds: number | undefined,
+    take: (part: BurstResult) => void,
+  ): Promise<void> {
     if (this.native.disposed) throw new DisposedError('the program was used after dispose()');
     const { signal } = options;
     if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
@@ -68,8 +94,12 @@ export class Program {
     const abort = (): void => control?.abort();
     signal?.addEventListener('abort', abort, { once: true });
     try {
-      const result = await this.native.run(extents, data, options.steps ?? 1, control);
-      return { steps: result.steps, nanoseconds: result.nanoseconds, outputs: this.split(result) };
+      let next: Promise<NativeRunResult> | undefined = this.native.run(extents, data, options.steps ?? 1, control, partMilliseconds);
+      while (next !== undefined) {
+        const result: NativeRunResult = await next;
+        next = result.rest;
+        take({ steps: result.steps, nanoseconds: result.nanoseconds, outputs: this.split(result) });
+      }
     } catch (error) {
       if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
       throw fromNative(error);

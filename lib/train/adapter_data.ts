@@ -1,6 +1,6 @@
 // The data of every adapter of a training, and the batches of its steps.
 import { BatchOrder, inOrder, layOut, type MicroBatch } from './data/batch_order.js';
-import { type ExampleSet, exampleCount, fingerprintOf } from './data/example_set.js';
+import { countLabels, type ExampleSet, exampleCount, fingerprintOf } from './data/example_set.js';
 import { type DataReport, loadData } from './data/load_data.js';
 import { type RaggedBatch, shareBatches } from './data/ragged_batch.js';
 import type { TrainEvent } from './events.js';
@@ -78,6 +78,29 @@ function tokensPerBatchOf(settings: TrainSettings, { data }: AdapterSettings, se
   const longest = sets.reduce((most, { lengths }) => lengths.reduce((a, b) => Math.max(a, b), most), 1);
   const packed = data.pack ? Math.min(data.maxLength ?? 0, settings.batchTokens) : 0;
   return Math.max(longest, packed, Math.floor(settings.batchTokens / settings.adapters.size));
+}
+
+/**
+ * Labels that a batch of at most `tokens` tokens can have at most: what a runner must be ready for. Where most of an example is prompt,
+ * that is far less than its tokens, and so are the logits.
+ */
+export function mostLabels(sets: readonly ExampleSet[], tokens: number): number {
+  const examples = sets.flatMap((set) =>
+    Array.from(set.starts, (start, e) => {
+      const length = set.lengths[e] as number;
+      return { length, labels: countLabels(set.labels, start, start + length) };
+    }),
+  );
+  // Filled with the most learned examples first, the last of them in part: nothing fits more.
+  examples.sort((a, b) => b.labels * a.length - a.labels * b.length);
+  let room = tokens;
+  let most = 0;
+  for (const { length, labels } of examples) {
+    if (room <= 0) break;
+    most += labels * Math.min(1, room / length);
+    room -= length;
+  }
+  return Math.max(1, Math.min(tokens, Math.ceil(most - 1e-9)));
 }
 
 /** A shared batch as the runner takes it. @param labels of each slot in the whole step @param step steps that are complete */

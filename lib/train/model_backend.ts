@@ -2,7 +2,7 @@
 import { CheckpointBase } from '../adapters/checkpoint_base.js';
 import type { SiteShape, TensorSource } from '../adapters/method.js';
 import { trainableMethod } from '../adapters/methods/trainable.js';
-import { readTensor } from '../adapters/peft_tensors.js';
+import { readIntegers, readTensor } from '../adapters/peft_tensors.js';
 import { toFloat32 } from '../adapters/rows.js';
 import { saveAdapterFolder } from '../adapters/save_adapter.js';
 import { type Calibration, moduleNames, targetSites } from '../adapters/trainable_method.js';
@@ -30,7 +30,7 @@ export async function createStepRunner(
   request: RunnerRequest,
   onProgress?: (bytes: number, totalBytes: number) => void,
 ): Promise<ModelStepRunner> {
-  const { adapters: wanted, settings, maxTokens, maxRows, signal } = request;
+  const { adapters: wanted, settings, maxTokens, maxRows, evaluates, signal } = request;
   const { config } = folder;
   const architecture = architectureOf(config.modelType, folder.name);
   const tables: Tables = new Map();
@@ -47,7 +47,7 @@ export async function createStepRunner(
       signal,
       onProgress: onProgress && (({ bytes, totalBytes }) => onProgress(bytes, totalBytes)),
     });
-    const base = new CheckpointBase(folder.name, sites, folder.tensors);
+    const base = CheckpointBase.of(folder, sites);
     const adapters: AdapterInTraining[] = [];
     const graphs = { architecture, config, weights, tables };
     for (const [slot, adapter] of wanted.entries()) {
@@ -67,16 +67,20 @@ export async function createStepRunner(
     cleanup.push(() => training.dispose());
     // Compiled when the first evaluation comes: many trainings have none.
     let evaluation: Promise<Program> | undefined;
+    const compiled = [training];
     const programs = {
       training,
+      compiled,
       evaluation: () => {
         evaluation ??= compileEvaluation(parts, { maxTokens, maxRows }).then((program) => {
           cleanup.push(() => program.dispose());
+          compiled.push(program);
           return program;
         });
         return evaluation;
       },
     };
+    if (evaluates) await programs.evaluation();
     const weightBytes = [...weights.requests.values()].reduce((sum, { tensor }) => sum + tensor.buffer.byteLength, 0);
     const shares = new StepShares(adapters, store, factors, settings.seed);
     return new ModelStepRunner(adapters, sites, store, shares, programs, weightBytes, release);
@@ -130,23 +134,29 @@ async function addAdapter(
   const parameters = [];
   for (const site of chosen)
     for (const spec of await method.parameters(settings, site, base, calibration)) parameters.push({ path: site.path, spec });
-  return { name, slot, method, settings, sites: chosen, stored: store.add(name, parameters) };
+  const tied = method.sharesTiedWeights
+    ? sites.filter((site) => !chosen.includes(site) && chosen.some(({ weight }) => weight === site.weight))
+    : [];
+  return { name, slot, method, settings, sites: [...chosen, ...tied], stored: store.add(name, parameters) };
 }
 
 /** Writes an adapter of a training as a PEFT folder: each file whole or not at all. Throws FileAccessError. */
 export async function saveTrainedAdapter(runner: ModelStepRunner, name: string, folder: string, options: { base: string }): Promise<void> {
   const { adapter, read } = runner.adapterNamed(name);
   const { method, settings, sites } = adapter;
-  const tensors = new Map<string, { shape: readonly number[]; data: Float32Array }>();
+  const tensors = new Map<string, { shape: readonly number[]; data: Float32Array | Int32Array }>();
   for (const site of sites) {
     const values = await read(site.path);
+    if (values.size === 0) continue;
     for (const { name: suffix, shape, data } of method.exportSite(settings, site, (part) => values.get(part) as Float32Array))
-      tensors.set(`base_model.model.${site.path}.${suffix}`, { shape, data });
+      tensors.set(prefixOf(site) + suffix, { shape, data });
   }
-  await saveAdapterFolder(folder, {
-    config: { ...method.config(settings, sites), base_model_name_or_path: options.base, target_modules: moduleNames(sites, runner.sites) },
-    tensors,
-  });
+  const config = {
+    target_modules: moduleNames(sites, runner.sites),
+    ...method.config(settings, sites, runner.sites),
+    base_model_name_or_path: options.base,
+  };
+  await saveAdapterFolder(folder, { config, tensors });
 }
 
 /** Gives an adapter of a training the values of a saved one. Throws AdapterError naming the tensor that is missing or does not fit. */
@@ -156,7 +166,8 @@ export async function loadTrainedAdapter(runner: ModelStepRunner, name: string, 
   if (method.importSite === undefined)
     throw new AdapterError(`${name}: adapters of the method ${method.name} cannot be trained on from their files`, { method: method.name });
   for (const site of sites) {
-    const prefix = `base_model.model.${site.path}.`;
+    if (!adapter.stored.parameters.some(({ path }) => path === site.path)) continue;
+    const prefix = prefixOf(site);
     const found = new Map<string, Float32Array>();
     for (const full of tensors.names())
       if (full.startsWith(prefix)) found.set(full.slice(prefix.length), await readFloats(tensors, full, name));
@@ -164,7 +175,10 @@ export async function loadTrainedAdapter(runner: ModelStepRunner, name: string, 
   }
 }
 
+const prefixOf = ({ kind, path }: SiteShape): string => (kind === 'virtual' ? '' : `base_model.model.${path}.`);
+
 async function readFloats(tensors: TensorSource, full: string, name: string): Promise<Float32Array> {
+  if (tensors.info(full)?.dtype === 'I32') return Float32Array.from((await readIntegers(tensors, full, name)).data);
   const { dtype, data } = await readTensor(tensors, full, name);
   return toFloat32(dtype, data);
 }

@@ -1,6 +1,5 @@
 // The base model of a training: its folder, its tokenizer, and the trained adapters put to use.
 import { createHash } from 'node:crypto';
-import { basename } from 'node:path';
 import { resolveModelFolder } from '../checkpoint/hub.js';
 import { type HuggingFaceFolder, openHuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import { loadModel } from '../engine/load_model.js';
@@ -25,11 +24,13 @@ export const openTrainingModel: OpenTrainingModel = async (settings, { signal, o
     const chatTemplate = await ChatTemplate.load(folder.path, tokenizer.namedTokens);
     let runner: ModelStepRunner | undefined;
     const model: TrainingModel = {
-      name: basename(folder.path),
+      name: settings.model,
       fingerprint: await fingerprintOf(folder),
       contextLength: folder.config.maxPositions,
       tokenizer,
       chatTemplate,
+      // Tokens become text without its thread.
+      dataIsRead: () => tokenizer.dispose(),
       createRunner: async (request) => {
         runner = await createStepRunner(folder, request, onProgress);
         return runner;

@@ -104,6 +104,8 @@ export interface RunnerRequest {
   readonly maxTokens: number;
   /** Rows with a label of a micro-batch at most. */
   readonly maxRows: number;
+  /** Whether `evaluate` will be called: what it needs is then planned and reserved at once. */
+  readonly evaluates?: boolean;
   readonly settings: TrainSettings;
   /** The first examples of an adapter, for methods that measure the base on them; slot 0, weights that add up to 1 in each batch. */
   readonly calibration?: (adapter: string, examples: number) => readonly TrainingMicroBatch[];
@@ -127,6 +129,8 @@ export interface TrainingModel {
   readonly fingerprint: string;
   readonly contextLength: number;
   readonly tokenizer: ExampleTokenizer;
+  /** All data is read: what only that needed is let go until texts are wanted again. */
+  dataIsRead?(): void;
   readonly chatTemplate?: MessageRenderer;
   createRunner(request: RunnerRequest): Promise<TrainingStepRunner>;
   /** Writes an adapter as a PEFT folder: each file whole or not at all. */

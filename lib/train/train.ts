@@ -1,11 +1,12 @@
 // A whole training: from options to saved adapters and a report.
+import { existsSync, statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toAccessError } from '../checkpoint/json.js';
 import { setThreads } from '../engine/device.js';
-import { OptionError } from '../errors.js';
+import { InternalError, OptionError } from '../errors.js';
 import { binding } from '../runtime/binding.js';
-import { type AdapterData, calibrationBatches, loadAdapterData } from './adapter_data.js';
+import { type AdapterData, calibrationBatches, loadAdapterData, mostLabels } from './adapter_data.js';
 import { type Configuration, configurationOf, expectSameConfiguration } from './configuration.js';
 import type { EndEvent, PlannedBytes, TrainEvent } from './events.js';
 import { openTrainingModel } from './open_training_model.js';
@@ -13,7 +14,7 @@ import { AdapterOptimiser } from './optimiser.js';
 import { parseTrainOptions, type TrainOptions, type TrainSettings } from './options.js';
 import { writeReport } from './report/write_report.js';
 import { writeSamples } from './samples.js';
-import type { OpenTrainingModel, TrainingModel, TrainingStepRunner } from './step_runner.js';
+import type { OpenTrainingModel, TrainedParameters, TrainingModel, TrainingStepRunner } from './step_runner.js';
 import { Checkpoint, listCheckpoints, removeUnfinished, type TrainingState } from './training_checkpoint.js';
 import { readLog, TrainingLog } from './training_log.js';
 import { checkpointTensors, firstState, TrainingLoop } from './training_loop.js';
@@ -76,96 +77,169 @@ export async function train(options: TrainOptions & TrainControl): Promise<Train
 /** Trains over a model that `open` opens. */
 export async function runTraining(settings: TrainSettings, control: TrainControl, open: OpenTrainingModel): Promise<TrainResult> {
   const { signal, onProgress } = control;
-  const tell = (event: TrainEvent): void => control.onEvent?.(event);
   if (settings.threads !== undefined) setThreads(settings.threads);
-  const checkpoint = await prepareFolder(settings.output, control.resume === true);
-  const cleanup: (() => void)[] = [];
-  const undo = (): void => {
-    for (const step of cleanup.splice(0).reverse()) step();
-  };
+  const checkpoint = await findCheckpoint(settings.output, control.resume === true);
+  const model = await open(settings, { signal, onProgress: (bytes, totalBytes) => onProgress?.({ what: 'weights', bytes, totalBytes }) });
   try {
-    const onWeights = (bytes: number, totalBytes: number): void => onProgress?.({ what: 'weights', bytes, totalBytes });
-    const model = await open(settings, { signal, onProgress: onWeights });
-    cleanup.push(() => model.dispose());
-    const adapters = await loadAdapterData(settings, model, tell, {
-      signal,
-      onProgress: (adapter, bytes, totalBytes) => onProgress?.({ what: 'data', adapter, bytes, totalBytes }),
-    });
-    const runner = await createRunner(model, adapters, settings, signal);
-    cleanup.push(() => runner.dispose());
-    const optimisers: AdapterOptimiser[] = [];
-    cleanup.push(() => {
-      for (const optimiser of optimisers) optimiser.dispose();
-    });
-    for (const { slot, settings: own } of adapters)
-      optimisers.push(new AdapterOptimiser(runner.parameters[slot] as TrainingStepRunner['parameters'][number], own));
-    const configuration = configurationOf(
-      settings,
-      model.fingerprint,
-      adapters.map((adapter) => ({
-        ...adapter,
-        dataFingerprint: adapter.fingerprint,
-        tensors: runner.parameters[adapter.slot]?.tensors ?? [],
-      })),
-    );
-    const state = await restore(checkpoint, configuration, settings, runner, optimisers);
-    if (control.resume) tell({ type: 'resume', step: state.step, file: checkpoint ?? null });
-    const planned = plannedBytes(runner, optimisers);
-    const logPath = join(settings.output, 'log.jsonl');
-    const log = await TrainingLog.open(logPath, state.step);
-    const report = join(settings.output, 'report.html');
-    const folders = new Map(adapters.map(({ name }) => [name, settings.many ? join(settings.output, 'adapters', name) : settings.output]));
+    const training = await prepare(settings, control, model);
     try {
-      const plan = planEvent(model, adapters, runner, planned, state.step);
-      await log.append(plan);
-      tell(plan);
-      const parts = { adapters, runner, optimisers, log, configuration, tell, signal };
-      const { seed, batchTokens, saveEvery, evaluateEvery, output: folder } = settings;
-      const onSaved = (): Promise<void> => writeReport(report, logPath, settings);
-      const loop = new TrainingLoop(
-        { ...parts, folder, seed, batchTokens, saveEvery, evaluateEvery, onSaved },
-        state,
-        checkpoint !== undefined,
-      );
-      await loop.run();
-      for (const { name, slot, settings: own } of adapters) {
-        const to = folders.get(name) as string;
-        await makeFolder(to);
-        await model.saveAdapter({ name, settings: own }, runner.parameters[slot] as TrainingStepRunner['parameters'][number], to);
-      }
-      const { peakBytes } = binding().memory();
-      // Samples run in an engine of their own: what the training held is free by then.
-      for (const step of cleanup.splice(1).reverse()) step();
-      const samples = await writeSamples(model, settings, adapters, folders, loop.state.step, signal);
-      for (const sample of samples) {
-        await log.append(sample);
-        tell(sample);
-      }
-      const end = await endEvent(logPath, loop.state, { planned, peakBytes, report, folders });
-      await log.append(end);
-      await writeReport(report, logPath, settings);
-      tell(end);
-      const { seconds, tokens, adapters: trained } = end;
-      return { steps: end.step, seconds, tokens, adapters: trained, plannedBytes: planned.total, peakBytes, report, log: logPath };
+      await restore(checkpoint, training);
+      await makeFolder(settings.output);
+      await removeUnfinished(settings.output);
+      return await runPrepared(training, settings, control, checkpoint);
     } finally {
-      await log.close();
+      training.dispose();
     }
   } finally {
-    undo();
+    model.dispose();
   }
 }
 
+/** Everything that a training needs, in memory. */
+interface PreparedTraining {
+  readonly model: TrainingModel;
+  readonly adapters: readonly AdapterData[];
+  readonly runner: TrainingStepRunner;
+  /** In the order of the adapters. */
+  readonly optimisers: readonly AdapterOptimiser[];
+  readonly configuration: Configuration;
+  /** Where it begins. */
+  state: TrainingState;
+  /** Frees runner and optimisers; may be called again. */
+  dispose(): void;
+}
+
+async function prepare(
+  settings: TrainSettings,
+  { signal, onEvent, onProgress }: TrainControl,
+  model: TrainingModel,
+): Promise<PreparedTraining> {
+  const adapters = await loadAdapterData(settings, model, (event) => onEvent?.(event), {
+    signal,
+    onProgress: (adapter, bytes, totalBytes) => onProgress?.({ what: 'data', adapter, bytes, totalBytes }),
+  });
+  model.dataIsRead?.();
+  const runner = await createRunner(model, adapters, settings, signal);
+  const optimisers: AdapterOptimiser[] = [];
+  let disposed = false;
+  const dispose = (): void => {
+    if (disposed) return;
+    disposed = true;
+    for (const optimiser of optimisers) optimiser.dispose();
+    runner.dispose();
+  };
+  try {
+    for (const { slot, settings: own } of adapters) optimisers.push(new AdapterOptimiser(parametersAt(runner, slot), own));
+    const configured = adapters.map((adapter) => ({
+      ...adapter,
+      dataFingerprint: adapter.fingerprint,
+      tensors: parametersAt(runner, adapter.slot).tensors,
+    }));
+    const configuration = configurationOf(settings, model.fingerprint, configured);
+    return { model, adapters, runner, optimisers, configuration, state: firstState(settings.seed, configuration), dispose };
+  } catch (error) {
+    dispose();
+    throw error;
+  }
+}
+
+async function runPrepared(
+  training: PreparedTraining,
+  settings: TrainSettings,
+  { resume, signal, onEvent }: TrainControl,
+  checkpoint: string | undefined,
+): Promise<TrainResult> {
+  const { adapters, runner, optimisers, configuration, state } = training;
+  const { seed, batchTokens, saveEvery, evaluateEvery, output: folder } = settings;
+  const tell = (event: TrainEvent): void => onEvent?.(event);
+  if (resume) tell({ type: 'resume', step: state.step, file: checkpoint ?? null });
+  const planned = plannedBytes(runner, optimisers);
+  const log = await TrainingLog.open(join(folder, 'log.jsonl'), state.step);
+  const report = join(folder, 'report.html');
+  try {
+    const plan = planEvent(training, planned);
+    await log.append(plan);
+    tell(plan);
+    const onSaved = (): Promise<void> => writeReport(report, log.path, settings);
+    const parts = {
+      folder,
+      adapters,
+      runner,
+      optimisers,
+      log,
+      configuration,
+      seed,
+      batchTokens,
+      saveEvery,
+      evaluateEvery,
+      tell,
+      onSaved,
+      signal,
+    };
+    const loop = new TrainingLoop(parts, state, checkpoint !== undefined);
+    await loop.run();
+    const folders = await saveAdapters(training, settings);
+    const { peakBytes } = binding().memory();
+    // Samples run in an engine of their own: what the training held is free by then.
+    training.dispose();
+    for (const sample of await writeSamples(training.model, settings, adapters, folders, loop.state.step, signal)) {
+      await log.append(sample);
+      tell(sample);
+    }
+    const end = await endEvent(log.path, loop.state, { planned, peakBytes, report, folders });
+    await log.append(end);
+    await writeReport(report, log.path, settings);
+    tell(end);
+    const { step, seconds, tokens, adapters: trained } = end;
+    return { steps: step, seconds, tokens, adapters: trained, plannedBytes: planned.total, peakBytes, report, log: log.path };
+  } finally {
+    await log.close();
+  }
+}
+
+// Folders by the adapters' names.
+async function saveAdapters({ model, adapters, runner }: PreparedTraining, { many, output }: TrainSettings): Promise<Map<string, string>> {
+  const folders = new Map<string, string>();
+  for (const { name, slot, settings } of adapters) {
+    const folder = many ? join(output, 'adapters', name) : output;
+    await makeFolder(folder);
+    await removeUnfinished(folder);
+    await model.saveAdapter({ name, settings }, parametersAt(runner, slot), folder);
+    folders.set(name, folder);
+  }
+  return folders;
+}
+
+function parametersAt({ parameters }: TrainingStepRunner, slot: number): TrainedParameters {
+  const found = parameters[slot];
+  if (found === undefined) throw new InternalError(`the runner has ${parameters.length} adapters: expected one at slot ${slot}`, { slot });
+  return found;
+}
+
 // The checkpoint to go on from. Throws OptionError where another training would be written over.
-async function prepareFolder(output: string, resume: boolean): Promise<string | undefined> {
-  await makeFolder(output);
+async function findCheckpoint(output: string, resume: boolean): Promise<string | undefined> {
   const last = (await listCheckpoints(output)).at(-1);
   if (last !== undefined && !resume)
     throw new OptionError(
       `${output} holds a training that has come to step ${last.step}: resume it (--resume, resume: true), or choose another output folder`,
       { option: 'output', output, step: last.step },
     );
-  await removeUnfinished(output);
+  if (last === undefined) await refuseOthersFiles(output);
   return last?.path;
+}
+
+// A folder that somebody else keeps an adapter or a log in.
+async function refuseOthersFiles(output: string): Promise<void> {
+  const refuse = (file: string): never => {
+    throw new OptionError(`${output} has ${file}, which is of no training that can be resumed: choose another output folder`, {
+      option: 'output',
+      output,
+      file,
+    });
+  };
+  for (const file of ['adapter_config.json', 'adapter_model.safetensors']) if (existsSync(join(output, file))) refuse(file);
+  const log = join(output, 'log.jsonl');
+  if (existsSync(log) && (await readLog(log))[0]?.type !== 'plan' && statSync(log).size > 0) refuse('log.jsonl');
 }
 
 async function makeFolder(path: string): Promise<void> {
@@ -185,7 +259,11 @@ async function createRunner(
   return model.createRunner({
     adapters: adapters.map(({ name, settings: own }) => ({ name, settings: own })),
     maxTokens: settings.batchTokens,
-    maxRows: settings.batchTokens,
+    maxRows: mostLabels(
+      adapters.flatMap(({ training, heldOut }) => [training, ...(heldOut === undefined ? [] : [heldOut])]),
+      settings.batchTokens,
+    ),
+    evaluates: adapters.some(({ evaluation }) => evaluation.length > 0),
     settings,
     calibration(name, examples) {
       const adapter = adapters.find((one) => one.name === name);
@@ -195,19 +273,13 @@ async function createRunner(
   });
 }
 
-async function restore(
-  path: string | undefined,
-  configuration: Configuration,
-  settings: TrainSettings,
-  runner: TrainingStepRunner,
-  optimisers: readonly AdapterOptimiser[],
-): Promise<TrainingState> {
-  if (path === undefined) return firstState(settings.seed, configuration);
+async function restore(path: string | undefined, training: PreparedTraining): Promise<void> {
+  if (path === undefined) return;
   const checkpoint = await Checkpoint.open(path);
   try {
-    expectSameConfiguration(checkpoint.state.configuration, configuration, path);
-    await checkpoint.restore(checkpointTensors(runner.parameters, optimisers));
-    return checkpoint.state;
+    expectSameConfiguration(checkpoint.state.configuration, training.configuration, path);
+    await checkpoint.restore(checkpointTensors(training.runner.parameters, training.optimisers));
+    training.state = checkpoint.state;
   } finally {
     checkpoint.dispose();
   }
@@ -219,15 +291,10 @@ function plannedBytes({ memory }: TrainingStepRunner, optimisers: readonly Adapt
   return { weights, parameters, optimiser, arena, workspace, total: weights + parameters + optimiser + arena + workspace };
 }
 
-function planEvent(
-  model: TrainingModel,
-  adapters: readonly AdapterData[],
-  runner: TrainingStepRunner,
-  planned: PlannedBytes,
-  step: number,
-): Extract<TrainEvent, { type: 'plan' }> {
+function planEvent({ model, adapters, runner, state }: PreparedTraining, planned: PlannedBytes): Extract<TrainEvent, { type: 'plan' }> {
+  const { step } = state;
   const entries = adapters.map(({ name, slot, totalSteps, order }) => {
-    const parameters = runner.parameters[slot]?.groups.reduce((sum, { length }) => sum + length, 0) ?? 0;
+    const parameters = parametersAt(runner, slot).groups.reduce((sum, { length }) => sum + length, 0);
     return [name, { parameters, steps: totalSteps, stepsPerEpoch: order.stepsPerEpoch }] as const;
   });
   const totalSteps = adapters.reduce((most, adapter) => Math.max(most, adapter.totalSteps), 0);

@@ -12,6 +12,8 @@ import { type DType, dtypeBytes, viewAs } from '../runtime/dtype.js';
 
 const format = 'heddle-training-1';
 const beginning = 'checkpoint-';
+// Beginnings of all that a training writes whole.
+const written = [beginning, 'report.html.', 'adapter_config.json.', 'adapter_model.safetensors.'];
 const filePattern = /^checkpoint-(\d{1,15})\.safetensors$/;
 // What the settings of very many adapters may come to.
 const maxHeaderBytes = 100_000_000;
@@ -65,11 +67,10 @@ export async function listCheckpoints(folder: string): Promise<CheckpointFile[]>
 export async function writeCheckpoint(folder: string, state: TrainingState, tensors: readonly SavedTensor[]): Promise<string> {
   const path = join(folder, `${beginning}${state.step}.safetensors`);
   const before = await listCheckpoints(folder);
-  const parts: TensorToWrite[] = [];
-  for (const { name, tensor } of tensors) {
-    const data = await tensor.buffer.read(tensor.offset, byteCount(tensor));
-    parts.push({ name, dtype: spelled[tensor.dtype] as string, shape: tensor.dims, data });
-  }
+  const parts: TensorToWrite[] = tensors.map(({ name, tensor }) => {
+    const data = { length: byteCount(tensor), read: (at: number, bytes: number) => tensor.buffer.read(tensor.offset + at, bytes) };
+    return { name, dtype: spelled[tensor.dtype] as string, shape: tensor.dims, data };
+  });
   try {
     await writeSafetensors(path, parts, { format, state: JSON.stringify(state) });
   } catch (error) {
@@ -80,9 +81,10 @@ export async function writeCheckpoint(folder: string, state: TrainingState, tens
   return path;
 }
 
-/** Deletes what a process that was killed left behind. */
+/** Deletes what a training that was killed left behind: files that were not whole yet. */
 export async function removeUnfinished(folder: string): Promise<void> {
-  for (const name of await namesIn(folder)) if (isUnfinished(name, beginning)) await unlink(join(folder, name)).catch(() => {});
+  for (const name of await namesIn(folder))
+    if (written.some((start) => isUnfinished(name, start))) await unlink(join(folder, name)).catch(() => {});
 }
 
 /** An open checkpoint. */

@@ -60,7 +60,6 @@ export class TrainingLoop {
    * where a loss is no number, FileAccessError where something cannot be written.
    */
   async run(): Promise<void> {
-    if (this.#savedStep < 0) await this.#save();
     await this.#evaluateIfDue();
     while (this.#state.step < this.#totalSteps) {
       if (this.#parts.signal?.aborted) await this.#stop();
@@ -136,7 +135,8 @@ export class TrainingLoop {
 
   async #evaluate(): Promise<EvaluationEvent['adapters'] | undefined> {
     const { adapters, runner, batchTokens, signal } = this.#parts;
-    const evaluated = adapters.filter(({ evaluation }) => evaluation.length > 0);
+    // An adapter that has not changed since the last evaluation needs no other one.
+    const evaluated = adapters.filter(({ evaluation, totalSteps }) => evaluation.length > 0 && this.#state.evaluatedStep < totalSteps);
     if (evaluated.length === 0) return undefined;
     const labels = new Map(evaluated.map(({ slot, evaluation }) => [slot, evaluation.reduce((sum, { targets }) => sum + targets, 0)]));
     const sums = new Map<number, number>();
@@ -186,7 +186,7 @@ export class TrainingLoop {
   #diverged(adapter: string, what: string): TrainingError {
     const step = this.#state.step + 1;
     return new TrainingError(
-      `'${adapter}' has diverged in step ${step}: ${what}. A lower learningRate, a longer warmup or a smaller clipNorm may help; the checkpoint of step ${this.#savedStep} is whole`,
+      `'${adapter}' has diverged in step ${step}: ${what}. A lower learningRate, a longer warmup or a smaller clipNorm may help; ${this.#savedStep < 0 ? 'nothing was saved yet' : `the checkpoint of step ${this.#savedStep} is whole`}`,
       { adapter, step, lastStep: this.#savedStep },
     );
   }

@@ -26,6 +26,12 @@ class Environment {
   // A failed Status rejects it. The process stays alive while such jobs are pending.
   Napi::Promise run(std::function<Status(ThreadPool&)> work, std::function<Napi::Value(Napi::Env)> finish);
 
+  // As `run`, for work that has parts of its result ready earlier: a part resolves the promise with what its function makes of a
+  // new promise, which stands for the rest.
+  using Part = std::function<Napi::Value(Napi::Env, Napi::Promise rest)>;
+  using GivePart = std::function<void(Part)>;
+  Napi::Promise run_in_parts(std::function<Status(ThreadPool&, const GivePart&)> work, std::function<Napi::Value(Napi::Env)> finish);
+
   // Constructors of this environment's native classes, kept alive by it.
   Napi::FunctionReference buffer_constructor;
   Napi::FunctionReference program_constructor;
@@ -34,6 +40,7 @@ class Environment {
 
  private:
   struct Job;
+  struct Message;
   struct Channel;  // what the engine thread may touch: outlives the environment
 
   static void deliver(napi_env env, napi_value callback, void* context, void* data);

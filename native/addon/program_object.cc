@@ -103,7 +103,21 @@ Napi::Value ProgramObject::profile(const Napi::CallbackInfo& info) {
   return list;
 }
 
-// run(extents: number[], inputs: TypedArray[], steps, control?) → Promise<{ steps, nanoseconds, bytes: number[], data: ArrayBuffer }>
+static Napi::Object to_object(Napi::Env env, const RunResult& run) {
+  auto data = Napi::ArrayBuffer::New(env, run.data.size());
+  if (!run.data.empty()) std::memcpy(data.Data(), run.data.data(), run.data.size());
+  auto bytes = Napi::Array::New(env, run.output_bytes.size());
+  for (uint32_t i = 0; i < run.output_bytes.size(); i++) bytes.Set(i, Napi::Number::New(env, static_cast<double>(run.output_bytes[i])));
+  auto result = Napi::Object::New(env);
+  result.Set("steps", Napi::Number::New(env, static_cast<double>(run.steps)));
+  result.Set("nanoseconds", Napi::Number::New(env, static_cast<double>(run.kernel_nanoseconds)));
+  result.Set("bytes", bytes);
+  result.Set("data", data);
+  return result;
+}
+
+// run(extents: number[], inputs: TypedArray[], steps, control?, partMilliseconds?)
+//   → Promise<{ steps, nanoseconds, bytes: number[], data: ArrayBuffer, rest?: Promise of the same }>
 Napi::Value ProgramObject::run(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   if (!program_) {
@@ -142,21 +156,23 @@ Napi::Value ProgramObject::run(const Napi::CallbackInfo& info) {
     call->control = Napi::ObjectWrap<RunControlObject>::Unwrap(info[3].As<Napi::Object>())->control();
     call->request.control = call->control.get();
   }
-  return Environment::of(env).run(
-      [program = program_, call](ThreadPool& pool) { return program->run(call->request, pool, &call->result); },
-      [call](Napi::Env done) -> Napi::Value {
-        auto data = Napi::ArrayBuffer::New(done, call->result.data.size());
-        if (!call->result.data.empty()) std::memcpy(data.Data(), call->result.data.data(), call->result.data.size());
-        auto bytes = Napi::Array::New(done, call->result.output_bytes.size());
-        for (uint32_t i = 0; i < call->result.output_bytes.size(); i++)
-          bytes.Set(i, Napi::Number::New(done, static_cast<double>(call->result.output_bytes[i])));
-        auto result = Napi::Object::New(done);
-        result.Set("steps", Napi::Number::New(done, static_cast<double>(call->result.steps)));
-        result.Set("nanoseconds", Napi::Number::New(done, static_cast<double>(call->result.kernel_nanoseconds)));
-        result.Set("bytes", bytes);
-        result.Set("data", data);
-        return result;
-      });
+  const bool parts = info[4].IsNumber();
+  if (parts) call->request.part_nanoseconds = integer_argument(info, 4, 0, 1 << 20) * 1'000'000;
+  return Environment::of(env).run_in_parts(
+      [program = program_, call, parts](ThreadPool& pool, const Environment::GivePart& give) {
+        if (parts) {
+          call->request.wanted_elsewhere = [] { return Engine::instance().wanted(); };
+          call->request.take_part = [&give](RunResult&& part) {
+            give([part = std::move(part)](Napi::Env to, Napi::Promise rest) -> Napi::Value {
+              Napi::Object result = to_object(to, part);
+              result.Set("rest", rest);
+              return result;
+            });
+          };
+        }
+        return program->run(call->request, pool, &call->result);
+      },
+      [call](Napi::Env done) -> Napi::Value { return to_object(done, call->result); });
 }
 
 }  // namespace heddle

@@ -1,5 +1,6 @@
 #include "executor/engine.h"
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
@@ -15,6 +16,7 @@ struct Engine::State {
   std::deque<std::function<void(ThreadPool&)>> jobs;
   int threads = 1;
   bool started = false;
+  std::atomic<int> wishes{0};  // jobs that wait, and changes of `threads` since the last job began
 
   void loop() {
     std::unique_ptr<ThreadPool> pool;
@@ -27,6 +29,7 @@ struct Engine::State {
         job = std::move(jobs.front());
         jobs.pop_front();
         wanted = threads;
+        wishes.store(static_cast<int>(jobs.size()), std::memory_order_relaxed);
       }
       if (!pool || pool->threads() != wanted) {
         pool.reset();
@@ -54,6 +57,7 @@ void Engine::post(std::function<void(ThreadPool&)> job) {
   {
     std::lock_guard<std::mutex> lock(state_->mutex);
     state_->jobs.push_back(std::move(job));
+    state_->wishes.fetch_add(1, std::memory_order_relaxed);
     if (!state_->started) {
       state_->started = true;
       std::thread([state = state_] { state->loop(); }).detach();
@@ -61,6 +65,8 @@ void Engine::post(std::function<void(ThreadPool&)> job) {
   }
   state_->ready.notify_one();
 }
+
+bool Engine::wanted() const { return state_->wishes.load(std::memory_order_relaxed) != 0; }
 
 int Engine::threads() {
   std::lock_guard<std::mutex> lock(state_->mutex);
@@ -70,6 +76,7 @@ int Engine::threads() {
 void Engine::set_threads(int threads) {
   std::lock_guard<std::mutex> lock(state_->mutex);
   state_->threads = threads < 1 ? 1 : threads;
+  state_->wishes.fetch_add(1, std::memory_order_relaxed);
 }
 
 }  // namespace heddle

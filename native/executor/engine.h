@@ -14,6 +14,9 @@ class Engine {
   // Appends a job; jobs run in order. A job must not throw.
   void post(std::function<void(ThreadPool&)> job);
 
+  // Whether a job waits or the number of threads is about to change: a long job then ends when it can.
+  bool wanted() const;
+
   // Threads of the pool, the engine thread included. A change takes effect before the next job.
   int threads();
   void set_threads(int threads);

@@ -92,7 +92,8 @@ Status Program::step(ThreadPool& pool, RunControl* control) {
   return Status::success();
 }
 
-Status Program::run(const RunRequest& request, ThreadPool& pool, RunResult* result) {
+// Views for the request's extents, and its inputs in their place.
+Status Program::bind(const RunRequest& request, ThreadPool& pool) {
   if (request.extents.size() != spec_.extents.size() || request.inputs.size() != spec_.inputs.size())
     return fail(StatusCode::kInvalidArgument, "run: wrong number of extents or inputs");
   for (size_t i = 0; i < spec_.extents.size(); i++)
@@ -109,36 +110,54 @@ Status Program::run(const RunRequest& request, ThreadPool& pool, RunResult* resu
                                                     std::to_string(view_bytes(view)));
     if (bytes != 0) std::memcpy(view.data, data, bytes);
   }
-  uint64_t step_bytes = 0;
-  result->output_bytes.clear();
-  for (uint32_t output : spec_.outputs) {
-    result->output_bytes.push_back(view_bytes(views_[output]));
-    step_bytes += result->output_bytes.back();
-  }
   for (const Feed& feed : spec_.feeds)
     if (request.steps > 1 && view_bytes(views_[spec_.outputs[feed.output]]) != view_bytes(views_[spec_.inputs[feed.input]]))
       return fail(StatusCode::kInvalidArgument, "run: a fed output and its input differ in size at these extents");
-  result->data.resize(step_bytes * static_cast<uint64_t>(std::max<int64_t>(request.steps, 1)));
+  return Status::success();
+}
 
-  const int64_t begin = now_nanoseconds();
-  for (result->steps = 0; result->steps < request.steps;) {
+void Program::append_outputs(RunResult* result) const {
+  for (uint32_t output : spec_.outputs) {
+    const TensorView& view = views_[output];
+    const auto* bytes = static_cast<const std::byte*>(view.data);
+    result->data.insert(result->data.end(), bytes, bytes + view_bytes(view));
+  }
+  result->steps++;
+}
+
+int32_t Program::while_value() const { return *views_[spec_.outputs[spec_.while_output]].as<int32_t>(); }
+
+Status Program::run(const RunRequest& request, ThreadPool& pool, RunResult* result) {
+  HEDDLE_TRY(bind(request, pool));
+  std::vector<uint64_t> output_bytes;
+  for (uint32_t output : spec_.outputs) output_bytes.push_back(view_bytes(views_[output]));
+  const bool conditional = spec_.while_output != kNoTensor;
+  int32_t condition = 0;
+  int64_t begin = now_nanoseconds();
+  for (int64_t done = 0;;) {
     HEDDLE_TRY(step(pool, request.control));
-    std::byte* to = result->data.data() + step_bytes * static_cast<uint64_t>(result->steps);
-    for (size_t i = 0; i < spec_.outputs.size(); i++) {
-      if (result->output_bytes[i] != 0) std::memcpy(to, views_[spec_.outputs[i]].data, result->output_bytes[i]);
-      to += result->output_bytes[i];
-    }
-    result->steps++;
-    if (result->steps == request.steps) break;
-    if (spec_.while_output != kNoTensor && *views_[spec_.outputs[spec_.while_output]].as<int32_t>() == 0) break;
+    append_outputs(result);
+    if (++done == request.steps) break;
+    const int32_t before = condition;
+    if (conditional && (condition = while_value()) == 0) break;
     if (request.control != nullptr && request.control->interrupt.load(std::memory_order_relaxed)) break;
+    if (request.wanted_elsewhere && request.wanted_elsewhere()) break;
     for (const Feed& feed : spec_.feeds) {
       const TensorView &from = views_[spec_.outputs[feed.output]], &into = views_[spec_.inputs[feed.input]];
       if (view_bytes(from) != 0) std::memmove(into.data, from.data, view_bytes(from));
     }
+    if (!request.take_part) continue;
+    const int64_t now = now_nanoseconds();
+    const bool changed = conditional && done > 1 && condition != before;
+    if (!changed && now - begin < request.part_nanoseconds) continue;
+    result->output_bytes = output_bytes;
+    result->kernel_nanoseconds = now - begin;
+    begin = now;
+    request.take_part(std::move(*result));
+    *result = RunResult();
   }
+  result->output_bytes = std::move(output_bytes);
   result->kernel_nanoseconds = now_nanoseconds() - begin;
-  result->data.resize(step_bytes * static_cast<uint64_t>(result->steps));
   return Status::success();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -70,25 +71,31 @@ struct RunControl {
   std::atomic<bool> interrupt{false};  // end the burst after the current step
 };
 
+struct RunResult {
+  int64_t steps = 0;
+  std::vector<std::byte> data;         // for each step, all outputs one after another
+  std::vector<uint64_t> output_bytes;  // of one step
+  int64_t kernel_nanoseconds = 0;
+};
+
 struct RunRequest {
   std::vector<int64_t> extents;
   std::vector<std::pair<const std::byte*, uint64_t>> inputs;
   int64_t steps = 1;
   RunControl* control = nullptr;
-};
-
-struct RunResult {
-  int64_t steps = 0;
-  std::vector<std::byte> data;             // for each step, all outputs one after another
-  std::vector<uint64_t> output_bytes;      // of one step
-  int64_t kernel_nanoseconds = 0;
+  // Gets the outputs so far while the burst goes on: when so much time has passed since the last part, and as soon as the
+  // program's `while` output has changed. Without it all outputs come at the end.
+  std::function<void(RunResult&&)> take_part;
+  int64_t part_nanoseconds = 0;
+  // Asked between steps: whether something else wants the thread. Ends the burst.
+  std::function<bool()> wanted_elsewhere;
 };
 
 class Program {
  public:
   static Status create(ProgramSpec spec, std::vector<std::shared_ptr<MemoryBlock>> bound, int threads, std::unique_ptr<Program>* out);
 
-  // Not thread-safe: runs of one program follow each other on the engine thread.
+  // Not thread-safe: runs of one program follow each other on the engine thread. `result` gets what no part had, at least one step.
   Status run(const RunRequest& request, ThreadPool& pool, RunResult* result);
 
   uint64_t arena_bytes() const { return spec_.arena_bytes; }
@@ -107,7 +114,10 @@ class Program {
   Program() = default;
   void resolve(const std::vector<int64_t>& extents);
   Status size_workspace(int threads);
+  Status bind(const RunRequest& request, ThreadPool& pool);
   Status step(ThreadPool& pool, RunControl* control);
+  void append_outputs(RunResult* result) const;
+  int32_t while_value() const;
 
   ProgramSpec spec_;
   std::vector<std::shared_ptr<MemoryBlock>> bound_;

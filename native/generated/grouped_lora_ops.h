@@ -127,5 +127,22 @@ struct GroupedNormArgs {
 };
 Status grouped_norm_cpu(const GroupedNormArgs& args, CpuContext& context);
 
+// y[t, h] = base[t, h] + sum_j weight[t, j] gate_j sum_i softmax_i(scale q[t, h] . k_i) v_i over the rows that the adapter of index[t, j] keeps at this site, with a softmax of their own; query heads share key heads in equal groups; q f32 [tokens, heads, width], base f32 [tokens, heads * width]; entries: see grouped_lora_layout.h
+struct GroupedPromptArgs {
+  TensorView q;
+  TensorView base;
+  TensorView index;
+  TensorView weight;
+  TensorView entries;
+  TensorView rows;
+  TensorView pool;
+  TensorView y;  // output, in place over base
+  int32_t site;
+  int32_t key_heads;
+  float scale;
+};
+Status grouped_prompt_cpu(const GroupedPromptArgs& args, CpuContext& context);
+size_t grouped_prompt_cpu_workspace(const GroupedPromptArgs& args, int threads);
+
 }  // namespace heddle
 #pragma GCC visibility pop

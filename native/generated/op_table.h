@@ -16,6 +16,7 @@
 #include "generated/sampling_ops.h"
 #include "generated/self_attention_ops.h"
 #include "generated/softmax_ops.h"
+#include "generated/sparse_ops.h"
 
 namespace heddle {
 
@@ -46,6 +47,7 @@ enum class Op : uint16_t {
   kGroupedLoraGradWeight,
   kGroupedLoraGradX,
   kGroupedNorm,
+  kGroupedPrompt,
   kInverseRms,
   kKvWrite,
   kLayerNorm,
@@ -81,6 +83,9 @@ enum class Op : uint16_t {
   kSoftCapGrad,
   kSoftmax,
   kSoftmaxGrad,
+  kSparseLinear,
+  kSparseLinearGradValues,
+  kSparseLinearGradX,
   kSumRows,
   kSumSquares,
   kSwapAxes,

@@ -245,6 +245,18 @@ Status run_grouped_norm(const TensorView* operands, const AttributeValue* attrs,
   return grouped_norm_cpu(read_grouped_norm(operands, attrs), context);
 }
 
+GroupedPromptArgs read_grouped_prompt(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], static_cast<int32_t>(attrs[0].integer), static_cast<int32_t>(attrs[1].integer), static_cast<float>(attrs[2].real)};
+}
+
+Status run_grouped_prompt(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return grouped_prompt_cpu(read_grouped_prompt(operands, attrs), context);
+}
+
+size_t workspace_grouped_prompt(const TensorView* operands, const AttributeValue* attrs, int threads) {
+  return grouped_prompt_cpu_workspace(read_grouped_prompt(operands, attrs), threads);
+}
+
 InverseRmsArgs read_inverse_rms(const TensorView* operands, const AttributeValue* attrs) {
   return {operands[0], operands[1], static_cast<float>(attrs[0].real)};
 }
@@ -557,6 +569,30 @@ Status run_softmax_grad(const TensorView* operands, const AttributeValue* attrs,
   return softmax_grad_cpu(read_softmax_grad(operands, attrs), context);
 }
 
+SparseLinearArgs read_sparse_linear(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5]};
+}
+
+Status run_sparse_linear(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return sparse_linear_cpu(read_sparse_linear(operands, attrs), context);
+}
+
+SparseLinearGradValuesArgs read_sparse_linear_grad_values(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4]};
+}
+
+Status run_sparse_linear_grad_values(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return sparse_linear_grad_values_cpu(read_sparse_linear_grad_values(operands, attrs), context);
+}
+
+SparseLinearGradXArgs read_sparse_linear_grad_x(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4]};
+}
+
+Status run_sparse_linear_grad_x(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
+  return sparse_linear_grad_x_cpu(read_sparse_linear_grad_x(operands, attrs), context);
+}
+
 SumRowsArgs read_sum_rows(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
   return {operands[0], operands[1]};
 }
@@ -636,6 +672,7 @@ constexpr OpInfo kTable[] = {
     {"grouped_lora_grad_weight", 8, 1, 1, 0u, 1u, run_grouped_lora_grad_weight, workspace_grouped_lora_grad_weight},
     {"grouped_lora_grad_x", 8, 1, 1, 0u, 1u, run_grouped_lora_grad_x, workspace_grouped_lora_grad_x},
     {"grouped_norm", 7, 1, 4, 0u, 1u, run_grouped_norm, nullptr},
+    {"grouped_prompt", 7, 1, 3, 0u, 1u, run_grouped_prompt, workspace_grouped_prompt},
     {"inverse_rms", 1, 1, 1, 0u, 0u, run_inverse_rms, nullptr},
     {"kv_write", 6, 1, 3, 0u, 1u, run_kv_write, nullptr},
     {"layer_norm", 3, 1, 1, 6u, 0u, run_layer_norm, nullptr},
@@ -671,6 +708,9 @@ constexpr OpInfo kTable[] = {
     {"soft_cap_grad", 2, 1, 1, 0u, 0u, run_soft_cap_grad, nullptr},
     {"softmax", 1, 1, 0, 0u, 0u, run_softmax, nullptr},
     {"softmax_grad", 2, 1, 0, 0u, 1u, run_softmax_grad, nullptr},
+    {"sparse_linear", 5, 1, 0, 0u, 1u, run_sparse_linear, nullptr},
+    {"sparse_linear_grad_values", 4, 1, 0, 0u, 0u, run_sparse_linear_grad_values, nullptr},
+    {"sparse_linear_grad_x", 4, 1, 0, 0u, 0u, run_sparse_linear_grad_x, nullptr},
     {"sum_rows", 1, 1, 0, 0u, 0u, run_sum_rows, nullptr},
     {"sum_squares", 1, 1, 0, 0u, 0u, run_sum_squares, workspace_sum_squares},
     {"swap_axes", 1, 1, 0, 0u, 0u, run_swap_axes, nullptr},
@@ -682,6 +722,6 @@ constexpr OpInfo kTable[] = {
 }  // namespace
 
 const OpInfo& op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* op_table_hash() { return "e1445bd16d291ea4"; }
+const char* op_table_hash() { return "f34386e7faee4d7e"; }
 
 }  // namespace heddle

@@ -12,12 +12,14 @@ export function llamaSites(): SiteShape[] {
   const add = (path: string, kind: SiteShape['kind'], inputs: number, outputs: number) =>
     sites.push({ path, kind, inputs, outputs, weight: `${path}.weight`, transposed: false, bias: false });
   add('model.embed_tokens', 'embedding', vocabulary, hidden);
+  add('virtual_tokens', 'virtual', hidden, hidden);
   for (let layer = 0; layer < size.layers; layer++) {
     const path = `model.layers.${layer}`;
     add(`${path}.input_layernorm`, 'norm', hidden, hidden);
     add(`${path}.self_attn.q_proj`, 'linear', hidden, heads * width);
     add(`${path}.self_attn.k_proj`, 'linear', hidden, keyHeads * width);
     add(`${path}.self_attn.v_proj`, 'linear', hidden, keyHeads * width);
+    add(`${path}.self_attn`, 'attention', hidden, heads * width);
     add(`${path}.self_attn.o_proj`, 'linear', heads * width, hidden);
     add(`${path}.post_attention_layernorm`, 'norm', hidden, hidden);
     add(`${path}.mlp.gate_proj`, 'linear', hidden, inner);
@@ -55,8 +57,16 @@ export function applyParts(parts: SiteParts | undefined, base: Vector, x: Vector
   });
 }
 
-/** Logits of every position of one prompt. */
-export function llamaLogits(weights: MemoryTensors, ids: readonly number[], adapter?: AdapterParts): Vector[] {
+/** What models/llama keeps of each position. */
+export const llamaCache = { layers: size.layers, keyHeads: size.keyHeads, width: size.width };
+
+/** Logits of every position of one prompt, virtual tokens of the adapter left out. `kept` receives each layer's keys and values. */
+export function llamaLogits(
+  weights: MemoryTensors,
+  ids: readonly number[],
+  adapter?: AdapterParts,
+  kept: { keys: Vector[][]; values: Vector[][] } = { keys: [], values: [] },
+): Vector[] {
   const { hidden, heads, keyHeads, width, layers, eps, base } = size;
   const matrices = new Map<string, Vector[]>();
   const matrix = (path: string): Vector[] => {
@@ -89,10 +99,25 @@ export function llamaLogits(weights: MemoryTensors, ids: readonly number[], adap
       const partner = channel < half ? -(x[n + half] as number) : (x[n - half] as number);
       return v * Math.cos(angle) + partner * Math.sin(angle);
     });
-  const keys: Vector[][] = Array.from({ length: layers }, () => []);
-  const values: Vector[][] = Array.from({ length: layers }, () => []);
-  return ids.map((id, position) => {
-    let x = applyParts(adapter?.sites.get('model.embed_tokens'), (matrix('model.embed_tokens')[id] as Vector).slice(), id);
+  const { keys, values } = kept;
+  for (let layer = 0; layer < layers; layer++) {
+    const split = (block: Float32Array | undefined): Vector[] =>
+      Array.from({ length: (block?.length ?? 0) / (keyHeads * width) }, (_, t) =>
+        Float64Array.from((block as Float32Array).subarray(t * keyHeads * width, (t + 1) * keyHeads * width)),
+      );
+    keys.push(split(adapter?.prefix?.layers[layer]?.keys));
+    values.push(split(adapter?.prefix?.layers[layer]?.values));
+  }
+  const virtual = adapter?.sites.get('virtual_tokens');
+  const given = virtual === undefined ? [] : rowsOf(virtual.a);
+  const inputs: (number | Vector)[] = [...given, ...ids];
+  const first = adapter?.prefix?.tokens ?? 0;
+  const all = inputs.map((input, at) => {
+    const position = first + at;
+    let x =
+      typeof input === 'number'
+        ? applyParts(adapter?.sites.get('model.embed_tokens'), (matrix('model.embed_tokens')[input] as Vector).slice(), input)
+        : input;
     const add = (delta: Vector): void => {
       x = x.map((v, n) => v + (delta[n] as number));
     };
@@ -113,6 +138,16 @@ export function llamaLogits(weights: MemoryTensors, ids: readonly number[], adap
           for (let c = 0; c < width; c++)
             attended[head * width + c] = (attended[head * width + c] as number) + (score / total) * ((v[p] as Vector)[own + c] as number);
         });
+        // The adapter's own rows, with a softmax of their own.
+        const prompt = adapter?.sites.get(`${path}.self_attn`);
+        if (prompt === undefined) continue;
+        const owned = rowsOf(prompt.a).map((key) => Math.exp(dot(mine, key.subarray(own, own + width)) / Math.sqrt(width)));
+        const sum = owned.reduce((all, s) => all + s, 0);
+        rowsOf(prompt.bT as SiteParts['a']).forEach((value, p) => {
+          const share = (prompt.scale * (owned[p] as number)) / sum;
+          for (let c = 0; c < width; c++)
+            attended[head * width + c] = (attended[head * width + c] as number) + share * (value[own + c] as number);
+        });
       }
       add(linear(`${path}.self_attn.o_proj`, attended));
       const f = norm(`${path}.post_attention_layernorm`, x);
@@ -127,4 +162,5 @@ export function llamaLogits(weights: MemoryTensors, ids: readonly number[], adap
     }
     return linear('lm_head', norm('model.norm', x));
   });
+  return all.slice(given.length);
 }

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CheckpointBase } from '../../lib/adapters/checkpoint_base.ts';
 import { inspectPeftFolder, loadPeftFolder } from '../../lib/adapters/peft_folder.ts';
 import { openSafetensors } from '../../lib/checkpoint/safetensors.ts';
-import { llamaSites } from './llama.reference.ts';
+import { llamaCache, llamaSites } from './llama.reference.ts';
 
 const fixtures = join(import.meta.dirname, '../fixtures');
 let folder: string;
@@ -19,7 +19,7 @@ afterEach(() => rmSync(join(folder, '..'), { recursive: true }));
 async function load() {
   const file = await openSafetensors(join(fixtures, 'models/llama/model.safetensors'));
   try {
-    return await loadPeftFolder(folder, new CheckpointBase('models/llama', llamaSites(), file));
+    return await loadPeftFolder(folder, new CheckpointBase('models/llama', llamaSites(), file, llamaCache));
   } finally {
     file.dispose();
   }

@@ -40,6 +40,7 @@ const partsOf = (...sites: SiteParts[]): AdapterParts => ({
   contentHash: '',
   summary: {} as AdapterParts['summary'],
   sites: new Map(sites.map((s) => [s.path, s])),
+  virtualTokens: 0,
 });
 const table = (slot = 0, first = 100) => ({ slot, sites: 4, takeRows: () => first });
 

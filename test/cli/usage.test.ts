@@ -53,7 +53,8 @@ describe('wrong usage', () => {
 describe('help', () => {
   it('lists the commands, examples and exit codes', async () => {
     const { code, stdout, stderr } = await heddle(['--help']);
-    for (const text of ['demo', 'generate', 'score', 'inspect', 'build', 'Examples:', '130 interrupted']) expect(stdout).toContain(text);
+    for (const text of ['demo', 'generate', 'score', 'train', 'inspect', 'build', 'Examples:', '130 interrupted'])
+      expect(stdout).toContain(text);
     expect(stderr).toBe('');
     expect(code).toBe(0);
   });
@@ -64,7 +65,7 @@ describe('help', () => {
     expect(code).toBe(2);
   });
 
-  it.each(['demo', 'generate', 'score', 'inspect', 'build'])('explains %s', async (name) => {
+  it.each(['demo', 'generate', 'score', 'train', 'inspect', 'build'])('explains %s', async (name) => {
     const { code, stdout } = await heddle([name, '--help']);
     expect(stdout).toContain(`Usage: heddle ${name}`);
     expect(stdout).toContain('--json');

@@ -4,7 +4,7 @@ import { compile, gradient, graph, ops, type Tensor } from '../../lib/index.js';
 import { tensor } from '../../lib/runtime/device_tensor.js';
 import { f32, type Operand } from '../kernels/check_op.ts';
 import { linear as linearReference, packWeight } from '../kernels/linear.reference.ts';
-import { toBits } from '../kernels/numbers.ts';
+import { replaced, toBits } from '../kernels/numbers.ts';
 import { selfAttentionGradReference, selfAttentionReference } from '../kernels/self_attention.reference.ts';
 import { PackedScene } from '../kernels/self_attention.scene.ts';
 
@@ -26,7 +26,7 @@ const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => Array.from(a
 /** By central differences, of a function of one operand. */
 function difference(of: Operand, f: (values: Float64Array) => number, step = 1e-4): number[] {
   const { values } = of;
-  return Array.from(values, (x, i) => (f(values.with(i, x + step)) - f(values.with(i, x - step))) / (2 * step));
+  return Array.from(values, (x, i) => (f(replaced(values, i, x + step)) - f(replaced(values, i, x - step))) / (2 * step));
 }
 
 function expectNear(actual: ArrayLike<number> | undefined, expected: readonly number[], what: string): void {

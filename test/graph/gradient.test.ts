@@ -45,6 +45,18 @@ describe('gradient', () => {
       }
   });
 
+  it('takes a reshape between two matrices for what it is, no slice of columns', async () => {
+    const g = graph();
+    const x = g.input('x', 'f32', [5, 4]);
+    const y = x.reshape([10, 2]);
+    expect(y.strided).toBe(false);
+    const [dx] = gradient(scale(y, 3), [x], { upstream: g.input('up', 'f32', [10, 2]) }) as [Tensor];
+    const data = { x: values(20, 1), up: values(20, 2) };
+    const got = await run({ dx, y: scale(y, 1) }, g, data);
+    expect(got.y).toEqual(data.x);
+    expect(got.dx).toEqual(data.up.map((v) => v * 3));
+  });
+
   it('gives zeros for a parameter that the loss does not depend on, and for a detached one', async () => {
     const g = graph();
     const x = g.input('x', 'f32', [1, 3]);

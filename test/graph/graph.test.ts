@@ -158,6 +158,39 @@ describe('a program', () => {
     expect(outputs.map(({ y }) => y?.[0])).toEqual([2, 4, 8, 16, 32]);
   });
 
+  it('hands outputs over in parts while it goes on, in order and each once', async () => {
+    const g = graph();
+    const x = g.input('x', 'f32', [1]);
+    using program = compile(g, { outputs: { y: scale(x, 2) }, feeds: [{ output: 'y', input: 'x' }] });
+    const parts: number[][] = [];
+    await program.runInParts({ x: Float32Array.of(1) }, { steps: 5 }, 0, ({ steps, outputs }) => {
+      expect(outputs).toHaveLength(steps);
+      parts.push(outputs.map(({ y }) => y?.[0] as number));
+    });
+    expect(parts).toEqual([[2], [4], [8], [16], [32]]);
+    const whole: number[] = [];
+    await program.runInParts({ x: Float32Array.of(1) }, { steps: 5 }, 60_000, ({ outputs }) => {
+      whole.push(...outputs.map(({ y }) => y?.[0] as number));
+    });
+    expect(whole).toEqual([2, 4, 8, 16, 32]);
+  });
+
+  it('gives way to other work between two steps of a run in parts', async () => {
+    const g = graph();
+    const x = g.input('x', 'f32', [1]);
+    using program = compile(g, { outputs: { y: scale(x, 2) }, feeds: [{ output: 'y', input: 'x' }] });
+    const asked = 2 ** 20;
+    let steps = 0;
+    const long = program.runInParts({ x: Float32Array.of(0) }, { steps: asked }, 60_000, (part) => {
+      steps += part.steps;
+    });
+    const other = await program.run({ x: Float32Array.of(3) });
+    await long;
+    expect(other.y).toEqual(Float32Array.of(6));
+    expect(steps).toBeGreaterThanOrEqual(1);
+    expect(steps).toBeLessThan(asked);
+  });
+
   it('leaves out what no output needs', async () => {
     const g = graph();
     const x = g.input('x', 'f32', [2]);

@@ -191,3 +191,37 @@ export const groupedNorm: Reference = (inputs, attrs) => {
   }
   return { y };
 };
+
+export const groupedPrompt: Reference = (inputs, attrs) => {
+  const q = inputs.q as Operand;
+  const { values: index, dims } = inputs.index as Operand;
+  const tables = new Tables(inputs);
+  const [tokens, heads, width] = q.dims as [number, number, number];
+  const routes = dims[1] as number;
+  const keyHeads = attrs.keyHeads as number;
+  const y = (inputs.base as Operand).values.slice();
+  for (let route = 0; route < tokens * routes; route++) {
+    const slot = index[route] as number;
+    if (slot < 0) continue;
+    const entry = tables.entry(slot, attrs.site as number, 0);
+    if (entry.kind === 0 || entry.rank === 0) continue;
+    const rows = (first: number): Float64Array[] =>
+      Array.from({ length: entry.rank }, (_, i) => tables.row(first + i, 'f32', keyHeads * width));
+    const [keys, values] = [rows(entry.firstA), rows(entry.firstB)];
+    for (let head = 0; head < heads; head++) {
+      const at = (Math.floor(route / routes) * heads + head) * width;
+      const own = Math.floor((head * keyHeads) / heads) * width;
+      const query = q.values.subarray(at, at + width);
+      const scores = keys.map((key) => dot(query, key.subarray(own, own + width)) * (attrs.scale as number));
+      const top = Math.max(...scores);
+      const shares = scores.map((score) => Math.exp(score - top));
+      const total = shares.reduce((sum, share) => sum + share, 0);
+      const factor = ((inputs.weight as Operand).values[route] as number) * entry.scale;
+      for (let c = 0; c < width; c++)
+        y[at + c] =
+          (y[at + c] as number) +
+          (factor * values.reduce((sum, value, i) => sum + (shares[i] as number) * (value[own + c] as number), 0)) / total;
+    }
+  }
+  return { y };
+};

@@ -65,6 +65,15 @@ export class AdapterScene {
     return this;
   }
 
+  /** Rows of keys and of values, `width` wide, with a gate. */
+  setPrompt(slot: number, site: number, count: number, width: number, gate: number, factor = 1): this {
+    const keys = this.block('f32', count, width, factor);
+    const values = this.block('f32', count, width, 1);
+    const bits = new Int32Array(Float32Array.of(gate).buffer)[0] as number;
+    this.entries.set([2, dtypeCode.f32, count, keys, values, -1, -1, bits], (slot * this.sites + site) * 8);
+    return this;
+  }
+
   /** Column of an entry: 0 kind, 1 dtype, 2 rank, 3 first_a, 4 first_b, 5 gain, 6 shift. */
   spoil(slot: number, site: number, column: number, value: number): this {
     this.entries[(slot * this.sites + site) * 8 + column] = value;

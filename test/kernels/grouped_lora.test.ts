@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { checkOp, f32, i32, type OpCase, type Operand, runOp } from './check_op.ts';
-import { groupedEmbedding, groupedLora, groupedNorm } from './grouped_lora.reference.ts';
+import { groupedEmbedding, groupedLora, groupedNorm, groupedPrompt } from './grouped_lora.reference.ts';
 import { AdapterScene, type AdapterSite, routes } from './grouped_lora.scene.ts';
 
 type Slots = readonly (number | readonly number[])[];
@@ -315,4 +315,70 @@ checkOp('grouped_norm', {
     normCase('a weight of 16 bits', 16, [0], { what: dense({ dtype: 'bf16' }), error: /one f32 weight row/ }),
   ],
   reference: groupedNorm,
+});
+
+// Slot i has `counts[i]` rows of keys and values.
+function promptCase(
+  name: string,
+  counts: readonly number[],
+  slots: Slots,
+  more: {
+    heads?: number;
+    keyHeads?: number;
+    width?: number;
+    weights?: (i: number) => number;
+    keys?: number;
+    error?: RegExp;
+    spoil?: [number, number];
+  } = {},
+): OpCase {
+  const { heads = 4, keyHeads = 2, width = 13, keys = 1, error, spoil } = more;
+  const scene = new AdapterScene(Math.max(1, counts.length), 3);
+  counts.forEach((count, slot) => {
+    scene.setPrompt(slot, 1, count, keyHeads * width, 0.5 + slot, keys);
+  });
+  if (spoil !== undefined) scene.spoil(0, 1, ...spoil);
+  return {
+    name,
+    inputs: {
+      q: f32([slots.length, heads, width]),
+      base: f32([slots.length, heads * width]),
+      ...routes(slots, more.weights),
+      ...scene.lay().operands(),
+    },
+    attrs: { site: 1, keyHeads, scale: width ** -0.5 },
+    outputs: { y: { dtype: 'f32', dims: [slots.length, heads * width] } },
+    reduction: width + Math.max(1, ...counts),
+    ...(error && { error }),
+  };
+}
+
+checkOp('grouped_prompt', {
+  cases: [
+    promptCase('a few rows', [4, 7], [0, 1, -1, 0, 1]),
+    promptCase('one row', [1], [0, 0]),
+    promptCase('no rows', [0], [0]),
+    promptCase('more rows than are scored at once', [300], [0, -1, 0], { width: 20 }),
+    promptCase('large scores', [40, 270], [0, 1], { keys: 60 }),
+    promptCase('width 1', [5], [0], { width: 1 }),
+    promptCase('one key head', [6], [0, 0, 0], { keyHeads: 1, heads: 3, width: 17 }),
+    promptCase('as many key heads as heads', [6], cycle([0, -1], 21), { keyHeads: 5, heads: 5, width: 32 }),
+    promptCase(
+      'two routes',
+      [3, 9],
+      [
+        [0, 1],
+        [1, -1],
+        [-1, 0],
+      ],
+      { weights: (i) => 0.3 * (i + 1) },
+    ),
+    promptCase('no tokens', [4], []),
+    promptCase('nobody has an adapter', [4], [-1, -1]),
+    promptCase('heads that cannot be shared', [4], [0], { heads: 4, keyHeads: 3, error: /cannot share 3 key heads/ }),
+    promptCase('factors instead of rows', [4], [0], { spoil: [0, 1], error: /does not hold f32 rows of keys and values/ }),
+    promptCase('rows of 16 bits', [4], [0], { spoil: [1, 2], error: /does not hold f32 rows/ }),
+    promptCase('values outside the pool', [4], [0], { spoil: [4, 6], error: /do not all lie inside the pool/ }),
+  ],
+  reference: groupedPrompt,
 });

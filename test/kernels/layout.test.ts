@@ -1,3 +1,5 @@
+import { describe, expect, it } from 'vitest';
+import { compile, gradient, graph, ops, type Tensor } from '../../lib/index.js';
 import { checkOp } from './check_op.ts';
 import * as cases from './layout.cases.ts';
 import * as reference from './layout.reference.ts';
@@ -9,3 +11,43 @@ checkOp('pad_rows', { cases: cases.padRowsCases, reference: reference.padRows })
 checkOp('swap_axes', { cases: cases.swapAxesCases, reference: reference.swapAxes });
 checkOp('scatter_add_rows', { cases: cases.scatterAddRowsCases, reference: reference.scatterAddRows });
 checkOp('replace_rows', { cases: cases.replaceRowsCases, reference: reference.replaceRows });
+
+describe('rows of symbolic extent', () => {
+  const g = graph();
+  const x = g.input('x', 'f32', ['tokens', 2]);
+  const pair = g.input('pair', 'f32', [2, 2]);
+
+  it('join, swap and are summed by number, forwards and backwards', async () => {
+    const rows = g.input('rows', 'i32', ['tokens']);
+    const both = ops.concatRows([x, ops.scale(x, 2)]);
+    const turned = ops.swapAxes(x);
+    const sums = ops.scatterAddRows(x, rows, pair);
+    const total = ops.sumRows(x);
+    const spread = ops.repeatRows(total, x);
+    const columns = ops.repeatColumns(ops.reduce(x, 'sum'), x);
+    const [dx] = gradient(both, [x], { upstream: ops.concatRows([x, x]) }) as [Tensor];
+    const program = compile(g, { outputs: { both, turned, sums, spread, columns, dx }, extents: { tokens: { max: 4 } } });
+    const got = await program.run({
+      x: Float32Array.of(1, 2, 3, 4, 5, 6),
+      rows: Int32Array.of(1, -1, 1),
+    });
+    program.dispose();
+    const expected = {
+      both: [1, 2, 3, 4, 5, 6, 2, 4, 6, 8, 10, 12],
+      turned: [1, 3, 5, 2, 4, 6],
+      sums: [0, 0, 6, 8],
+      spread: [9, 12, 9, 12, 9, 12],
+      columns: [3, 3, 7, 7, 11, 11],
+      dx: [3, 6, 9, 12, 15, 18],
+    };
+    for (const [name, values] of Object.entries(expected)) expect(Array.from(got[name] as Float32Array), name).toEqual(values);
+  });
+
+  it('are refused where they do not fit', () => {
+    expect(() => ops.concatRows([x, pair])).toThrow('[concat_rows] a is [tokens, 2] and b is [2, 2]: expected rows that add up to');
+    expect(() => ops.sliceRows(pair, 1, 3)).toThrow('[slice_rows] x is [2, 2]: cannot take rows 1 to 3');
+    expect(() => ops.concatRows([])).toThrow('[concat_rows] got no tensors');
+    expect(() => ops.repeatColumns(pair, x)).toThrow('[repeat_columns] x is [2, 2] but like is [tokens, 2]: expected one dimension more');
+    expect(() => ops.swapAxes(ops.sumRows(x))).toThrow('[swap_axes] x is [2]: expected 2 or 3 dimensions');
+  });
+});

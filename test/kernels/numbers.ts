@@ -19,6 +19,13 @@ export function randomNormal(count: number, seed: number): Float64Array {
   return Float64Array.from({ length: count }, () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next()));
 }
 
+/** A copy with one element changed. */
+export function replaced(values: Float64Array, index: number, value: number): Float64Array {
+  const copy = values.slice();
+  copy[index] = value;
+  return copy;
+}
+
 const scratch = new DataView(new ArrayBuffer(8));
 
 function bf16Bits(value: number): number {

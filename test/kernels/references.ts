@@ -5,13 +5,16 @@ import type { Reference } from './check_op.ts';
 import * as elementwise from './elementwise.reference.ts';
 import * as embedding from './embedding.reference.ts';
 import * as groupedLora from './grouped_lora.reference.ts';
+import * as groupedLoraGrad from './grouped_lora_grad.reference.ts';
 import * as layout from './layout.reference.ts';
 import * as linear from './linear.reference.ts';
 import * as matmul from './matmul.reference.ts';
 import * as norm from './norm.reference.ts';
 import * as reduce from './reduce.reference.ts';
 import * as rope from './rope.reference.ts';
+import * as selfAttention from './self_attention.reference.ts';
 import * as softmax from './softmax.reference.ts';
+import * as sparse from './sparse.reference.ts';
 
 /** By op; an op that is missing cannot be part of a graph that a test evaluates. */
 export const references: Readonly<Partial<Record<OpName, Reference>>> = {
@@ -41,6 +44,10 @@ export const references: Readonly<Partial<Record<OpName, Reference>>> = {
 
   grouped_embedding: groupedLora.groupedEmbedding,
   grouped_lora: groupedLora.groupedLora,
+  grouped_embedding_grad_factors: groupedLoraGrad.groupedEmbeddingGradFactors,
+  grouped_lora_grad_factors: groupedLoraGrad.groupedLoraGradFactors,
+  grouped_lora_grad_weight: groupedLoraGrad.groupedLoraGradWeight,
+  grouped_lora_grad_x: groupedLoraGrad.groupedLoraGradX,
   grouped_norm: groupedLora.groupedNorm,
 
   concat_columns: layout.concatColumns,
@@ -52,6 +59,7 @@ export const references: Readonly<Partial<Record<OpName, Reference>>> = {
   swap_axes: layout.swapAxes,
 
   linear: linear.linear,
+  linear_grad: linear.linearGrad,
 
   matmul: matmul.matmul,
 
@@ -71,6 +79,10 @@ export const references: Readonly<Partial<Record<OpName, Reference>>> = {
   rope: rope.ropeReference,
   rope_table: rope.ropeTableReference,
 
+  seen_like: selfAttention.seenLikeReference,
+  self_attention: selfAttention.selfAttentionReference,
+  self_attention_grad: selfAttention.selfAttentionGradReference,
+
   log_softmax: softmax.logSoftmax,
   log_softmax_grad: softmax.logSoftmaxGrad,
   one_hot_like: softmax.oneHotLike,
@@ -78,4 +90,8 @@ export const references: Readonly<Partial<Record<OpName, Reference>>> = {
   softmax_grad: softmax.softmaxGrad,
   token_logprob: softmax.tokenLogprob,
   token_logprob_grad: softmax.tokenLogprobGrad,
+
+  sparse_linear: sparse.sparseLinear,
+  sparse_linear_grad_values: sparse.sparseLinearGradValues,
+  sparse_linear_grad_x: sparse.sparseLinearGradX,
 };

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { binding } from '../../lib/runtime/binding.js';
 import { checkOp, f32, i32, type OpCase, runOp } from './check_op.ts';
-import { randomNormal } from './numbers.ts';
+import { randomNormal, replaced } from './numbers.ts';
 import { seenLikeReference, selfAttentionGradReference, selfAttentionReference } from './self_attention.reference.ts';
 import { type PackedOptions, PackedScene, type Ranges } from './self_attention.scene.ts';
 
@@ -200,7 +200,7 @@ describe('self_attention', () => {
       for (const operand of ['q', 'k', 'v'] as const)
         for (let i = 0; i < of[operand].values.length; i++) {
           const [up, down] = [step, -step].map((by) =>
-            loss({ [operand]: { ...of[operand], values: of[operand].values.with(i, (of[operand].values[i] as number) + by) } }),
+            loss({ [operand]: { ...of[operand], values: replaced(of[operand].values, i, (of[operand].values[i] as number) + by) } }),
           ) as [number, number];
           expect(gradients[`d${operand}`]?.[i], `d${operand}[${i}]`).toBeCloseTo((up - down) / (2 * step), 6);
         }

@@ -30,6 +30,7 @@ export const loraAdapters = [
 export const peftAdapters = [
   ...loraAdapters,
   'adalora',
+  'adaption-prompt',
   'boft',
   'c3a',
   'delora',
@@ -43,6 +44,9 @@ export const peftAdapters = [
   'lokr',
   'miss',
   'oft',
+  'p-tuning',
+  'prefix-tuning',
+  'prompt-tuning',
   'randlora',
   'road',
   'shira',
@@ -81,11 +85,14 @@ export function rowsOf({ shape, data }: FileTensor): number[][] {
   return Array.from({ length: shape[0] as number }, (_, i) => Array.from(data.slice(i * size, (i + 1) * size)));
 }
 
-/** Logits [tokens, vocabulary] → the log-probability of each token but the first given those before it, in float64. */
-export function logprobsOf(logits: readonly number[], tokens: readonly number[]): number[] {
-  const vocabulary = logits.length / tokens.length;
+/**
+ * Logits [positions, vocabulary] → the log-probability of each token but the first given those before it, in float64. Positions
+ * of an adapter's own may come before the tokens.
+ */
+export function logprobsOf(logits: readonly number[], tokens: readonly number[], vocabulary = logits.length / tokens.length): number[] {
+  const before = logits.length / vocabulary - tokens.length;
   return tokens.slice(1).map((token, t) => {
-    const row = logits.slice(t * vocabulary, (t + 1) * vocabulary);
+    const row = logits.slice((before + t) * vocabulary, (before + t + 1) * vocabulary);
     const top = Math.max(...row);
     return (row[token] as number) - top - Math.log(row.reduce((sum, x) => sum + Math.exp(x - top), 0));
   });
@@ -95,7 +102,7 @@ export function logprobsOf(logits: readonly number[], tokens: readonly number[])
 export function expectedScores(folder: string): { tokens: number[]; logprobs: number[] }[] {
   const { input_ids: ids, logits } = readTensors(join(folder, 'expected.safetensors'));
   const rows = rowsOf(logits as FileTensor);
-  return rowsOf(ids as FileTensor).map((tokens, i) => ({ tokens, logprobs: logprobsOf(rows[i] as number[], tokens) }));
+  return rowsOf(ids as FileTensor).map((tokens, i) => ({ tokens, logprobs: logprobsOf(rows[i] as number[], tokens, logits?.shape[2]) }));
 }
 
 /** The largest difference between what a score says and what is expected; infinite when lengths differ or a number is missing. */

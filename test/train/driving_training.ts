@@ -7,8 +7,11 @@ import { AdapterOptimiser } from '../../lib/train/optimiser.js';
 import { type AdapterSettings, parseTrainOptions, type TrainOptions } from '../../lib/train/options.js';
 import type { TrainedParameters, TrainingMicroBatch } from '../../lib/train/step_runner.js';
 
+/** A model of the fixtures. */
+export const fixtureModel = (name: string): string => join(import.meta.dirname, '../fixtures/models', name);
+
 /** The tiny Llama of the fixtures. */
-export const tinyLlama = join(import.meta.dirname, '../fixtures/models/llama');
+export const tinyLlama = fixtureModel('llama');
 
 /** Whole documents with a label for every token but the first, of slot 0. */
 export function batchOfDocuments(documents: readonly (readonly number[])[], step = 0): TrainingMicroBatch {

@@ -7,7 +7,7 @@ import { openSafetensors } from '../../lib/checkpoint/safetensors.js';
 import { loadModel, type Model } from '../../lib/index.js';
 import { loadTrainedAdapter, saveTrainedAdapter } from '../../lib/train/model_backend.js';
 import { randomTokens, weightBytes } from '../engine/driving.js';
-import { batchOfDocuments, meanLoss, type OneAdapter, steps, tinyLlama, trainOne } from './driving_training.js';
+import { batchOfDocuments, fixtureModel, meanLoss, type OneAdapter, steps, trainOne } from './driving_training.js';
 import { trainableCases } from './trainable_cases.js';
 
 const documents = [randomTokens(23, 96, 1), randomTokens(17, 96, 2)];
@@ -46,12 +46,14 @@ async function load(into: OneAdapter, path: string): Promise<void> {
   file.dispose();
 }
 
-describe.each(trainableCases)('$name', ({ name, options, rate, roundTrip = 0, startsWithin, model = tinyLlama }) => {
+describe.each(trainableCases)('$name', ({ name, options, rate, roundTrip = 0, startsWithin, model = 'llama' }) => {
+  const path = fixtureModel(model);
+
   it('starts, learns, is saved, loaded and merged', { timeout: 120_000 }, async () => {
-    const base = await loadModel(model);
+    const base = await loadModel(path);
     const bare = await scored(base);
     const saved = join(folder, name.replaceAll(/\W+/g, '-'));
-    using own = await trainOne(options, [batch], model);
+    using own = await trainOne(options, [batch], path);
     const { method } = own.runner.adapterNamed('own').adapter;
 
     const before = (await own.runner.evaluate(batch)).logprobs;
@@ -63,15 +65,15 @@ describe.each(trainableCases)('$name', ({ name, options, rate, roundTrip = 0, st
     const after = (await own.runner.evaluate(batch)).logprobs;
     expect(meanLoss(after)).toBeLessThan(meanLoss(before) - 0.05);
 
-    await saveTrainedAdapter(own.runner, 'own', saved, { base: model });
+    await saveTrainedAdapter(own.runner, 'own', saved, { base: path });
     await base.adapters.load('own', saved);
     const loaded = await scored(base, 'own');
     expectNear(loaded, after, 2e-5, 'log-probabilities in the engine');
 
-    using again = await trainOne({ ...options, seed: 5 }, [batch], model);
+    using again = await trainOne({ ...options, seed: 5 }, [batch], path);
     await load(again, saved);
     expectNear((await again.runner.evaluate(batch)).logprobs, after, 2e-5, 'log-probabilities after reading');
-    await saveTrainedAdapter(again.runner, 'own', `${saved}-again`, { base: model });
+    await saveTrainedAdapter(again.runner, 'own', `${saved}-again`, { base: path });
     if (roundTrip === 0)
       expect(await readFile(join(`${saved}-again`, 'adapter_model.safetensors'))).toEqual(
         await readFile(join(saved, 'adapter_model.safetensors')),

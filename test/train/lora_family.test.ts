@@ -46,6 +46,7 @@ const site: SiteShape = {
 const baseOf = (weight: Matrix): AdapterBase => ({
   name: 'base',
   sites: [site],
+  cache: { layers: 1, keyHeads: 1, width: 4 },
   readRows: async (_, first, count) => Float32Array.from(weight.data.subarray(first * inputs, (first + count) * inputs)),
   readBias: async () => new Float32Array(outputs),
 });

@@ -108,7 +108,7 @@ describe.each(['none', 'layer'] as const)('ten steps of LoRA, recompute %s', (re
     for (const site of adapter.sites) {
       const values = await read(site.path, kind);
       for (const { name, data } of adapter.method.exportSite(adapter.settings, site, (part) => values.get(part) as Float32Array))
-        found.set(`base_model.model.${site.path}.${name}`, data);
+        found.set(`base_model.model.${site.path}.${name}`, data as Float32Array);
     }
     return found;
   };

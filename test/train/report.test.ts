@@ -125,7 +125,7 @@ describe('lineChart', () => {
       const drawn = pointsIn(svg);
       expect(drawn.length).toBe(Math.min(points.length, 600));
       for (const [x, y] of drawn as [number, number][]) {
-        expect(x).toBeGreaterThanOrEqual(64);
+        expect(x).toBeGreaterThanOrEqual(70);
         expect(x).toBeLessThanOrEqual(742);
         expect(y).toBeGreaterThanOrEqual(14);
         expect(y).toBeLessThanOrEqual(240);

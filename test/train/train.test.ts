@@ -1,5 +1,5 @@
 // Whole trainings of a small model: they learn, together as alone, and what they tell is true.
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openSafetensors } from '../../lib/checkpoint/safetensors.js';
@@ -196,6 +196,18 @@ describe('going on', () => {
     const error = await failure(run({ ...options, output, steps: 2 }));
     expect(error).toBeInstanceOf(OptionError);
     expect(error.message).toMatch(/taken holds a training that has come to step 2: resume it/);
+  });
+
+  it.each(['adapter_model.safetensors', 'adapter_config.json', 'log.jsonl'])("leaves somebody else's %s alone", async (name) => {
+    const output = join(folder.path, `others ${name}`);
+    mkdirSync(output);
+    writeFileSync(join(output, name), '{"mine": true}\n');
+    for (const resume of [false, true]) {
+      const error = await failure(run({ ...options, output, steps: 2 }, { resume }));
+      expect(error).toBeInstanceOf(OptionError);
+      expect(error.message).toContain(`has ${name}, which is of no training that can be resumed`);
+    }
+    expect(readFileSync(join(output, name), 'utf8')).toBe('{"mine": true}\n');
   });
 
   it('begins where there is nothing to go on with', async () => {

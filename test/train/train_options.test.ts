@@ -11,7 +11,7 @@ describe('parseTrainOptions', () => {
   it('fills in defaults', () => {
     const { adapters, many, ...settings } = parseTrainOptions(least);
     expect(many).toBe(false);
-    expect(settings).toMatchObject({ batchTokens: 1024, saveEvery: 100, seed: 0, recompute: 'none' });
+    expect(settings).toMatchObject({ batchTokens: 1024, saveEvery: 100, seed: 0, recompute: 'cheap' });
     expect([...adapters.keys()]).toEqual(['adapter']);
     expect(adapters.get('adapter')).toMatchObject({
       method: 'lora',

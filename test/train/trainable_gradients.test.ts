@@ -19,7 +19,7 @@ async function lossOf({ runner }: OneAdapter): Promise<number> {
 /** Lengths of the rows of W + s B A, in float64: what DoRA's gradient holds constant. */
 async function rowLengths({ runner, settings }: OneAdapter, path: string, model: string): Promise<Float64Array> {
   const folder = await openHuggingFaceFolder(model);
-  const base = new CheckpointBase('llama', runner.sites, folder.tensors);
+  const base = CheckpointBase.of(folder, runner.sites);
   const site = runner.sites.find((one) => one.path === path) as (typeof runner.sites)[number];
   const weight = await base.readRows(site, 0, site.outputs);
   folder.dispose();

@@ -1,6 +1,7 @@
 import { AdapterError } from '../../errors.js';
 import type { AdapterMethod } from '../method.js';
 import { partNames } from '../part_names.js';
+import { WorkSlices } from '../work_slices.js';
 import { cayley, turnRows } from './skew_rotation.js';
 
 /**
@@ -32,7 +33,7 @@ export const boft: AdapterMethod = {
   describe: () => 'BOFT',
   measure: () => undefined,
 
-  read(_, { adapter, base, site }, parts) {
+  async read(_, { adapter, base, site }, parts) {
     const { inputs, outputs } = site;
     const [levels = 0, blocks = 0, size = 0] = parts.shape('boft_R');
     const values = parts.values('boft_R', [levels, blocks, size, size]);
@@ -42,9 +43,16 @@ export const boft: AdapterMethod = {
         `${adapter} does not fit ${base}: boft_R of ${site.path} is [${levels}, ${blocks}, ${size}, ${size}], which is no butterfly over ${inputs} inputs`,
         { module: site.path, actual: [levels, blocks, size, size], base },
       );
-    const turns = Array.from({ length: levels }, (_unused, level) =>
-      Array.from({ length: blocks }, (_also, block) => skewTurn(values.subarray((level * blocks + block) * size * size), size)),
-    );
+    const slices = new WorkSlices();
+    const turns: Float64Array[][] = [];
+    for (let level = 0; level < levels; level++) {
+      const row: Float64Array[] = [];
+      for (let block = 0; block < blocks; block++) {
+        row.push(skewTurn(values.subarray((level * blocks + block) * size * size), size));
+        await slices.pause(2 * size ** 3);
+      }
+      turns.push(row);
+    }
     const orders = turns.map((_unused, level) => (levels === 1 ? undefined : butterflyOrder(inputs, size, level)));
     const merge = (rows: Float64Array, first: number): void => {
       turns.forEach((level, i) => {

@@ -9,19 +9,22 @@ export function addInverseTransform(
   rows: Float64Array,
   first: number,
   spectrum: readonly PlacedNumber[],
-  outputs: number,
+  alongOutputs: Pick<FourierTransform, 'length' | 'cosines' | 'sines'>,
   transform: FourierTransform,
   scale: number,
 ): void {
   const inputs = transform.length;
+  const { cosines, sines, length: outputs } = alongOutputs;
+  const real = new Float64Array(inputs);
+  const imaginary = new Float64Array(inputs);
   for (let r = 0; r < rows.length / inputs; r++) {
     // Along the outputs by its definition, few numbers as it has; then all inputs at once.
-    const real = new Float64Array(inputs);
-    const imaginary = new Float64Array(inputs);
+    real.fill(0);
+    imaginary.fill(0);
     for (const { row, column, value } of spectrum) {
-      const angle = (2 * Math.PI * ((row * (first + r)) % outputs)) / outputs;
-      real[column] = (real[column] as number) + value * Math.cos(angle);
-      imaginary[column] = (imaginary[column] as number) + value * Math.sin(angle);
+      const angle = (row * (first + r)) % outputs;
+      real[column] = (real[column] as number) + value * (cosines[angle] as number);
+      imaginary[column] = (imaginary[column] as number) + value * (sines[angle] as number);
     }
     transform.invert(real, imaginary);
     const factor = scale / (outputs * inputs);
@@ -47,12 +50,13 @@ export const fourierft: AdapterMethod<{ scale: number; seed: number }> = {
   read({ scale, seed }, request, parts) {
     const { inputs, outputs } = request.site;
     const spectrum = placeSpectrum('fourierft_spectrum', seed, request, parts);
+    const alongOutputs = new FourierTransform(outputs);
     const transform = new FourierTransform(inputs);
     return {
       kind: 'weight',
       rowGroup: 1,
       workPerRow: transform.work + 8 * spectrum.length,
-      merge: (rows, first) => addInverseTransform(rows, first, spectrum, outputs, transform, scale),
+      merge: (rows, first) => addInverseTransform(rows, first, spectrum, alongOutputs, transform, scale),
     };
   },
 };

@@ -1,5 +1,6 @@
 import type { AdapterMethod } from '../method.js';
 import { adalora } from './adalora.js';
+import { adaptionPrompt } from './adaption_prompt.js';
 import { boft } from './boft.js';
 import { c3a } from './c3a.js';
 import { delora } from './delora.js';
@@ -14,6 +15,8 @@ import { lokr } from './lokr.js';
 import { lora } from './lora.js';
 import { miss } from './miss.js';
 import { oft } from './oft.js';
+import { prefixTuning } from './prefix_tuning.js';
+import { promptTuning, pTuning } from './prompt_tuning.js';
 import { randlora } from './randlora.js';
 import { road } from './road.js';
 import { shira } from './shira.js';
@@ -26,6 +29,7 @@ import { waveft } from './waveft.js';
 const all = [
   lora,
   adalora,
+  adaptionPrompt,
   boft,
   c3a,
   delora,
@@ -39,6 +43,9 @@ const all = [
   lokr,
   miss,
   oft,
+  prefixTuning,
+  promptTuning,
+  pTuning,
   randlora,
   road,
   shira,

@@ -59,10 +59,8 @@ export const miss: AdapterMethod<MissConfig> = {
     const shard = parts.values('miss_block', [rank, width]);
     const a = new Float32Array(rank * inputs);
     for (let i = 0; i < inputs; i++) a[(i % rank) * inputs + i] = 1;
-    const bT = Float32Array.from({ length: rank * outputs }, (_, i) => {
-      const n = i % outputs;
-      return shard[Math.floor(i / outputs) * stored + (n % width)] as number;
-    });
+    const bT = new Float32Array(rank * outputs);
+    for (let j = 0; j < rank; j++) for (let n = 0; n < outputs; n++) bT[j * outputs + n] = shard[j * stored + (n % width)] as number;
     return {
       kind: 'lowRank',
       a: { dtype: 'f32', count: rank, width: inputs, data: a },

@@ -3,6 +3,7 @@ import { AdapterError } from '../../errors.js';
 import type { AdapterMethod } from '../method.js';
 import { readMethodOptions } from '../method_options.js';
 import { partNames } from '../part_names.js';
+import { WorkSlices } from '../work_slices.js';
 import { cayley, cayleySeries, turnRows } from './skew_rotation.js';
 
 const schema = z.looseObject({
@@ -22,9 +23,16 @@ interface OftConfig {
 }
 
 /** The rotation of every block, from the entries above the diagonal of its skew-symmetric matrix. */
-export function rotations(entries: Float64Array, blocks: number, size: number, { radius, terms }: OftConfig): Float64Array[] {
+export async function rotations(
+  entries: Float64Array,
+  blocks: number,
+  size: number,
+  { radius, terms }: OftConfig,
+): Promise<Float64Array[]> {
   const each = (size * (size - 1)) / 2;
-  return Array.from({ length: blocks }, (_, block) => {
+  const slices = new WorkSlices();
+  const turns: Float64Array[] = [];
+  for (let block = 0; block < blocks; block++) {
     const skew = new Float64Array(size * size);
     let at = block * each;
     for (let i = 0; i < size; i++)
@@ -37,8 +45,10 @@ export function rotations(entries: Float64Array, blocks: number, size: number, {
       const length = Math.sqrt(skew.reduce((sum, x) => sum + x * x, 0));
       if (length > longest) for (let i = 0; i < skew.length; i++) skew[i] = ((skew[i] as number) * longest) / length;
     }
-    return terms === undefined ? cayley(skew, size) : cayleySeries(skew, size, terms);
-  });
+    turns.push(terms === undefined ? cayley(skew, size) : cayleySeries(skew, size, terms));
+    await slices.pause(2 * size ** 3 * (terms ?? 1));
+  }
+  return turns;
 }
 
 /** Inputs turned by a rotation with blocks along its diagonal: W Rᵀ. Qiu et al., https://arxiv.org/abs/2306.07280. */
@@ -60,7 +70,7 @@ export const oft: AdapterMethod<OftConfig> = {
   describe: ({ radius }) => (radius === undefined ? 'OFT' : 'COFT'),
   measure: () => undefined,
 
-  read(config, { adapter, base, site }, parts) {
+  async read(config, { adapter, base, site }, parts) {
     const [blocks = 0, entries = 0] = parts.shape('oft_R');
     const size = (1 + Math.sqrt(1 + 8 * entries)) / 2;
     const values = parts.values('oft_R', [blocks, entries]);
@@ -70,7 +80,7 @@ export const oft: AdapterMethod<OftConfig> = {
         `${adapter} does not fit ${base}: oft_R of ${site.path} is [${blocks}, ${entries}], which are no rotations of ${site.inputs} inputs`,
         { module: site.path, actual: [blocks, entries], base },
       );
-    const turns = rotations(values, blocks, size, config);
+    const turns = await rotations(values, blocks, size, config);
     return {
       kind: 'weight',
       rowGroup: 1,

@@ -1,10 +1,8 @@
 import { z } from 'zod';
 import { AdapterError } from '../../errors.js';
-import { addScaled } from '../merged_weight.js';
 import type { AdapterMethod } from '../method.js';
 import { readMethodOptions, refuseOption } from '../method_options.js';
 import { partNames } from '../part_names.js';
-import { blockOf } from '../rows.js';
 import { expectAtLeast } from '../tensor_shape.js';
 
 const schema = z.looseObject({
@@ -12,6 +10,58 @@ const schema = z.looseObject({
   randlora_alpha: z.number().finite().nullish(),
   save_projection: z.boolean().nullish(),
 });
+
+/** Random matrices with the trained diagonals between them. A [rank, bases or 1, ≥ shorter side], B [≥ longer side, ≥ bases · rank]. */
+export interface RandomProducts {
+  readonly rank: number;
+  readonly bases: number;
+  /** [rank, bases] */
+  readonly lambda: Float64Array;
+  /** [bases, shorter side] */
+  readonly gamma: Float64Array;
+  readonly a: { readonly values: Float64Array; readonly bases: number; readonly width: number };
+  readonly b: { readonly values: Float64Array; readonly width: number };
+}
+
+// Term p of the sum: A counts bases within a rank, B ranks within a basis.
+function termOfA({ bases, lambda, gamma, a }: RandomProducts, p: number, short: number, j: number): number {
+  const [k, basis] = [Math.floor(p / bases), p % bases];
+  const own = a.values[(k * a.bases + (a.bases === 1 ? 0 : basis)) * a.width + j] as number;
+  return (lambda[k * bases + basis] as number) * own * (gamma[basis * short + j] as number);
+}
+
+/** Adds scale · B A to rows `first`.. of a weight with at least as many outputs as inputs. */
+export function addProductsToTall(rows: Float64Array, first: number, products: RandomProducts, inputs: number, scale: number): void {
+  const { rank, bases, lambda, gamma, a, b } = products;
+  const sum = new Float64Array(inputs);
+  for (let r = 0; r < rows.length / inputs; r++)
+    for (let basis = 0; basis < bases; basis++) {
+      sum.fill(0);
+      for (let k = 0; k < rank; k++) {
+        const factor = (b.values[(first + r) * b.width + k * bases + basis] as number) * (lambda[k * bases + basis] as number);
+        const at = (k * a.bases + (a.bases === 1 ? 0 : basis)) * a.width;
+        for (let i = 0; i < inputs; i++) sum[i] = (sum[i] as number) + factor * (a.values[at + i] as number);
+      }
+      for (let i = 0; i < inputs; i++)
+        rows[r * inputs + i] = (rows[r * inputs + i] as number) + scale * (gamma[basis * inputs + i] as number) * (sum[i] as number);
+    }
+}
+
+/** Adds scale · (B A) transposed to rows `first`.. of a weight with more inputs than outputs. */
+export function addProductsToWide(rows: Float64Array, first: number, products: RandomProducts, inputs: number, scale: number): void {
+  const { rank, bases, gamma, b } = products;
+  const all = rank * bases;
+  const outputs = gamma.length / bases;
+  const factors = new Float64Array(all);
+  for (let r = 0; r < rows.length / inputs; r++) {
+    for (let p = 0; p < all; p++) factors[p] = scale * termOfA(products, p, outputs, first + r);
+    for (let i = 0; i < inputs; i++) {
+      let sum = rows[r * inputs + i] as number;
+      for (let p = 0; p < all; p++) sum += (factors[p] as number) * (b.values[i * b.width + p] as number);
+      rows[r * inputs + i] = sum;
+    }
+  }
+}
 
 /** Sums of random products of rank r, weighted by trained diagonals: full rank from few numbers. Albert et al., https://arxiv.org/abs/2502.00987. */
 export const randlora: AdapterMethod<{ rank: number; alpha: number }> = {
@@ -47,29 +97,20 @@ export const randlora: AdapterMethod<{ rank: number; alpha: number }> = {
         `${adapter} does not fit ${base}: randlora_A and randlora_B of ${site.path} have ${basesOfA} and ${basesOfB} bases of rank ${ranksOfB}, expected ${bases} of rank ${rank}`,
         { module: site.path, actual: [basesOfA, basesOfB, ranksOfB], base },
       );
-    const a = parts.values('randlora_A');
-    const b = parts.values('randlora_B');
-    const all = rank * bases;
-    // Row p of each: A counts bases within a rank, B ranks within a basis.
-    const along = Float64Array.from({ length: all * short }, (_, i) => {
-      const [p, j] = [Math.floor(i / short), i % short];
-      const [k, basis] = [Math.floor(p / bases), p % bases];
-      const own = a[(k * basesOfA + (basesOfA === 1 ? 0 : basis)) * widthOfA + j] as number;
-      return (lambda[k * bases + basis] as number) * own * (gamma[basis * short + j] as number);
-    });
-    const across = Float64Array.from({ length: all * long }, (_, i) => {
-      const [p, j] = [Math.floor(i / long), i % long];
-      return b[j * basesOfB * rank + p] as number;
-    });
-    const scale = alpha / rank;
-    const [ofInputs, ofOutputs] = short === inputs ? [along, across] : [across, along];
-    if (all * (inputs + outputs) < inputs * outputs)
-      return { kind: 'lowRank', a: blockOf(ofInputs, all, inputs), bT: blockOf(ofOutputs, all, outputs), scale };
-    const merge = (rows: Float64Array, first: number): void => {
-      for (let r = 0; r < rows.length / inputs; r++)
-        for (let p = 0; p < all; p++)
-          addScaled(rows, r * inputs, scale * (ofOutputs[p * outputs + first + r] as number), ofInputs, p * inputs, inputs);
+    const products: RandomProducts = {
+      rank,
+      bases,
+      lambda,
+      gamma,
+      a: { values: parts.values('randlora_A'), bases: basesOfA, width: widthOfA },
+      b: { values: parts.values('randlora_B'), width: basesOfB * rank },
     };
-    return { kind: 'weight', rowGroup: 1, workPerRow: inputs * all, merge };
+    const add = short === inputs ? addProductsToTall : addProductsToWide;
+    return {
+      kind: 'weight',
+      rowGroup: 1,
+      workPerRow: inputs * rank * bases,
+      merge: (rows, first) => add(rows, first, products, inputs, alpha / rank),
+    };
   },
 };

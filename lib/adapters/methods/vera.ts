@@ -39,14 +39,12 @@ export const vera: AdapterMethod = {
     expectAtLeast(parts.floats('vera_B'), [outputs, rank], request);
     const d = parts.values('vera_lambda_d', [rank]);
     const scale = parts.values('vera_lambda_b', [outputs]);
-    const rowsOfA = Float64Array.from({ length: rank * inputs }, (_unused, i) => {
-      const j = Math.floor(i / inputs);
-      return (d[j] as number) * (a[j * widest + (i % inputs)] as number);
-    });
-    const rowsOfB = Float64Array.from({ length: rank * outputs }, (_unused, i) => {
-      const n = i % outputs;
-      return (scale[n] as number) * (b[n * rank + Math.floor(i / outputs)] as number);
-    });
+    const rowsOfA = new Float64Array(rank * inputs);
+    const rowsOfB = new Float64Array(rank * outputs);
+    for (let j = 0; j < rank; j++) {
+      for (let i = 0; i < inputs; i++) rowsOfA[j * inputs + i] = (d[j] as number) * (a[j * widest + i] as number);
+      for (let n = 0; n < outputs; n++) rowsOfB[j * outputs + n] = (scale[n] as number) * (b[n * rank + j] as number);
+    }
     return { kind: 'lowRank', a: blockOf(rowsOfA, rank, inputs), bT: blockOf(rowsOfB, rank, outputs), scale: 1 };
   },
 };

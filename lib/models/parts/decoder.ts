@@ -28,6 +28,7 @@ export function decoder(b: ModelBuilder, c: ModelConfig, design: DecoderDesign):
   const norm = (x: Tensor, path: string): Tensor => b.rmsNorm(x, path, c.normEps, offset);
   let x = b.embed(`${prefix}.embed_tokens`, b.step.tokens, c.vocabularySize, c.hiddenSize, { tied: c.tiedEmbeddings });
   if (design.scaledEmbeddings) x = scale(x, embeddingScale(b, c, `${prefix}.embed_tokens.weight`));
+  x = b.virtualTokens(x);
   for (let layer = 0; layer < c.layers; layer++) {
     x = b.layer(layer, () => decoderLayer(b, c, design, norm, x, layer, `${prefix}.layers.${layer}`));
   }
@@ -100,6 +101,8 @@ function selfAttention(b: ModelBuilder, c: ModelConfig, design: DecoderDesign, x
     scale: (c.queryScalar ?? c.headWidth) ** -0.5,
     window: sliding ? c.slidingWindow : 0,
     softCap: c.attentionSoftCap,
+    // Where keys and values come from projections alone, as in the models that such adapters are made for.
+    prompted: design.headNorms || design.fusedProjections ? undefined : { path: `${path}.self_attn`, inputs: c.hiddenSize },
   });
   return b.linear(attended, `${path}.self_attn.o_proj`, c.hiddenSize, { bias: design.outputBias });
 }

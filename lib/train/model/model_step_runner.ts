@@ -18,7 +18,12 @@ export class ModelStepRunner implements TrainingStepRunner {
     readonly sites: readonly SiteShape[],
     private readonly store: ParameterStore,
     private readonly shares: StepShares,
-    private readonly programs: { readonly training: Program; readonly evaluation: () => Promise<Program> },
+    private readonly programs: {
+      readonly training: Program;
+      readonly evaluation: () => Promise<Program>;
+      /** Those that have memory by now. */
+      readonly compiled: readonly Program[];
+    },
     private readonly weightBytes: number,
     private readonly release: () => void,
   ) {
@@ -37,12 +42,12 @@ export class ModelStepRunner implements TrainingStepRunner {
   }
 
   get memory(): PlannedMemory {
-    const { training } = this.programs;
+    const { compiled } = this.programs;
     return {
       weights: this.weightBytes,
       parameters: 2 * 4 * this.store.elements,
-      arena: training.memory.arenaBytes,
-      workspace: training.memory.workspaceBytes,
+      arena: compiled.reduce((sum, { memory }) => sum + memory.arenaBytes, 0),
+      workspace: compiled.reduce((sum, { memory }) => sum + memory.workspaceBytes, 0),
     };
   }
 

@@ -53,6 +53,7 @@ export class ParameterNodes {
     const dense = rows === 1 || stride === width;
     const dims = dense ? spec.shape : [rows, stride];
     const values = this.store.slice('values', offset, dims);
+    if (spec.bits !== undefined) return this.graph.state(name, { ...values, dtype: spec.bits.dtype, dims: [spec.bits.count] });
     if (!spec.trained) {
       const frozen = this.graph.state(name, values);
       return dense ? frozen : frozen.columns(0, width);

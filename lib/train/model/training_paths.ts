@@ -78,6 +78,11 @@ export class TrainingPaths implements ModelPaths {
     return selfAttention({ q, k, v, ranges }, { scale, softCap }).y;
   }
 
+  // No adapter that is trained brings keys and values with a softmax of their own.
+  prompted(_q: Tensor, y: Tensor): Tensor {
+    return y;
+  }
+
   selectRows(x: Tensor): Tensor {
     const { rows } = this.tensors;
     this.selected = true;
@@ -115,7 +120,8 @@ export class TrainingPaths implements ModelPaths {
         bias: more.bias,
         frozen: more.frozen,
         norm: more.norm && { plain: pick(more.norm.plain()), weightOffset: more.norm.weightOffset },
-        parameter: (part) => this.parameters.of(adapter.slot, site.path, part),
+        table: (key, dtype, values) => this.constants.table(key, dtype, values),
+        parameter: (part) => this.parameters.of(adapter.slot, parameterPath(adapter, site), part),
       });
       y = rows === undefined ? changed : replaceRows(y, changed, rows);
     }
@@ -132,4 +138,11 @@ export class TrainingPaths implements ModelPaths {
     }
     return rows;
   }
+}
+
+// Tied modules have the parameters of the one that was chosen.
+function parameterPath({ stored, sites }: AdapterInTraining, site: Site): string {
+  const owns = ({ path }: SiteShape): boolean => stored.parameters.some((parameter) => parameter.path === path);
+  if (owns(site)) return site.path;
+  return sites.find((other) => other.weight === site.weight && owns(other))?.path ?? site.path;
 }

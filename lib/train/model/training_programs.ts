@@ -49,7 +49,7 @@ export async function compileEvaluation(parts: TrainingGraphParts, limits: Train
 export type Recompute = 'none' | 'cheap' | 'layer';
 
 // Their results are kept under 'cheap': everything else takes next to no time beside them.
-const costly: ReadonlySet<OpName> = new Set<OpName>(['linear', 'grouped_lora', 'self_attention', 'matmul', 'linear_grad', 'embedding']);
+const costly: ReadonlySet<OpName> = new Set<OpName>(['linear', 'grouped_lora', 'matmul', 'linear_grad', 'embedding']);
 
 /**
  * Forward and backward: adds the gradients of Σ -rowWeight · logprob to the store's gradients.
@@ -108,6 +108,7 @@ export function trainingForward(parts: Omit<TrainingGraphParts, 'store'> & { sto
   const parameters = new ParameterNodes(graph, store as ParameterStore, adapters);
   const step: TokenTensors = {
     tokens: graph.input('tokens', 'i32', ['tokens']),
+    virtualTokens: graph.input('virtualTokens', 'i32', ['tokens']),
     positions: graph.input('positions', 'i32', ['tokens']),
     lengths: graph.input('lengths', 'i32', ['tokens']),
   };

@@ -25,8 +25,8 @@ export interface ChartOptions {
 export const colourCount = 8;
 
 const width = 760;
-const height = 280;
-const margin = { left: 64, right: 18, top: 14, bottom: 40 };
+const height = 288;
+const margin = { left: 70, right: 18, top: 14, bottom: 48 };
 const mostPoints = 600;
 
 /** A chart of lines over common axes. Lines of more points than can be told apart are averaged. */
@@ -58,22 +58,37 @@ export function lineChart(series: readonly Series[], { title, xLabel, yLabel }: 
         `<text class="tick" text-anchor="middle" x="${fixed(x.at(tick))}" y="${height - margin.bottom + 19}">${formatTick(tick)}</text>`,
     ),
     `<line class="axis" x1="${margin.left}" x2="${width - margin.right}" y1="${height - margin.bottom}" y2="${height - margin.bottom}"/>`,
-    `<text class="label" text-anchor="middle" x="${(margin.left + width - margin.right) / 2}" y="${height - 4}">${escapeHtml(xLabel)}</text>`,
-    `<text class="label" text-anchor="middle" transform="translate(13 ${(margin.top + height - margin.bottom) / 2}) rotate(-90)">${escapeHtml(yLabel)}</text>`,
+    `<text class="label" text-anchor="middle" x="${(margin.left + width - margin.right) / 2}" y="${height - 7}">${escapeHtml(xLabel)}</text>`,
+    `<text class="label" text-anchor="middle" transform="translate(18 ${(margin.top + height - margin.bottom) / 2}) rotate(-90)">${escapeHtml(yLabel)}</text>`,
     ...thinned.map((line) => drawLine(line, x.at, y.at)),
   ];
   return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeHtml(title)}"><title>${escapeHtml(title)}</title>${parts.join('')}</svg>`;
 }
 
-/** Running mean in which a number loses half its weight after a thirtieth of the line; the first numbers count fully. */
+/** Mean of each number and its neighbours, which count half as much a sixtieth of the line away: it lags behind nothing. */
 export function smooth(points: Series['points']): Series['points'] {
-  const keep = 0.5 ** (1 / Math.max(1, points.length / 30));
-  let sum = 0;
-  let weight = 0;
-  return points.map(([x, y]) => {
-    sum = keep * sum + y;
-    weight = keep * weight + 1;
-    return [x, sum / weight] as const;
+  const keep = 0.5 ** (1 / Math.max(1, points.length / 60));
+  const from = runningSums(
+    points.map(([, y]) => y),
+    keep,
+  );
+  const after = runningSums(points.map(([, y]) => y).reverse(), keep).reverse();
+  return points.map(([x, y], i) => {
+    const [before, later] = [from[i], after[i]] as [RunningSum, RunningSum];
+    return [x, (before.sum + later.sum - y) / (before.weight + later.weight - 1)] as const;
+  });
+}
+
+interface RunningSum {
+  readonly sum: number;
+  readonly weight: number;
+}
+
+function runningSums(values: readonly number[], keep: number): RunningSum[] {
+  let last: RunningSum = { sum: 0, weight: 0 };
+  return values.map((value) => {
+    last = { sum: keep * last.sum + value, weight: keep * last.weight + 1 };
+    return last;
   });
 }
 

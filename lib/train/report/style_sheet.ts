@@ -30,10 +30,12 @@ svg { display: block; width: 100%; height: auto; }
 .dashed { stroke-dasharray: 6 4; }
 .dot { fill: var(--own); }
 ${Array.from({ length: 8 }, (_, i) => `.c${i} { --own: var(--c${i}); }`).join('\n')}
-.scroll { overflow-x: auto; }
+@media (max-width: 600px) { .tick, .label { font-size: 17px; } }
+.scroll { overflow-x: auto; margin-top: 12px; }
 table { border-collapse: collapse; width: 100%; font-size: .95rem; }
 th, td { text-align: left; padding: 6px 12px 6px 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
-th { font-weight: 600; }
+th { font-weight: 600; white-space: nowrap; }
+td:first-child { min-width: 7em; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 blockquote { margin: 0 0 12px; background: var(--card); border-radius: 8px; padding: 12px 14px; }
 blockquote p { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }

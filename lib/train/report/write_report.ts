@@ -92,7 +92,7 @@ function lossChart(log: Log): string {
   });
   const raw = lines.map((line): Series => ({ ...line, faint: true }));
   const smoothed = lines.map((line): Series => ({ ...line, points: smooth(line.points) }));
-  return chart(log, 'Loss in training, each step faint and its running mean', 'mean loss per token', [...raw, ...smoothed]);
+  return chart(log, 'Loss in training, each step faint, and the mean around it', 'mean loss per token', [...raw, ...smoothed]);
 }
 
 function ratesOf(log: Log): Series[] {
@@ -180,6 +180,7 @@ function dateOf({ time }: PlanEvent): string {
 }
 
 function duration(seconds: number): string {
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;

@@ -64,6 +64,59 @@ HEDDLE_INLINE void fetch_ahead(const Element* p) {
   __builtin_prefetch(p, 0, 2);
 }
 
+// So much of an adapter is on its way from memory while what came before it is computed: a few dozen lines at a time are what a core
+// can ask for, and memory takes as long as computing some kilobytes.
+inline constexpr int64_t kFetchBytes = 16384;
+
+// Of each of `rank` rows that are read side by side.
+HEDDLE_INLINE int64_t fetch_width(int64_t rank) {
+  const int64_t share = kFetchBytes / (rank < 1 ? 1 : rank) / 64 * 64;
+  return share < 256 ? 256 : share > 1024 ? 1024 : share;
+}
+
+// Fetches an adapter's rows of A in order, then the beginnings of its rows of B, kFetchBytes ahead of dot_rows.
+class RowFetch {
+ public:
+  RowFetch(const AdapterPool& pool, int64_t first_a, int64_t first_b, int64_t count, int64_t a_bytes, int64_t b_offset, int64_t b_bytes)
+      : pool_(pool), next_(first_a), stop_(first_a + count), bytes_(a_bytes), next_b_(first_b), stop_b_(first_b + count), offset_b_(b_offset),
+        bytes_b_(b_bytes) {
+    for (int64_t at = 0; at < kFetchBytes; at += 256) four();
+  }
+
+  // The next four lines.
+  HEDDLE_INLINE void four() {
+    if (end_ - at_ >= 256) {
+      for (int i = 0; i < 4; i++) fetch_ahead(at_ + i * 64);
+      at_ += 256;
+      return;
+    }
+    for (int i = 0; i < 4; i++, at_ += 64) {
+      if (at_ >= end_ && !advance()) return;
+      fetch_ahead(at_);
+    }
+  }
+
+ private:
+  bool advance() {
+    if (next_ == stop_) {
+      next_ = next_b_, stop_ = stop_b_, bytes_ = bytes_b_, offset_ = offset_b_;
+      next_b_ = stop_b_;
+      if (next_ == stop_) {
+        at_ = end_;
+        return false;
+      }
+    }
+    at_ = static_cast<const std::byte*>(pool_.row(next_++)) + offset_;
+    end_ = at_ + bytes_;
+    return bytes_ > 0;
+  }
+
+  const AdapterPool& pool_;
+  int64_t next_, stop_, bytes_, offset_ = 0;
+  int64_t next_b_, stop_b_, offset_b_, bytes_b_;
+  const std::byte *at_ = nullptr, *end_ = nullptr;
+};
+
 // sums[t][r] += rows[r] . x[t] over one vector; the last may be short.
 template <class Row, int kTokens, int kRows>
 HEDDLE_INLINE void dot_step(const typename Row::Element* const* rows, const float* const* x, int64_t i, int lanes, Vector (*sums)[kRows]) {
@@ -75,16 +128,20 @@ HEDDLE_INLINE void dot_step(const typename Row::Element* const* rows, const floa
   }
 }
 
-// out[r * kTileTokens + t] = rows[r] . x[t]. `ahead` are the rows that come after these, fetched on the way.
+// out[r * kTileTokens + t] = rows[r] . x[t].
 template <class Row, int kTokens, int kRows>
-HEDDLE_INLINE void dot_row_group(const typename Row::Element* const* rows, const typename Row::Element* const* ahead, const float* const* x,
-                                 int64_t width, float* out) {
+HEDDLE_INLINE void dot_row_group(const typename Row::Element* const* rows, RowFetch* fetch, const float* const* x, int64_t width, float* out) {
+  // Fetches as fast as it reads: every step, or every few where a step reads less than four lines.
+  constexpr int kStep = 2 * kLanes;
+  constexpr int kStepBytes = kRows * kStep * static_cast<int>(sizeof(typename Row::Element));
+  constexpr int kFours = kStepBytes < 256 ? 1 : kStepBytes / 256, kEvery = (kStepBytes < 256 ? 256 / kStepBytes : 1) * kStep;
   Vector sums[kTokens][kRows];
   for (int t = 0; t < kTokens; t++)
     for (int r = 0; r < kRows; r++) sums[t][r] = zero();
   int64_t i = 0;
   for (; i + 2 * kLanes <= width; i += 2 * kLanes) {
-    for (int r = 0; r < kRows; r++) fetch_ahead(ahead[r] + i);
+    if (fetch != nullptr && i % kEvery == 0)
+      for (int four = 0; four < kFours; four++) fetch->four();
     dot_step<Row, kTokens, kRows>(rows, x, i, kLanes, sums);
     dot_step<Row, kTokens, kRows>(rows, x, i + kLanes, kLanes, sums);
   }
@@ -102,17 +159,17 @@ HEDDLE_INLINE void dot_row_group(const typename Row::Element* const* rows, const
 }
 
 template <class Row, int kTokens>
-void dot_rows(const AdapterPool& pool, int64_t first, int64_t count, const float* const* x, int64_t width, float* out) {
-  const typename Row::Element* rows[2 * kRowGroup];
-  const auto point = [&](int64_t r) { return static_cast<const typename Row::Element*>(pool.row(first + (r < count ? r : count - 1))); };
+void dot_rows(const AdapterPool& pool, int64_t first, int64_t count, const float* const* x, int64_t width, float* out, RowFetch* fetch) {
+  const typename Row::Element* rows[kRowGroup];
+  const auto point = [&](int64_t r) { return static_cast<const typename Row::Element*>(pool.row(first + r)); };
   int64_t r = 0;
   for (; r + kRowGroup <= count; r += kRowGroup) {
-    for (int i = 0; i < 2 * kRowGroup; i++) rows[i] = point(r + i);
-    dot_row_group<Row, kTokens, kRowGroup>(rows, rows + kRowGroup, x, width, out + r * kTileTokens);
+    for (int i = 0; i < kRowGroup; i++) rows[i] = point(r + i);
+    dot_row_group<Row, kTokens, kRowGroup>(rows, fetch, x, width, out + r * kTileTokens);
   }
   for (; r < count; r++) {
-    for (int i = 0; i < 2; i++) rows[i] = point(r + i);
-    dot_row_group<Row, kTokens, 1>(rows, rows + 1, x, width, out + r * kTileTokens);
+    rows[0] = point(r);
+    dot_row_group<Row, kTokens, 1>(rows, fetch, x, width, out + r * kTileTokens);
   }
 }
 
@@ -159,15 +216,17 @@ HEDDLE_INLINE void join_at(const Join& how, const Vector (*product)[kVectors], i
 
 // y[t] at outputs n .. n + kVectors * kLanes joined with sum_j v[j][t] rows[j].
 template <class Row, int kTokens, int kVectors>
-HEDDLE_INLINE void add_rows_at(const typename Row::Element* const* rows, int count, const float* v, const Join& how, int64_t n, int last) {
+HEDDLE_INLINE void add_rows_at(const typename Row::Element* const* rows, int count, const float* v, const Join& how, int64_t n, int last,
+                               int64_t ahead) {
   Vector sum[kTokens][kVectors];
   for (int t = 0; t < kTokens; t++)
     for (int i = 0; i < kVectors; i++) sum[t][i] = zero();
+  constexpr int kPerLine = 64 / (kLanes * static_cast<int>(sizeof(typename Row::Element)));
   for (int j = 0; j < count; j++) {
     const typename Row::Element* row = rows[j] + n;
     Vector b[kVectors];
     for (int i = 0; i + 1 < kVectors; i++) b[i] = Row::load(row + i * kLanes);
-    for (int i = 0; i < kVectors; i += 2) fetch_ahead(row + (kVectors + i) * kLanes);
+    for (int i = 0; i < kVectors; i += kPerLine) fetch_ahead(row + ahead + i * kLanes);
     const typename Row::Element* end = row + (kVectors - 1) * kLanes;
     b[kVectors - 1] = last == kLanes ? Row::load(end) : load_row_end<Row>(end, last);
     for (int t = 0; t < kTokens; t++) {
@@ -188,12 +247,12 @@ void add_rows(const AdapterPool& pool, int64_t first, int count, const float* v,
   constexpr int kVectors = kTokens == 1 ? 8 : kWideRegisters ? 4 : 2;
   const typename Row::Element* rows[kRankBlock];
   for (int j = 0; j < count; j++) rows[j] = static_cast<const typename Row::Element*>(pool.row(first + j)) + from;
-  const int64_t outputs = to - from;
+  const int64_t outputs = to - from, ahead = fetch_width(count) / static_cast<int64_t>(sizeof(typename Row::Element));
   int64_t n = 0;
-  for (; n + kVectors * kLanes <= outputs; n += kVectors * kLanes) add_rows_at<Row, kTokens, kVectors>(rows, count, v, how, n, kLanes);
+  for (; n + kVectors * kLanes <= outputs; n += kVectors * kLanes) add_rows_at<Row, kTokens, kVectors>(rows, count, v, how, n, kLanes, ahead);
   for (; n < outputs; n += kLanes) {
     const int64_t left = outputs - n;
-    add_rows_at<Row, kTokens, 1>(rows, count, v, how, n, left < kLanes ? static_cast<int>(left) : kLanes);
+    add_rows_at<Row, kTokens, 1>(rows, count, v, how, n, left < kLanes ? static_cast<int>(left) : kLanes, ahead);
   }
 }
 
@@ -212,21 +271,21 @@ HEDDLE_INLINE void with_row_type(int32_t dtype, const Body& body) {
 
 template <class Row>
 HEDDLE_INLINE void dot_rows_of_tile(const AdapterPool& pool, int64_t first, int64_t count, int tokens, const float* const* x, int64_t width,
-                                    float* out) {
+                                    float* out, RowFetch* fetch = nullptr) {
   // Sixteen sums and their operands only fit where there are 32 registers; elsewhere a tile is two halves.
   if (!kWideRegisters && tokens > 2) {
-    dot_rows<Row, 2>(pool, first, count, x, width, out);
-    x += 2, out += 2, tokens -= 2;
+    dot_rows<Row, 2>(pool, first, count, x, width, out, fetch);
+    x += 2, out += 2, tokens -= 2, fetch = nullptr;
   }
   switch (tokens) {
     case 1:
-      return dot_rows<Row, 1>(pool, first, count, x, width, out);
+      return dot_rows<Row, 1>(pool, first, count, x, width, out, fetch);
     case 2:
-      return dot_rows<Row, 2>(pool, first, count, x, width, out);
+      return dot_rows<Row, 2>(pool, first, count, x, width, out, fetch);
     case 3:
-      return dot_rows<Row, 3>(pool, first, count, x, width, out);
+      return dot_rows<Row, 3>(pool, first, count, x, width, out, fetch);
     default:
-      return dot_rows<Row, 4>(pool, first, count, x, width, out);
+      return dot_rows<Row, 4>(pool, first, count, x, width, out, fetch);
   }
 }
 

@@ -40,7 +40,10 @@ void add_low_rank(const AdapterPool& pool, const AdapterEntry& entry, int tokens
   int64_t done = 0;
   do {  // once even for rank 0, which may carry a gain or a shift
     const int count = static_cast<int>(entry.rank - done < kRankBlock ? entry.rank - done : kRankBlock);
-    dot_rows_of_tile<Row>(pool, entry.first_a + done, count, tokens, x, inputs, v);
+    constexpr int64_t kBytes = sizeof(typename Row::Element);
+    const int64_t beginning = (to - from) * kBytes < fetch_width(count) ? (to - from) * kBytes : fetch_width(count);
+    RowFetch fetch(pool, entry.first_a + done, entry.first_b + done, count, inputs * kBytes, from * kBytes, beginning);
+    dot_rows_of_tile<Row>(pool, entry.first_a + done, count, tokens, x, inputs, v, &fetch);
     for (int i = 0; i < count * kTileTokens; i++) v[i] *= entry.scale;
     add_rows_to_tile<Row>(pool, entry.first_b + done, count, tokens, v, how, from, to);
     done += count;
@@ -55,7 +58,8 @@ void add_dense(const AdapterPool& pool, const AdapterEntry& entry, int tokens, c
   float dots[kRankBlock * kTileTokens], product[kRankBlock];
   for (int64_t n = from; n < to; n += kRankBlock) {
     const int64_t count = to - n < kRankBlock ? to - n : kRankBlock, at = n - from;
-    dot_rows_of_tile<Row>(pool, entry.first_a + n, count, tokens, x, inputs, dots);
+    RowFetch fetch(pool, entry.first_a + n, entry.first_a + n, count, inputs * static_cast<int64_t>(sizeof(typename Row::Element)), 0, 0);
+    dot_rows_of_tile<Row>(pool, entry.first_a + n, count, tokens, x, inputs, dots, &fetch);
     for (int t = 0; t < tokens; t++) {
       for (int64_t i = 0; i < count; i++) product[i] = dots[i * kTileTokens + t];
       float* y = how.y[t] + at;

@@ -22,6 +22,8 @@
 // An embedding table is as wide as the vocabulary, wider than a page may be. Its rows of A are therefore cut into pieces of
 // kEmbeddingPiece ids: A[j][id] is element id % kEmbeddingPiece of rows[first_a + id / kEmbeddingPiece * rank + j].
 // Its dense rows are one per id (rank = vocabulary, N wide); there is no bias, so b = base[t].
+// A prompt of attention is kDense with f32 rows: rank keys from first_a, rank values from first_b, each key_heads * width wide; scale
+// is its gate.
 // A norm's entry is kDense with rank 1, dtype f32: first_a is its weight row, shift its bias row or -1.
 #pragma once
 #include <cstdint>

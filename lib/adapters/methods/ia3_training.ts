@@ -1,0 +1,68 @@
+import { z } from 'zod';
+import { addBias, scaleColumns } from '../../ops/index.js';
+import type { SiteShape } from '../method.js';
+import { type MethodSettings, moduleNames, type TrainableMethod } from '../trainable_method.js';
+import { tensorFrom } from './factor_tensors.js';
+import { methodOptionsOf } from './trained_options.js';
+
+const options = { feedforwardModules: z.array(z.string().min(1)).default(['down_proj', 'mlp.c_proj']) };
+
+/** Whether the factors belong to the inputs. */
+function scalesInputs(settings: MethodSettings, { path }: SiteShape): boolean {
+  return methodOptionsOf(settings, options).feedforwardModules.some((end) => path === end || path.endsWith(`.${end}`));
+}
+
+/**
+ * One factor per output, beginning at one: diag(l) (W x + b); or per input where the module is the last of a feed-forward network
+ * (`methodOptions.feedforwardModules`): W (l · x) + b. Liu et al., https://arxiv.org/abs/2205.05638.
+ */
+export const ia3Training: TrainableMethod = {
+  name: 'ia3',
+  sites: ['linear'],
+
+  check(settings) {
+    methodOptionsOf(settings, options);
+  },
+
+  parameters: async (settings, site) => [
+    {
+      part: 'factors',
+      shape: [scalesInputs(settings, site) ? site.inputs : site.outputs],
+      initial: { kind: 'constant', value: 1 },
+      trained: true,
+      decays: false,
+    },
+  ],
+
+  forward(settings, { site, x, base, bias, frozen, parameter }) {
+    const factors = parameter('factors');
+    if (!scalesInputs(settings, site)) return scaleColumns(base, factors);
+    const product = frozen(scaleColumns(x, factors));
+    return bias === undefined ? product : addBias(product, bias);
+  },
+
+  startsAtBase: () => true,
+
+  config(settings, sites, all) {
+    const feedforward = sites.filter((site) => scalesInputs(settings, site));
+    const others = sites.filter((site) => !scalesInputs(settings, site));
+    const feedforwardNames = feedforward.length === 0 ? [] : moduleNames(feedforward, all);
+    return {
+      peft_type: 'IA3',
+      task_type: 'CAUSAL_LM',
+      target_modules: [...moduleNames(others, all), ...feedforwardNames],
+      feedforward_modules: feedforwardNames,
+      fan_in_fan_out: sites.some(({ transposed }) => transposed),
+      inference_mode: true,
+      init_ia3_weights: true,
+      modules_to_save: null,
+    };
+  },
+
+  exportSite: (settings, site, values) => [
+    { name: 'ia3_l', shape: scalesInputs(settings, site) ? [1, site.inputs] : [site.outputs, 1], data: values('factors') },
+  ],
+
+  importSite: (settings, site, tensors) =>
+    new Map([['factors', tensorFrom(tensors, 'ia3_l', site.path, scalesInputs(settings, site) ? site.inputs : site.outputs)]]),
+};

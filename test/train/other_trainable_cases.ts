@@ -1,0 +1,28 @@
+// Trainable methods that are no products of two factors.
+import { randomTokens } from '../engine/driving.ts';
+import type { TrainableCase } from './trainable_cases.ts';
+
+// Some that the documents of the tests hold, and one that none does.
+const tokens = [...new Set([...randomTokens(23, 96, 1).slice(2, 5), ...randomTokens(29, 256, 3).slice(4, 7), 1])];
+const linear = { targetModules: ['k_proj', 'v_proj', 'down_proj'] };
+
+/** Rows of the table of trainable methods. */
+export const otherCases: readonly TrainableCase[] = [
+  { name: 'ia3', options: { method: 'ia3', ...linear }, rate: 5e-2 },
+  { name: 'ia3, all modules', options: { method: 'ia3' }, rate: 2e-2 },
+  { name: 'ia3 on gpt2', model: 'gpt2', options: { method: 'ia3', targetModules: ['c_attn', 'mlp.c_proj'] }, rate: 5e-2 },
+  { name: 'bitfit', options: { method: 'bitfit' }, rate: 2e-2 },
+  { name: 'bitfit on gpt2, which has biases', model: 'gpt2', options: { method: 'bitfit' }, rate: 2e-2 },
+  { name: 'ln-tuning', options: { method: 'ln-tuning' }, rate: 2e-2 },
+  { name: 'ln-tuning on gpt2, with biases', model: 'gpt2', options: { method: 'ln-tuning' }, rate: 2e-2 },
+  { name: 'ln-tuning on gemma2, weights stored from one', model: 'gemma2', options: { method: 'ln-tuning' }, rate: 2e-2 },
+  { name: 'trainable-tokens', options: { method: 'trainable-tokens', methodOptions: { tokens } }, rate: 5e-2 },
+  {
+    name: 'trainable-tokens, tied',
+    model: 'llama3-rope-tied',
+    options: { method: 'trainable-tokens', methodOptions: { tokens } },
+    rate: 5e-2,
+  },
+  { name: 'shira', options: { method: 'shira', rank: 3, targetModules: ['q_proj', 'v_proj', 'down_proj'] }, rate: 1e-2 },
+  { name: 'shira, largest', options: { method: 'shira', rank: 3, methodOptions: { mask: 'largest' } }, rate: 1e-2 },
+];
