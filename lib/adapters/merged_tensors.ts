@@ -34,26 +34,38 @@ interface Change {
 
 /**
  * The tensors that hold an adapter when it is merged: W + scale · (W' - W), computed in float64 and rounded once to the tensor's dtype; biases
- * and norms alike. Each is made when it is asked for. Throws AdapterError, before the first is made, where the base has no place for a bias or
- * modules share a weight that the adapter changes for some of them only; and while they are made, where shared weights would differ or a number leaves its dtype.
+ * and norms alike. Each is made when it is asked for. Throws AdapterError, before the first is made, for prompts and prefixes, where the base has
+ * no place for a bias, or modules share a weight that the adapter changes for some of them only; and while they are made, where shared weights
+ * would differ or a number leaves its dtype.
  */
 export function mergedTensors(request: MergeRequest): readonly Change[] {
-  const { parts, base } = request;
+  const { adapter, parts, base } = request;
+  const outside = parts.virtualTokens > 0 || base.sites.some(({ kind, path }) => !isWeight(kind) && parts.sites.has(path));
+  if (outside)
+    throw new AdapterError(
+      `${adapter} cannot be merged: it brings embeddings, keys or values beside the text (${parts.summary.kind}), and no change of weights`,
+      {
+        adapter,
+        kind: parts.summary.kind,
+      },
+    );
   const changes: Change[] = [];
   const done = new Set<string>();
   for (const site of base.sites) {
     const own = parts.sites.get(site.path);
-    if (own === undefined) continue;
+    if (own === undefined || !isWeight(site.kind)) continue;
     checkBias(request, site, own);
     if (own.shift !== undefined) changes.push({ tensor: `${site.path}.bias`, make: () => mergedBias(request, site, own) });
     if (!changesWeight(own) || done.has(site.weight)) continue;
     done.add(site.weight);
-    const sharing = base.sites.filter(({ weight }) => weight === site.weight);
+    const sharing = base.sites.filter(({ kind, weight }) => isWeight(kind) && weight === site.weight);
     const members = sharing.map((other) => ({ site: other, own: memberOf(request, site, other) }));
     changes.push({ tensor: site.weight, make: () => mergedShared(request, members) });
   }
   return changes;
 }
+
+const isWeight = (kind: SiteShape['kind']): boolean => kind === 'linear' || kind === 'embedding' || kind === 'norm';
 
 function changesWeight({ site, kind, rank, gain }: SiteParts): boolean {
   return site === 'norm' || kind === 'dense' || rank > 0 || gain !== undefined;

@@ -13,6 +13,8 @@ export interface TrainableCase {
   readonly roundTrip?: number;
   /** How far log-probabilities begin from the base's, where the method does not start there. Undefined: further than 1e-4. */
   readonly startsWithin?: number;
+  /** What refuses to merge it, where something does. */
+  readonly unmergeable?: RegExp;
   /** Evaluation and training step see the same function: not so where a step uses a part of the factors. */
   readonly differentiable?: boolean;
 }
