@@ -40,13 +40,21 @@ interface Change {
  */
 export function mergedTensors(request: MergeRequest): readonly Change[] {
   const { adapter, parts, base } = request;
-  const outside = parts.virtualTokens > 0 || base.sites.some(({ kind, path }) => !isWeight(kind) && parts.sites.has(path));
-  if (outside)
+  if (parts.virtualTokens > 0)
     throw new AdapterError(
-      `${adapter} cannot be merged: it brings embeddings, keys or values beside the text (${parts.summary.kind}), and no change of weights`,
+      `${adapter} cannot be merged: it brings ${parts.virtualTokens} positions in front of the text, which no weight holds`,
       {
         adapter,
-        kind: parts.summary.kind,
+        actual: parts.virtualTokens,
+      },
+    );
+  const beside = base.sites.find(({ kind, path }) => !isWeight(kind) && parts.sites.has(path));
+  if (beside !== undefined)
+    throw new AdapterError(
+      `${adapter} cannot be merged: it brings keys and values beside the text to ${beside.path}, which no weight holds`,
+      {
+        adapter,
+        module: beside.path,
       },
     );
   const changes: Change[] = [];

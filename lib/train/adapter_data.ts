@@ -1,4 +1,6 @@
 // The data of every adapter of a training, and the batches of its steps.
+
+import { OptionError } from '../errors.js';
 import { BatchOrder, inOrder, layOut, type MicroBatch } from './data/batch_order.js';
 import { countLabels, type ExampleSet, exampleCount, fingerprintOf } from './data/example_set.js';
 import { type DataReport, loadData } from './data/load_data.js';
@@ -30,8 +32,14 @@ export async function loadAdapterData(
   options: { signal?: AbortSignal; onProgress?: (adapter: string, bytes: number, totalBytes: number) => void } = {},
 ): Promise<AdapterData[]> {
   const loaded: AdapterData[] = [];
-  const maxLength = Math.min(model.contextLength, settings.batchTokens);
   for (const [name, adapter] of settings.adapters) {
+    const context = model.contextLength - (model.virtualPositions?.(adapter) ?? 0);
+    if (context < 2)
+      throw new OptionError(
+        `${name}: ${adapter.method} puts ${model.contextLength - context} positions in front of a text, and ${model.name} takes ${model.contextLength} in all`,
+        { option: 'methodOptions', actual: model.contextLength - context, expected: model.contextLength - 2 },
+      );
+    const maxLength = Math.min(context, settings.batchTokens);
     const data = await loadData(
       { ...adapter.data, onBadLine: (bad) => tell({ type: 'badLine', adapter: name, ...bad }) },
       {

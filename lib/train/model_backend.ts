@@ -22,6 +22,7 @@ import { ParameterStore } from './model/parameter_store.js';
 import type { AdapterInTraining } from './model/site_adapters.js';
 import { StepShares } from './model/step_shares.js';
 import { compileEvaluation, compileTraining, sitesOfModel, type TrainingGraphParts } from './model/training_programs.js';
+import { positionsOf, tokensWithRoom } from './model/virtual_positions.js';
 import type { AdapterToTrain, RunnerRequest } from './step_runner.js';
 
 /** Compiles the training graph of a model with its adapters. Throws ModelError, AdapterError, OptionError, AbortError, PoolExhaustedError. */
@@ -63,7 +64,8 @@ export async function createStepRunner(
     const factors = factorTables(adapters, sites);
     if (factors !== undefined) cleanup.push(() => disposeAll([factors.entries, factors.rows]));
     const parts = { ...graphs, adapters, store, factors };
-    const training = await compileTraining(parts, { maxTokens, maxRows }, settings.recompute);
+    const limits = { maxTokens: tokensWithRoom(maxTokens, positionsOf(adapters)), maxRows };
+    const training = await compileTraining(parts, limits, settings.recompute);
     cleanup.push(() => training.dispose());
     // Compiled when the first evaluation comes: many trainings have none.
     let evaluation: Promise<Program> | undefined;
@@ -72,7 +74,7 @@ export async function createStepRunner(
       training,
       compiled,
       evaluation: () => {
-        evaluation ??= compileEvaluation(parts, { maxTokens, maxRows }).then((program) => {
+        evaluation ??= compileEvaluation(parts, limits).then((program) => {
           cleanup.push(() => program.dispose());
           compiled.push(program);
           return program;
@@ -83,7 +85,7 @@ export async function createStepRunner(
     if (evaluates) await programs.evaluation();
     const weightBytes = [...weights.requests.values()].reduce((sum, { tensor }) => sum + tensor.buffer.byteLength, 0);
     const shares = new StepShares(adapters, store, factors, settings.seed);
-    return new ModelStepRunner(adapters, sites, store, shares, programs, weightBytes, release);
+    return new ModelStepRunner(adapters, sites, store, shares, limits.maxTokens, programs, weightBytes, release);
   } catch (error) {
     release();
     throw error;

@@ -1,5 +1,6 @@
 // The base model of a training: its folder, its tokenizer, and the trained adapters put to use.
 import { createHash } from 'node:crypto';
+import { trainableMethod } from '../adapters/methods/trainable.js';
 import { resolveModelFolder } from '../checkpoint/hub.js';
 import { type HuggingFaceFolder, openHuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import { loadModel } from '../engine/load_model.js';
@@ -31,6 +32,7 @@ export const openTrainingModel: OpenTrainingModel = async (settings, { signal, o
       chatTemplate,
       // Tokens become text without its thread.
       dataIsRead: () => tokenizer.dispose(),
+      virtualPositions: (adapter) => trainableMethod(adapter.method).virtualPositions?.(adapter)?.count ?? 0,
       createRunner: async (request) => {
         runner = await createStepRunner(folder, request, onProgress);
         return runner;

@@ -132,6 +132,8 @@ export interface TrainingModel {
   /** All data is read: what only that needed is let go until texts are wanted again. */
   dataIsRead?(): void;
   readonly chatTemplate?: MessageRenderer;
+  /** Positions that an adapter puts in front of every example. Without it: none. */
+  virtualPositions?(settings: AdapterSettings): number;
   createRunner(request: RunnerRequest): Promise<TrainingStepRunner>;
   /** Writes an adapter as a PEFT folder: each file whole or not at all. */
   saveAdapter(adapter: AdapterToTrain, parameters: TrainedParameters, folder: string): Promise<void>;

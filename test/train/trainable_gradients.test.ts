@@ -5,7 +5,7 @@ import { loraScale } from '../../lib/adapters/methods/lora_training.js';
 import { openHuggingFaceFolder } from '../../lib/checkpoint/hugging_face_folder.js';
 import { randomTokens } from '../engine/driving.js';
 import { uniform } from '../kernels/numbers.js';
-import { batchOfDocuments, fixtureModel, type OneAdapter, steps, trainOne } from './driving_training.js';
+import { batchOfDocuments, type OneAdapter, steps, tinyLlama, trainOne } from './driving_training.js';
 import { trainableCases } from './trainable_cases.js';
 
 const batch = batchOfDocuments([randomTokens(29, 256, 3), randomTokens(11, 256, 4)]);
@@ -38,9 +38,7 @@ async function rowLengths({ runner, settings }: OneAdapter, path: string, model:
   });
 }
 
-describe.each(trainableCases.filter(({ differentiable = true }) => differentiable))('$name', ({ options, rate, model: name = 'llama' }) => {
-  const model = fixtureModel(name);
-
+describe.each(trainableCases.filter(({ differentiable = true }) => differentiable))('$name', ({ options, rate, model = tinyLlama }) => {
   it('has the gradients of its loss', { timeout: 120_000 }, async () => {
     using own = await trainOne(options, [batch], model);
     // Away from the beginning, where half of the gradients are zero.

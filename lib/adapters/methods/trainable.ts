@@ -12,6 +12,7 @@ import { loraTraining } from './lora_training.js';
 import { loraXsTraining } from './lora_xs_training.js';
 import { shiraTraining } from './shira_training.js';
 import { trainableTokensTraining } from './trainable_tokens_training.js';
+import { prefixTuningTraining, promptTuningTraining } from './virtual_token_training.js';
 
 /** Every method that can be trained, by the name that users give. */
 export const trainableMethods: ReadonlyMap<string, TrainableMethod> = new Map(
@@ -27,6 +28,8 @@ export const trainableMethods: ReadonlyMap<string, TrainableMethod> = new Map(
     lnTuningTraining,
     trainableTokensTraining,
     shiraTraining,
+    promptTuningTraining,
+    prefixTuningTraining,
   ].map((method) => [method.name, method]),
 );
 

@@ -2,19 +2,19 @@
 import { ShapeError } from '../../errors.js';
 import type { TensorData } from '../../runtime/dtype.js';
 import type { Program } from '../../runtime/program.js';
-import type { TrainingMicroBatch } from '../step_runner.js';
 import { inputNames } from './training_paths.js';
+import type { PlacedBatch, PrefixKeys } from './virtual_positions.js';
 
-/** Runs a program of a training over a batch. @param slots of the adapters that the graph knows */
+/** Runs a program of a training over a batch. @param slots of the adapters that the graph knows @param prefix keys that they bring */
 export async function runBatch(
   program: Program,
-  batch: TrainingMicroBatch,
-  slots: readonly number[],
+  batch: PlacedBatch,
+  { slots, prefix }: { readonly slots: readonly number[]; readonly prefix: PrefixKeys },
   signal?: AbortSignal,
 ): Promise<Readonly<Record<string, TensorData>>> {
   const { inputs: ports, extents } = program.description;
   const inputs: Record<string, TensorData> = {};
-  for (const { name } of ports) inputs[name] = inputOf(name, batch, slots);
+  for (const { name } of ports) inputs[name] = inputOf(name, batch, slots, prefix);
   const sizes: Record<string, number> = { tokens: batch.tokens.length, rows: batch.rows.length };
   return program.run(inputs, {
     extents: Object.fromEntries([...extents.keys()].map((name) => [name, sizes[name] ?? (inputs[name] as TensorData).length])),
@@ -22,10 +22,14 @@ export async function runBatch(
   });
 }
 
-function inputOf(name: string, batch: TrainingMicroBatch, slots: readonly number[]): TensorData {
+function inputOf(name: string, batch: PlacedBatch, slots: readonly number[], prefix: PrefixKeys): TensorData {
   switch (name) {
     case 'tokens':
       return batch.tokens;
+    case 'virtualTokens':
+      return batch.virtualTokens;
+    case inputNames.keys:
+      return Int32Array.from({ length: prefix.total + batch.tokens.length }, (_, key) => Math.max(-1, key - prefix.total));
     case 'positions':
       return batch.positions;
     case 'lengths':
@@ -42,7 +46,7 @@ function inputOf(name: string, batch: TrainingMicroBatch, slots: readonly number
       return batch.rowWeight;
   }
   const window = /^ranges(?: (\d+))?$/.exec(name);
-  if (window !== null) return visibleKeys(batch, Number(window[1] ?? 0));
+  if (window !== null) return visibleKeys(batch, Number(window[1] ?? 0), prefix);
   for (const slot of slots) {
     const tokens = inputNames.tokensOf(slot);
     if (name === tokens) return where(batch.index, slot);
@@ -51,17 +55,23 @@ function inputOf(name: string, batch: TrainingMicroBatch, slots: readonly number
   throw new ShapeError(`the training graph has an input '${name}' that no batch has`, { name });
 }
 
-// Two ranges of keys for each token: none, and its own document up to itself, or the last `window` tokens of it.
-function visibleKeys({ first }: TrainingMicroBatch, window: number): Int32Array {
+// Two ranges of keys for each token: its adapter's prefix, and its own document up to itself; of both no more than the last `window` positions.
+function visibleKeys({ first, index, positions }: PlacedBatch, window: number, prefix: PrefixKeys): Int32Array {
   const ranges = new Int32Array(first.length * 4);
   first.forEach((begin, token) => {
-    ranges[token * 4 + 2] = window === 0 ? begin : Math.max(begin, token - window + 1);
-    ranges[token * 4 + 3] = token + 1;
+    const slot = index[token] as number;
+    const start = prefix.first.get(slot) ?? 0;
+    const count = prefix.count.get(slot) ?? 0;
+    const hidden = window === 0 ? 0 : Math.max(0, (positions[token] as number) - window + 1);
+    ranges[token * 4] = start + Math.min(count, hidden);
+    ranges[token * 4 + 1] = start + count;
+    ranges[token * 4 + 2] = prefix.total + (window === 0 ? begin : Math.max(begin, token - window + 1));
+    ranges[token * 4 + 3] = prefix.total + token + 1;
   });
   return ranges;
 }
 
-function documentLengths({ first }: TrainingMicroBatch): Int32Array {
+function documentLengths({ first }: PlacedBatch): Int32Array {
   const lengths = new Int32Array(first.length);
   for (let begin = 0; begin < first.length; ) {
     let end = begin;

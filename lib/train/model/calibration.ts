@@ -12,6 +12,7 @@ import { runBatch } from './batch_inputs.js';
 import { ParameterStore } from './parameter_store.js';
 import type { AdapterInTraining } from './site_adapters.js';
 import { compileTraining, type TrainingGraphParts, type TrainingLimits, trainingForward } from './training_programs.js';
+import { placeBatch, prefixKeys } from './virtual_positions.js';
 
 /** What a calibration runs over. */
 export interface CalibrationRequest {
@@ -81,7 +82,9 @@ export class ModelCalibration implements Calibration {
 
   private async overBatches(program: Program, use: (outputs: Awaited<ReturnType<typeof runBatch>>) => void): Promise<void> {
     try {
-      for (const batch of this.request.batches) use(await runBatch(program, batch, [0], this.request.signal));
+      for (const batch of this.request.batches)
+        for (const placed of placeBatch(batch, new Map(), batch.tokens.length))
+          use(await runBatch(program, placed, { slots: [0], prefix: prefixKeys(new Map()) }, this.request.signal));
     } finally {
       program.dispose();
     }

@@ -7,6 +7,7 @@ import { runBatch } from './batch_inputs.js';
 import type { ParameterStore } from './parameter_store.js';
 import type { AdapterInTraining } from './site_adapters.js';
 import type { StepShares } from './step_shares.js';
+import { placeBatch, positionsOf, prefixKeys } from './virtual_positions.js';
 
 /** Runs the programs of a training; see training_programs.ts. */
 export class ModelStepRunner implements TrainingStepRunner {
@@ -18,6 +19,8 @@ export class ModelStepRunner implements TrainingStepRunner {
     readonly sites: readonly SiteShape[],
     private readonly store: ParameterStore,
     private readonly shares: StepShares,
+    /** Tokens that the programs are compiled for, virtual ones included. */
+    private readonly maxTokens: number,
     private readonly programs: {
       readonly training: Program;
       readonly evaluation: () => Promise<Program>;
@@ -95,7 +98,15 @@ export class ModelStepRunner implements TrainingStepRunner {
 
   private async run(program: Program, batch: TrainingMicroBatch, signal: AbortSignal | undefined): Promise<RowScores> {
     const slots = this.adapters.map(({ slot }) => slot);
-    const { logprobs } = await runBatch(program, batch, slots, signal);
-    return { logprobs: logprobs as Float32Array };
+    const positions = positionsOf(this.adapters);
+    const prefix = prefixKeys(positions);
+    const logprobs = new Float32Array(batch.rows.length);
+    let row = 0;
+    for (const part of placeBatch(batch, positions, this.maxTokens)) {
+      const scores = await runBatch(program, part, { slots, prefix }, signal);
+      logprobs.set(scores.logprobs as Float32Array, row);
+      row += part.rows.length;
+    }
+    return { logprobs };
   }
 }

@@ -1,11 +1,21 @@
-import type { SiteShape } from '../../adapters/method.js';
+import { type SiteShape, virtualTokensPath } from '../../adapters/method.js';
 import type { SiteGraph } from '../../adapters/trainable_method.js';
 import type { Graph } from '../../graph/graph.js';
 import type { Tensor } from '../../graph/tensor.js';
 import type { Constants } from '../../models/constants.js';
 import type { AttentionAttributes, FrozenProjection, ModelPaths, NormAttributes, Site } from '../../models/model_builder.js';
 import { splitColumns } from '../../models/serving_paths.js';
-import { type AdapterRouting, gatherRows, groupedLora, layerNorm, replaceRows, rmsNorm, selfAttention } from '../../ops/index.js';
+import {
+  type AdapterRouting,
+  concatRows,
+  gatherRows,
+  groupedLora,
+  layerNorm,
+  replaceRows,
+  rmsNorm,
+  selfAttention,
+} from '../../ops/index.js';
+import type { Dimension } from '../../runtime/shape.js';
 import { type AdapterInTraining, actsAt, factorsAt, type ParameterNodes } from './site_adapters.js';
 
 /** Tensors of a batch of packed documents. */
@@ -20,6 +30,8 @@ export interface TrainingTensors {
 export const inputNames = {
   /** i32 [tokens, 4]: keys that each token sees, no further back than a window (0: to its document's beginning). */
   ranges: (window: number): string => (window === 0 ? 'ranges' : `ranges ${window}`),
+  /** i32: for each key the token that it belongs to, -1 for those that adapters bring, which come first. */
+  keys: 'keys',
   /** i32: tokens of one of several adapters. */
   tokensOf: (slot: number): string => `tokens of ${slot}`,
 };
@@ -30,6 +42,9 @@ export class TrainingPaths implements ModelPaths {
   readonly windows = new Map<number, Tensor>();
   /** Adapters whose tokens are picked out. */
   readonly picked = new Map<number, Tensor>();
+  /** Keys that adapters bring. */
+  prefixKeys = 0;
+  private keys: Tensor | undefined;
   private routing: AdapterRouting | undefined;
   private selected = false;
 
@@ -69,13 +84,13 @@ export class TrainingPaths implements ModelPaths {
     return this.adapt(site, x, base, { bias: undefined, frozen: (v) => v, norm: { plain, weightOffset } });
   }
 
-  attend(q: Tensor, k: Tensor, v: Tensor, { scale, window, softCap }: AttentionAttributes): Tensor {
+  attend(q: Tensor, k: Tensor, v: Tensor, { layer, scale, window, softCap }: AttentionAttributes): Tensor {
     let ranges = this.windows.get(window);
     if (ranges === undefined) {
       ranges = this.graph.input(inputNames.ranges(window), 'i32', ['tokens', 4]);
       this.windows.set(window, ranges);
     }
-    return selfAttention({ q, k, v, ranges }, { scale, softCap }).y;
+    return selfAttention({ q, ...this.withPrefixes(layer, k, v), ranges }, { scale, softCap }).y;
   }
 
   // No adapter that is trained brings keys and values with a softmax of their own.
@@ -91,6 +106,29 @@ export class TrainingPaths implements ModelPaths {
       this.routing = { ...rest, index: gatherRows(index, rows), weight: gatherRows(weight, rows) };
     }
     return gatherRows(x, rows);
+  }
+
+  // Keys and values that adapters bring, in front of the text's.
+  private withPrefixes(layer: number, k: Tensor, v: Tensor): { k: Tensor; v: Tensor } {
+    const [, keyHeads, headWidth] = k.shape as [Dimension, number, number];
+    const keys: Tensor[] = [];
+    const values: Tensor[] = [];
+    for (const { slot, method, settings } of this.adapters) {
+      const positions = method.virtualPositions?.(settings);
+      if (positions?.as !== 'keys' || method.prefix === undefined) continue;
+      const parameter = (part: string): Tensor => this.parameters.of(slot, virtualTokensPath, part);
+      const own = method.prefix(settings, { layer, width: keyHeads * headWidth, parameter });
+      keys.push(own.keys.reshape([positions.count, keyHeads, headWidth]));
+      values.push(own.values.reshape([positions.count, keyHeads, headWidth]));
+      if (layer === 0) this.prefixKeys += positions.count;
+    }
+    if (keys.length === 0) return { k, v };
+    const count = this.prefixKeys;
+    this.keys ??= this.graph.input(inputNames.keys, 'i32', [inputNames.keys]);
+    const places = this.constants.table(`rows 0 to ${count}`, 'i32', () => Int32Array.from({ length: count }, (_, row) => row));
+    const together = (own: readonly Tensor[], text: Tensor): Tensor =>
+      replaceRows(gatherRows(text, this.keys as Tensor), concatRows(own), places);
+    return { k: together(keys, k), v: together(values, v) };
   }
 
   private slicedBias(bias: Tensor, site: Site, first: number): Tensor {

@@ -15,7 +15,7 @@ import type { Program } from '../../runtime/program.js';
 import type { FactorTables } from './factor_tables.js';
 import type { ParameterStore } from './parameter_store.js';
 import { type AdapterInTraining, ParameterNodes } from './site_adapters.js';
-import { TrainingPaths } from './training_paths.js';
+import { inputNames, TrainingPaths } from './training_paths.js';
 
 /** What a training's graphs are built from. */
 export interface TrainingGraphParts {
@@ -41,8 +41,8 @@ export function sitesOfModel(architecture: Architecture, config: ModelConfig, we
 
 /** Forward alone: the log-probability of each row's target. */
 export async function compileEvaluation(parts: TrainingGraphParts, limits: TrainingLimits): Promise<Program> {
-  const { graph, logprobs, picked } = trainingForward(parts);
-  return compileInTurns(graph, { outputs: { logprobs }, extents: extentsOf(limits, picked) });
+  const { graph, logprobs, sized } = trainingForward(parts);
+  return compileInTurns(graph, { outputs: { logprobs }, extents: extentsOf(limits, sized) });
 }
 
 /** What is computed again rather than kept. */
@@ -81,7 +81,7 @@ function training(
   limits: TrainingLimits,
   recompute: RecomputePolicy | undefined,
 ): { graph: Graph; options: CompileOptions } {
-  const { graph, logprobs, parameters, picked } = trainingForward(parts);
+  const { graph, logprobs, parameters, sized } = trainingForward(parts);
   const rowWeight = graph.input('rowWeight', 'f32', ['rows']);
   const { gradients } = parameters;
   const effects = gradient(logprobs, [...gradients.keys()], {
@@ -89,14 +89,14 @@ function training(
     into: gradients,
     ...(recompute && { recompute }),
   });
-  return { graph, options: { outputs: { logprobs }, effects, extents: extentsOf(limits, picked) } };
+  return { graph, options: { outputs: { logprobs }, effects, extents: extentsOf(limits, sized) } };
 }
 
-function extentsOf({ maxTokens, maxRows }: TrainingLimits, picked: readonly string[]): Record<string, { max: number }> {
+function extentsOf({ maxTokens, maxRows }: TrainingLimits, sized: ReadonlyMap<string, number>): Record<string, { max: number }> {
   return Object.fromEntries([
     ['tokens', { max: maxTokens }],
     ['rows', { max: maxRows }],
-    ...picked.map((name) => [name, { max: maxTokens }] as const),
+    ...[...sized].map(([name, more]) => [name, { max: maxTokens + more }] as const),
   ]);
 }
 
@@ -124,7 +124,10 @@ export function trainingForward(parts: Omit<TrainingGraphParts, 'store'> & { sto
   const builder = new ModelBuilder(graph, weights, step, paths, constants);
   const logits: Tensor = architecture.build(builder, config);
   const logprobs = tokenLogprob(logits, graph.input('targets', 'i32', ['rows']));
-  return { graph, logprobs, parameters, picked: [...paths.picked.values()].map(extentName), sites: builder.sites };
+  // Extents by how far they may go beyond the tokens.
+  const sized = new Map<string, number>([...paths.picked.values()].map((picked) => [extentName(picked), 0] as const));
+  if (paths.prefixKeys > 0) sized.set(inputNames.keys, paths.prefixKeys);
+  return { graph, logprobs, parameters, sized, sites: builder.sites };
 }
 
 const extentName = (rows: Tensor): string => (rows.shape[0] as { extent: string }).extent;

@@ -64,9 +64,9 @@ HEDDLE_INLINE void fetch_ahead(const Element* p) {
   __builtin_prefetch(p, 0, 2);
 }
 
-// So much of an adapter is on its way from memory while what came before it is computed: a few dozen lines at a time are what a core
-// can ask for, and memory takes as long as computing some kilobytes.
-inline constexpr int64_t kFetchBytes = 16384;
+// So much of an adapter is on its way from memory while what came before it is computed, and up to twice as much where the rows that
+// are read side by side are longer: memory takes as long as computing some kilobytes.
+inline constexpr int64_t kFetchBytes = 8192;
 
 // Of each of `rank` rows that are read side by side.
 HEDDLE_INLINE int64_t fetch_width(int64_t rank) {
@@ -74,13 +74,15 @@ HEDDLE_INLINE int64_t fetch_width(int64_t rank) {
   return share < 256 ? 256 : share > 1024 ? 1024 : share;
 }
 
-// Fetches an adapter's rows of A in order, then the beginnings of its rows of B, kFetchBytes ahead of dot_rows.
+// Fetches an adapter's rows of A in order, then the beginnings of its rows of B, kFetchBytes or more ahead of dot_rows.
 class RowFetch {
  public:
   RowFetch(const AdapterPool& pool, int64_t first_a, int64_t first_b, int64_t count, int64_t a_bytes, int64_t b_offset, int64_t b_bytes)
       : pool_(pool), next_(first_a), stop_(first_a + count), bytes_(a_bytes), next_b_(first_b), stop_b_(first_b + count), offset_b_(b_offset),
         bytes_b_(b_bytes) {
-    for (int64_t at = 0; at < kFetchBytes; at += 256) four();
+    const int64_t group = kRowGroup * a_bytes;
+    const int64_t ahead = group < kFetchBytes ? kFetchBytes : group > 2 * kFetchBytes ? 2 * kFetchBytes : group;
+    for (int64_t at = 0; at < ahead; at += 256) four();
   }
 
   // The next four lines.
