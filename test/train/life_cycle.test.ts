@@ -7,7 +7,7 @@ import { openSafetensors } from '../../lib/checkpoint/safetensors.js';
 import { loadModel, type Model } from '../../lib/index.js';
 import { loadTrainedAdapter, saveTrainedAdapter } from '../../lib/train/model_backend.js';
 import { randomTokens, weightBytes } from '../engine/driving.js';
-import { batchOfDocuments, fixtureModel, meanLoss, type OneAdapter, steps, trainOne } from './driving_training.js';
+import { batchOfDocuments, meanLoss, type OneAdapter, steps, tinyLlama, trainOne } from './driving_training.js';
 import { trainableCases } from './trainable_cases.js';
 
 const documents = [randomTokens(23, 96, 1), randomTokens(17, 96, 2)];
@@ -46,9 +46,7 @@ async function load(into: OneAdapter, path: string): Promise<void> {
   file.dispose();
 }
 
-describe.each(trainableCases)('$name', ({ name, options, rate, roundTrip = 0, startsWithin, refusesMerge, model = 'llama' }) => {
-  const path = fixtureModel(model);
-
+describe.each(trainableCases)('$name', ({ name, options, rate, roundTrip = 0, startsWithin, refusesMerge, model: path = tinyLlama }) => {
   it('starts, learns, is saved, loaded and merged', { timeout: 120_000 }, async () => {
     const base = await loadModel(path);
     const bare = await scored(base);

@@ -1,5 +1,6 @@
 // Every trainable method with the options that tests train it with.
 import type { TrainOptions } from '../../lib/train/options.js';
+import { fixtureModel } from './driving_training.js';
 import { otherCases } from './other_trainable_cases.ts';
 
 /** One row of the life-cycle test. */
@@ -7,7 +8,7 @@ export interface TrainableCase {
   readonly name: string;
   readonly options: Omit<TrainOptions, 'model' | 'output' | 'data' | 'adapters'>;
   readonly rate: number;
-  /** A model of the fixtures. Default: llama. */
+  /** Folder of a model. Default: the tiny Llama. */
   readonly model?: string;
   /** Relative error of a tensor that is saved, read and saved again. Default 0: the same bits. */
   readonly roundTrip?: number;
@@ -47,11 +48,11 @@ export const trainableCases: readonly TrainableCase[] = [
   { name: 'lora-xs', options: { method: 'lora-xs', ...targets, rank: 6 }, rate: 2e-2, roundTrip: 1e-5, startsWithin: 1e-3 },
   { name: 'lora-sb', options: { method: 'lora-sb', ...targets, rank: 6, methodOptions: { stepSize: 1e-3 } }, rate: 1e-2, roundTrip: 1e-5 },
   // Weights stored as [inputs, outputs], and biases.
-  { name: 'lora over GPT-2', options: { method: 'lora', ...gpt2Targets, init: 'pissa' }, rate: 5e-3, model: 'gpt2' },
-  { name: 'dora over GPT-2', options: { method: 'dora', ...gpt2Targets }, rate: 1e-2, model: 'gpt2' },
-  { name: 'lora-fa over GPT-2', options: { method: 'lora-fa', ...gpt2Targets }, rate: 1e-2, model: 'gpt2' },
+  { name: 'lora over GPT-2', options: { method: 'lora', ...gpt2Targets, init: 'pissa' }, rate: 5e-3, model: fixtureModel('gpt2') },
+  { name: 'dora over GPT-2', options: { method: 'dora', ...gpt2Targets }, rate: 1e-2, model: fixtureModel('gpt2') },
+  { name: 'lora-fa over GPT-2', options: { method: 'lora-fa', ...gpt2Targets }, rate: 1e-2, model: fixtureModel('gpt2') },
   {
-    ...{ name: 'lora-sb over GPT-2', rate: 1e-2, roundTrip: 1e-5, model: 'gpt2' },
+    ...{ name: 'lora-sb over GPT-2', rate: 1e-2, roundTrip: 1e-5, model: fixtureModel('gpt2') },
     options: { method: 'lora-sb', ...gpt2Targets, methodOptions: { stepSize: 1e-3, update: 'raw' } },
   },
   ...otherCases,

@@ -9,7 +9,14 @@ import { randomTokens } from '../engine/driving.ts';
 import { batchOfDocuments, fixtureModel, tinyLlama } from './driving_training.ts';
 
 describe('placeBatch', () => {
-  const batch = { ...batchOfDocuments([[3, 4, 5], [6, 7], [8, 9, 10, 11]]), index: Int32Array.of(0, 0, 0, 1, 1, 2, 2, 2, 2) };
+  const batch = {
+    ...batchOfDocuments([
+      [3, 4, 5],
+      [6, 7],
+      [8, 9, 10, 11],
+    ]),
+    index: Int32Array.of(0, 0, 0, 1, 1, 2, 2, 2, 2),
+  };
   const positions = new Map([
     [0, { count: 2, as: 'tokens' }],
     [2, { count: 5, as: 'keys' }],
@@ -86,7 +93,14 @@ const all: Adapters = {
   prompt: { method: 'prompt-tuning', methodOptions: { virtualTokens: 4 } },
   lora: { method: 'lora', rank: 2, init: 'pissa', targetModules: ['q_proj', 'v_proj'] },
   prefix: { method: 'prefix-tuning', methodOptions: { virtualTokens: 3 } },
-  tokens: { method: 'trainable-tokens', methodOptions: { tokens: randomTokens(12, 96, 3).slice(0, 4).filter((t, i, list) => list.indexOf(t) === i) } },
+  tokens: {
+    method: 'trainable-tokens',
+    methodOptions: {
+      tokens: randomTokens(12, 96, 3)
+        .slice(0, 4)
+        .filter((t, i, list) => list.indexOf(t) === i),
+    },
+  },
   ia3: { method: 'ia3', targetModules: ['k_proj', 'down_proj'] },
   otherPrefix: { method: 'prefix-tuning', methodOptions: { virtualTokens: 6 } },
   otherPrompt: { method: 'prompt-tuning', init: 'random', methodOptions: { virtualTokens: 1 } },
