@@ -40,20 +40,26 @@ interface Change {
 export function mergedTensors(request: MergeRequest): readonly Change[] {
   const { adapter, parts, base } = request;
   if (parts.virtualTokens > 0)
-    throw new AdapterError(`${adapter} cannot be merged: it brings ${parts.virtualTokens} positions in front of the text, which no weight holds`, {
-      adapter,
-      actual: parts.virtualTokens,
-    });
+    throw new AdapterError(
+      `${adapter} cannot be merged: it brings ${parts.virtualTokens} positions in front of the text, which no weight holds`,
+      {
+        adapter,
+        actual: parts.virtualTokens,
+      },
+    );
   const changes: Change[] = [];
   const done = new Set<string>();
   for (const site of base.sites) {
     const own = parts.sites.get(site.path);
     if (own === undefined) continue;
     if (own.activation !== undefined)
-      throw new AdapterError(`${adapter} cannot be merged: it puts ${own.activation} between two layers at ${site.path}, which no weight holds`, {
-        adapter,
-        module: site.path,
-      });
+      throw new AdapterError(
+        `${adapter} cannot be merged: it puts ${own.activation} between two layers at ${site.path}, which no weight holds`,
+        {
+          adapter,
+          module: site.path,
+        },
+      );
     checkBias(request, site, own);
     if (own.shift !== undefined) changes.push({ tensor: `${site.path}.bias`, make: () => mergedBias(request, site, own) });
     if (!changesWeight(own) || done.has(site.weight)) continue;

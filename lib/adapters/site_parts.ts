@@ -89,10 +89,13 @@ function bottleneckParts(
 ): SiteParts {
   const whole = saved.weight ?? saved.bias;
   if (whole !== undefined)
-    throw new AdapterError(`${adapter} does not fit ${base.name}: ${whole.name} replaces what ${site.path} has, which stays beside a bottleneck`, {
-      tensor: whole.name,
-      module: site.path,
-    });
+    throw new AdapterError(
+      `${adapter} does not fit ${base.name}: ${whole.name} replaces what ${site.path} has, which stays beside a bottleneck`,
+      {
+        tensor: whole.name,
+        module: site.path,
+      },
+    );
   const { path, number, kind } = site;
   return { path, number, site: kind, kind: mode, dtype: a.dtype, rank: a.count, scale, a, bT, activation };
 }

@@ -52,7 +52,8 @@ export class Tables {
       number,
       number,
     ];
-    const vector = (row: number): Float64Array | undefined => (kind === 0 || kind > 2 || row < 0 ? undefined : this.row(row, 'f32', outputs));
+    const vector = (row: number): Float64Array | undefined =>
+      kind === 0 || kind > 2 || row < 0 ? undefined : this.row(row, 'f32', outputs);
     const scale = new Float32Array(Int32Array.of(bits).buffer)[0] as number;
     return {
       ...{ kind, dtype: dtypes[dtype] as DType, rank, firstA, firstB, scale, gain: vector(gain), shift: vector(shift), shiftRow: shift },

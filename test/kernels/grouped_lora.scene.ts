@@ -62,10 +62,7 @@ export class AdapterScene {
     const gain = what.gain ? this.row('f32', normal(outputs, 0.2, 1)) : (what.activation ?? -1);
     const shift = what.shift ? this.row('f32', normal(outputs, 1)) : -1;
     const bits = new Int32Array(Float32Array.of(scale).buffer)[0] as number;
-    this.entries.set(
-      [kinds[kind], dtypeCode[dtype], rank, firstA, firstB, gain, shift, bits],
-      (slot * this.sites + site) * 8,
-    );
+    this.entries.set([kinds[kind], dtypeCode[dtype], rank, firstA, firstB, gain, shift, bits], (slot * this.sites + site) * 8);
     return this;
   }
 

@@ -60,7 +60,12 @@ export const otherCases: readonly TrainableCase[] = [
   ...(['parallel', 'series'] as const).flatMap((mode) =>
     (['relu', 'gelu', 'tanh', 'silu'] as const).map((activation) => ({
       name: `bottleneck, ${mode}, ${activation}`,
-      options: { method: 'bottleneck', rank: 5, targetModules: ['q_proj', 'v_proj', 'down_proj'], methodOptions: { mode, activation, scaling: 1.5 } },
+      options: {
+        method: 'bottleneck',
+        rank: 5,
+        targetModules: ['q_proj', 'v_proj', 'down_proj'],
+        methodOptions: { mode, activation, scaling: 1.5 },
+      },
       rate: 1e-2,
       refusesMerge: /between two layers at .* which no weight holds/,
     })),

@@ -6,13 +6,24 @@ import { partNames } from '../part_names.js';
 import { sameDType, tensorRows, transpose } from '../rows.js';
 
 /** Functions between the two layers as configurations name them. */
-export const bottleneckActivations = { relu: 'relu', gelu: 'gelu', tanh: 'tanh', silu: 'silu' } as const satisfies Record<string, Activation>;
+export const bottleneckActivations = { relu: 'relu', gelu: 'gelu', tanh: 'tanh', silu: 'silu' } as const satisfies Record<
+  string,
+  Activation
+>;
 
 const schema = z.looseObject({
   bottleneck_size: z.number().int().min(1).max(65_536),
   non_linearity: z.enum(['relu', 'gelu', 'tanh', 'silu']),
   // LLM-Adapters writes numbers as strings.
-  scaling: z.union([z.number(), z.string().regex(/^-?\d+(\.\d+)?$/, 'expected a number').transform(Number)]).default(1),
+  scaling: z
+    .union([
+      z.number(),
+      z
+        .string()
+        .regex(/^-?\d+(\.\d+)?$/, 'expected a number')
+        .transform(Number),
+    ])
+    .default(1),
   use_parallel_adapter: z.boolean().default(false),
   bias: z.string().nullish(),
 });
@@ -53,6 +64,12 @@ export const bottleneck: AdapterMethod<BottleneckConfig> = {
   read({ size, activation, scale, mode }, { site }, parts) {
     const down = parts.floats('adapter_down', [size, mode === 'series' ? site.outputs : site.inputs]);
     const up = parts.floats('adapter_up', [site.outputs, size]);
-    return { kind: 'bottleneck', mode, activation: bottleneckActivations[activation], scale, ...sameDType(tensorRows(down), transpose(tensorRows(up))) };
+    return {
+      kind: 'bottleneck',
+      mode,
+      activation: bottleneckActivations[activation],
+      scale,
+      ...sameDType(tensorRows(down), transpose(tensorRows(up))),
+    };
   },
 };

@@ -45,7 +45,10 @@ export const bottleneckTraining: TrainableMethod = {
 
   forward(settings, { x, base, parameter }) {
     const { mode, activation, scaling } = optionsOf(settings);
-    const inner = activate(matmul(mode === 'series' ? base : x, parameter('down'), { transposeB: true }), bottleneckActivations[activation]);
+    const inner = activate(
+      matmul(mode === 'series' ? base : x, parameter('down'), { transposeB: true }),
+      bottleneckActivations[activation],
+    );
     return add(base, scale(matmul(inner, parameter('upT')), scaling));
   },
 
