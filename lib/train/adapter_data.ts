@@ -1,9 +1,10 @@
 // The data of every adapter of a training, and the batches of its steps.
+
+import { OptionError } from '../errors.js';
 import { BatchOrder, inOrder, layOut, type MicroBatch } from './data/batch_order.js';
 import { countLabels, type ExampleSet, exampleCount, fingerprintOf } from './data/example_set.js';
 import { type DataReport, loadData } from './data/load_data.js';
 import { type RaggedBatch, shareBatches } from './data/ragged_batch.js';
-import { OptionError } from '../errors.js';
 import type { TrainEvent } from './events.js';
 import type { AdapterSettings, TrainSettings } from './options.js';
 import type { TrainingMicroBatch, TrainingModel } from './step_runner.js';
@@ -45,6 +46,7 @@ export async function loadAdapterData(
         tokenizer: model.tokenizer,
         chatTemplate: model.chatTemplate,
         maxLength,
+        maxLengthReason: maxLength < context ? 'which is batchTokens' : 'which is what the model takes',
         signal: options.signal,
         onProgress: ({ bytes, totalBytes }) => options.onProgress?.(name, bytes, totalBytes),
       },

@@ -76,7 +76,8 @@ export async function* readPieces(file: string, options: ReadOptions = {}): Asyn
     try {
       return chunk === undefined ? decoder.decode() : decoder.decode(chunk, { stream: true });
     } catch (cause) {
-      throw new FileFormatError(`${file}: expected UTF-8 text (after line ${lines})`, { file, rule: 'utf-8', line: lines }, { cause });
+      const where = lines === 0 ? '' : ` (after line ${lines})`;
+      throw new FileFormatError(`${file}: expected UTF-8 text${where}`, { file, rule: 'utf-8', line: lines }, { cause });
     }
   };
   for await (const chunk of readChunks(file, options)) {
