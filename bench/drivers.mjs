@@ -53,4 +53,23 @@ export const drivers = {
       return [torchPython, path.join(here, 'peers', 'torch_llama.py'), '--model', files.huggingFace, ...flags(job, files.adapter)];
     },
   },
+  heddleTraining: {
+    title: 'heddle',
+    get missing() {
+      return drivers.heddle.missing;
+    },
+    command: (job) => [process.execPath, path.join(here, 'training.mjs'), ...trainingFlags(job)],
+  },
+  torchTraining: {
+    title: 'PyTorch with PEFT',
+    get missing() {
+      return drivers.torch.missing;
+    },
+    command: (job) => [torchPython, path.join(here, 'peers', 'torch_training.py'), ...trainingFlags(job)],
+  },
 };
+
+// A step is a repeat.
+function trainingFlags({ shape, repeats: _repeats, ...plain }) {
+  return ['--model', filesOf(shape).huggingFace, ...Object.entries(plain).flatMap(([name, value]) => [`--${name}`, String(value)])];
+}

@@ -100,3 +100,24 @@ scenarios['event-loop'] = {
   sides: { heddle: { ...jobs.decode, shape: 'base', batch: 8, steps: 32, loop: true } },
   goals: [{ field: 'loopDelayP99Milliseconds', atMost: 2 }],
 };
+
+const training = { shape: 'small', documents: 4, length: 128, rank: 16, steps: 6 };
+scenarios['training-small'] = {
+  title: 'Training, LoRA of rank 16 on all linear layers, 4 x 128 tokens a step, 163 M',
+  sides: { heddle: { driver: 'heddleTraining', ...training }, torch: { driver: 'torchTraining', ...training } },
+  goals: [
+    { over: ['torch'], ratio: 1.5 },
+    { over: ['torch'], memory: 0.5 },
+  ],
+};
+scenarios['training-least-memory-small'] = {
+  title: 'The same with the least memory: all but the beginnings of layers computed again (PyTorch: gradient checkpointing)',
+  sides: {
+    heddle: { driver: 'heddleTraining', ...training, recompute: 'layer' },
+    torch: { driver: 'torchTraining', ...training, checkpointing: 1 },
+  },
+  goals: [
+    { over: ['torch'], ratio: 1.5 },
+    { over: ['torch'], memory: 0.5 },
+  ],
+};

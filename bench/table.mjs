@@ -21,6 +21,10 @@ function judge(goal, sides) {
   }
   const best = goal.over.filter((label) => sides[label]).sort((a, b) => sides[b].tokensPerSecond - sides[a].tokensPerSecond)[0];
   if (!best || !sides.heddle) return undefined;
+  if (goal.memory !== undefined) {
+    const share = sides.heddle.peakRssBytes / sides[best].peakRssBytes;
+    return { text: `${share.toFixed(2)} of the peak memory of ${titleOf(best)} (at most ${goal.memory})`, met: share <= goal.memory };
+  }
   const ratio = sides.heddle.tokensPerSecond / sides[best].tokensPerSecond;
   return { text: `${ratio.toFixed(2)}× ${titleOf(best)} (at least ${goal.ratio})`, met: ratio >= goal.ratio };
 }

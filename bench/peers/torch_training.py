@@ -18,7 +18,7 @@ parser.add_argument("--rank", type=int, default=16)
 parser.add_argument("--steps", type=int, default=8)
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--dtype", default="bfloat16")
-parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing")
+parser.add_argument("--checkpointing", type=int, default=0, help="1: gradient checkpointing")
 options = parser.parse_args()
 
 import torch  # noqa: E402  (threads are set before anything else runs)

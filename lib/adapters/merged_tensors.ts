@@ -34,31 +34,46 @@ interface Change {
 
 /**
  * The tensors that hold an adapter when it is merged: W + scale · (W' - W), computed in float64 and rounded once to the tensor's dtype; biases
- * and norms alike. Each is made when it is asked for. Throws AdapterError, before the first is made, where the base has no place for a bias or for positions, or
- * modules share a weight that the adapter changes for some of them only; and while they are made, where shared weights would differ or a number leaves its dtype.
+ * and norms alike. Each is made when it is asked for. Throws AdapterError, before the first is made, for prompts and prefixes, where the base has
+ * no place for a bias, or modules share a weight that the adapter changes for some of them only; and while they are made, where shared weights
+ * would differ or a number leaves its dtype.
  */
 export function mergedTensors(request: MergeRequest): readonly Change[] {
   const { adapter, parts, base } = request;
   if (parts.virtualTokens > 0)
-    throw new AdapterError(`${adapter} cannot be merged: it brings ${parts.virtualTokens} positions in front of the text, which no weight holds`, {
-      adapter,
-      actual: parts.virtualTokens,
-    });
+    throw new AdapterError(
+      `${adapter} cannot be merged: it brings ${parts.virtualTokens} positions in front of the text, which no weight holds`,
+      {
+        adapter,
+        actual: parts.virtualTokens,
+      },
+    );
+  const beside = base.sites.find(({ kind, path }) => !isWeight(kind) && parts.sites.has(path));
+  if (beside !== undefined)
+    throw new AdapterError(
+      `${adapter} cannot be merged: it brings keys and values beside the text to ${beside.path}, which no weight holds`,
+      {
+        adapter,
+        module: beside.path,
+      },
+    );
   const changes: Change[] = [];
   const done = new Set<string>();
   for (const site of base.sites) {
     const own = parts.sites.get(site.path);
-    if (own === undefined) continue;
+    if (own === undefined || !isWeight(site.kind)) continue;
     checkBias(request, site, own);
     if (own.shift !== undefined) changes.push({ tensor: `${site.path}.bias`, make: () => mergedBias(request, site, own) });
     if (!changesWeight(own) || done.has(site.weight)) continue;
     done.add(site.weight);
-    const sharing = base.sites.filter(({ weight }) => weight === site.weight);
+    const sharing = base.sites.filter(({ kind, weight }) => isWeight(kind) && weight === site.weight);
     const members = sharing.map((other) => ({ site: other, own: memberOf(request, site, other) }));
     changes.push({ tensor: site.weight, make: () => mergedShared(request, members) });
   }
   return changes;
 }
+
+const isWeight = (kind: SiteShape['kind']): boolean => kind === 'linear' || kind === 'embedding' || kind === 'norm';
 
 function changesWeight({ site, kind, rank, gain }: SiteParts): boolean {
   return site === 'norm' || kind === 'dense' || rank > 0 || gain !== undefined;

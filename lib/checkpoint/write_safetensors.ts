@@ -44,8 +44,7 @@ export async function writeSafetensors(
   const { header, parts } = layOut(tensors, metadata);
   await writeWholeFile(path, async (file) => {
     await writeAll(file, header, options.signal);
-    for (const { tensor, bytes } of parts)
-      for await (const piece of piecesOf(tensor, bytes)) await writeAll(file, piece, options.signal);
+    for (const { tensor, bytes } of parts) for await (const piece of piecesOf(tensor, bytes)) await writeAll(file, piece, options.signal);
   });
 }
 

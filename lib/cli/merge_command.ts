@@ -36,7 +36,7 @@ export function mergeCommand(): Command {
 Every changed tensor is computed in float64 and rounded once to the dtype that the model has it in; all others, configuration and tokenizer are
 copied. config.json comes last: a folder without it was not finished.
 
-An adapter is refused that the model's own tensors cannot hold: one that adds a bias where there is none, or changes one of two modules that
+An adapter is refused that the model's own tensors cannot hold: prompts and prefixes, a bias where there is none, a change of one of two modules that
 share a weight.
 
 With --json the output is {"folder", "changedTensors", "tensors", "bytes"}.

@@ -43,6 +43,8 @@ export class MergeBoundary {
     this.present = merged;
     try {
       await this.scheduler.alone(async () => {
+        // A request that took its adapter before this began, and is only now submitted.
+        if (this.registry.inUse) this.refuse('merged');
         await this.merger.merge(name, await read(), scale);
         this.prefixes.weights = `merged ${contentHash}*${scale} `;
       });
@@ -63,9 +65,11 @@ export class MergeBoundary {
   }
 
   private assertIdle(what: string): void {
-    const { scheduler, registry } = this;
-    if (!scheduler.busy && !registry.inUse) return;
-    const { runningRequests: running, waitingRequests: waiting } = scheduler;
+    if (this.scheduler.busy) this.refuse(what);
+  }
+
+  private refuse(what: string): never {
+    const { runningRequests: running, waitingRequests: waiting } = this.scheduler;
     throw new AdapterError(
       `adapters cannot be ${what} while requests are under way (${running} running, ${waiting} waiting): wait for them or abort them first`,
       { running, waiting },

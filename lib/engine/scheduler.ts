@@ -102,7 +102,7 @@ export class Scheduler {
     if (this.busy) throw new InternalError('the scheduler was to be alone while requests run');
     this.held = true;
     try {
-      // A loop that has nothing left may not have ended yet.
+      // The burst that gave the last tokens may not have ended yet.
       await this.idle();
       return await work();
     } finally {
@@ -111,9 +111,9 @@ export class Scheduler {
     }
   }
 
-  /** Whether anything runs or waits, or `alone` is under way. */
+  /** Whether a request lacks something of its answer, or `alone` is under way. */
   get busy(): boolean {
-    return this.held || this.waiting.length > 0 || this.running.length > 0;
+    return this.held || this.waitingRequests > 0 || this.runningRequests > 0;
   }
 
   /** Resolves when nothing runs or waits. */

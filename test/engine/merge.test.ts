@@ -13,7 +13,7 @@ import { adapterFolder, bitsOf, expectedScores, largestError, modelFolder, peftA
 import { randomTokens, rejection, untilIdle, weightBytes } from './driving.js';
 
 const tokens = expectedScores(modelFolder('llama'))[0]?.tokens as number[];
-const unmergeable = ['lora-bias'];
+const unmergeable = ['lora-bias', 'adaption-prompt', 'p-tuning', 'prefix-tuning', 'prompt-tuning'];
 let model: Model;
 let scratch: string;
 
@@ -105,6 +105,18 @@ describe('merging with biases, tied weights, other dtypes', () => {
     expect(error.message).toMatch(/adds a bias to model\.layers\.0\.self_attn\.q_proj, which has none/);
     expect(await weightBytes(model)).toEqual(before);
     expect(model.adapters.merged).toBeUndefined();
+  });
+
+  it.each(['adaption-prompt', 'p-tuning', 'prefix-tuning', 'prompt-tuning'])('refuses %s, which changes no weight', async (name) => {
+    const before = await weightBytes(model);
+    await model.adapters.load('own', adapterFolder(name));
+    const error = await rejection(model.adapters.merge('own'));
+    model.adapters.unload('own');
+    expect(error).toBeInstanceOf(AdapterError);
+    expect(error.message).toMatch(
+      /^own cannot be merged: it brings (\d+ positions in front of|keys and values beside) the text.*, which no weight holds$/,
+    );
+    expect(await weightBytes(model)).toEqual(before);
   });
 
   it('refuses an adapter of one of two modules with one weight', async () => {

@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { trainableMethod } from '../../lib/adapters/methods/trainable.js';
+import { openHuggingFaceFolder } from '../../lib/checkpoint/hugging_face_folder.js';
 import { openSafetensors } from '../../lib/checkpoint/safetensors.js';
 import { loadModel } from '../../lib/index.js';
-import { loadTrainedAdapter, saveTrainedAdapter } from '../../lib/train/model_backend.js';
+import { createStepRunner, loadTrainedAdapter, saveTrainedAdapter } from '../../lib/train/model_backend.js';
+import { parseTrainOptions } from '../../lib/train/options.js';
 import { randomTokens } from '../engine/driving.js';
 import { readTensors } from '../models/fixture_files.js';
 import { batchOfDocuments, meanLoss, type OneAdapter, steps, tinyLlama, trainOne } from './driving_training.js';
@@ -79,7 +81,28 @@ describe('a step of dylora', () => {
     expect(Math.max(...(scores[3] as number[]).map((value, i) => Math.abs(value - (whole[i] as number))))).toBeLessThan(2e-5);
   });
 
-  it('draws every rank about as often', () => {
+  it('is the same beside another adapter', { timeout: 60_000 }, async () => {
+    const words = { model: tinyLlama, output: '/nowhere', data: 'unused', ...targets, rank: 4 };
+    const settings = parseTrainOptions({ ...words, adapters: { lora: {}, own: { method: 'dylora' } } });
+    const hugging = await openHuggingFaceFolder(tinyLlama);
+    const adapters = [...settings.adapters].map(([name, own]) => ({ name, settings: own }));
+    const both = await createStepRunner(hugging, { adapters, settings, maxTokens: 64, maxRows: 64 });
+    using alone = await trainOne({ method: 'dylora', ...targets, rank: 4 }, [batch]);
+    const ofOwn = { ...batch, index: batch.index.map(() => 1), rowAdapter: batch.rowAdapter.map(() => 1) };
+    for (const step of [0, 1, 2, 3]) {
+      await both.accumulate({ ...ofOwn, step });
+      await alone.runner.accumulate({ ...batch, step });
+    }
+    expect((await both.evaluate(ofOwn)).logprobs).toEqual((await alone.runner.evaluate(batch)).logprobs);
+    const path = 'model.layers.0.mlp.up_proj';
+    const gradients = await both.adapterNamed('own').read(path, 'gradients');
+    expect(gradients.get('bT')?.some((value) => value !== 0)).toBe(true);
+    expect(gradients).toEqual(await alone.runner.adapterNamed('own').read(path, 'gradients'));
+    both.dispose();
+    hugging.dispose();
+  });
+
+  it('draws from the least rank to the whole one', () => {
     const method = trainableMethod('dylora');
     const settings = {
       rank: 4,

@@ -45,6 +45,12 @@ describe.each(trainableCases.filter(({ differentiable = true }) => differentiabl
     await steps(own, batch, 3, rate);
     await own.runner.accumulate(batch);
     const { adapter, read, write } = own.runner.adapterNamed('own');
+    // What is frozen has no part in the norm that gradients are clipped by.
+    for (const { path, spec } of adapter.stored.parameters.filter(({ spec: { trained } }) => !trained))
+      expect(
+        (await read(path, 'gradients')).get(spec.part)?.every((value) => value === 0),
+        `${path} ${spec.part}`,
+      ).toBe(true);
     const random = uniform(7);
     for (const { path, spec } of adapter.stored.parameters.filter(({ spec: { trained } }) => trained)) {
       const gradient = (await read(path, 'gradients')).get(spec.part) as Float32Array;

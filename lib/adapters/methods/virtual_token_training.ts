@@ -31,13 +31,17 @@ const configOf = (peftType: string, count: number, more: Readonly<Record<string,
 async function vocabularyRows(base: AdapterBase, count: number, from: number): Promise<Float32Array> {
   const table = base.sites.find(({ kind }) => kind === 'embedding');
   if (table === undefined || table.inputs < count)
-    throw new OptionError(`virtualTokens is ${count}: ${base.name} has ${table?.inputs ?? 0} tokens to begin with, expected at most as many`, {
-      option: 'virtualTokens',
-      actual: count,
-      expected: table?.inputs ?? 0,
-    });
+    throw new OptionError(
+      `virtualTokens is ${count}: ${base.name} has ${table?.inputs ?? 0} tokens to begin with, expected at most as many`,
+      {
+        option: 'virtualTokens',
+        actual: count,
+        expected: table?.inputs ?? 0,
+      },
+    );
   const rows = new Float32Array(count * table.outputs);
-  for (const [i, token] of startOfPermutation(from, table.inputs, count).entries()) rows.set(await base.readRows(table, token, 1), i * table.outputs);
+  for (const [i, token] of startOfPermutation(from, table.inputs, count).entries())
+    rows.set(await base.readRows(table, token, 1), i * table.outputs);
   return rows;
 }
 
@@ -79,9 +83,7 @@ export const promptTuningTraining: TrainableMethod = {
   ],
 
   importSite: (settings, { path, outputs }, tensors) =>
-    new Map([
-      ['rows', tensorFrom(tensors, 'prompt_embeddings', path, methodOptionsOf(settings, promptOptions).virtualTokens * outputs)],
-    ]),
+    new Map([['rows', tensorFrom(tensors, 'prompt_embeddings', path, methodOptionsOf(settings, promptOptions).virtualTokens * outputs)]]),
 };
 
 /**
@@ -125,5 +127,6 @@ export const prefixTuningTraining: TrainableMethod = {
   },
 
   // How wide a row is, the parameter knows: what does not fit is refused where it is written.
-  importSite: (_, { path }, tensors) => new Map([['rows', tensorFrom(tensors, 'prompt_embeddings', path, tensors.get('prompt_embeddings')?.length ?? 0)]]),
+  importSite: (_, { path }, tensors) =>
+    new Map([['rows', tensorFrom(tensors, 'prompt_embeddings', path, tensors.get('prompt_embeddings')?.length ?? 0)]]),
 };

@@ -11,8 +11,8 @@ import type { TrainingMicroBatch } from '../step_runner.js';
 import { runBatch } from './batch_inputs.js';
 import { ParameterStore } from './parameter_store.js';
 import type { AdapterInTraining } from './site_adapters.js';
-import { placeBatch, prefixKeys } from './virtual_positions.js';
 import { compileTraining, type TrainingGraphParts, type TrainingLimits, trainingForward } from './training_programs.js';
+import { placeBatch, prefixKeys } from './virtual_positions.js';
 
 /** What a calibration runs over. */
 export interface CalibrationRequest {
