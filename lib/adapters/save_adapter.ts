@@ -1,6 +1,5 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { toAccessError } from '../checkpoint/json.js';
+import { makeFolder } from '../checkpoint/make_folder.js';
 import { writeAll, writeWholeFile } from '../checkpoint/whole_file.js';
 import { writeSafetensors } from '../checkpoint/write_safetensors.js';
 
@@ -13,11 +12,7 @@ export interface AdapterToSave {
 
 /** Writes a folder that PEFT and `loadModel` read: each file whole or not at all, the tensors first. Throws FileAccessError. */
 export async function saveAdapterFolder(folder: string, { config, tensors }: AdapterToSave): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true });
-  } catch (error) {
-    throw toAccessError(error, 'write', folder);
-  }
+  await makeFolder(folder);
   const entries = [...tensors].map(([name, { shape, data }]) => ({
     name,
     dtype: data instanceof Int32Array ? 'I32' : 'F32',

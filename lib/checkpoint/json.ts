@@ -67,6 +67,8 @@ export function toAccessError(error: unknown, action: string, path: string): Err
     EPERM: 'permission denied',
     EISDIR: 'it is a directory',
     ENOTDIR: 'a part of its path is not a folder',
+    EEXIST: 'a file of that name is there',
+    EROFS: 'the disk is read-only',
     ENOSPC: 'no space left on the disk',
     ELOOP: 'too many symbolic links',
   };

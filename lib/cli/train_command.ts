@@ -23,7 +23,7 @@ A training keeps in --output:
   log.jsonl                                        a line per step and evaluation
   report.html                                      curves, held-out losses and continuations, in one file
 
-Ctrl-C finishes the step that is under way, saves it and says how to go on; a second one ends at once. Whatever ends a training,
+Ctrl-C (and SIGTERM) finishes the step that is under way, saves it and says how to go on; a second one ends at once. Whatever ends a training,
 --resume goes on from the last checkpoint and comes to the same bits.
 
 With --json the output is a line per event: {"type": "data" | "plan" | "resume" | "step" | "evaluation" | "checkpoint" | "sample" | "end", …}.

@@ -1,5 +1,5 @@
 // A model with an adapter merged in, as a folder of its own.
-import { copyFile, mkdir, readdir, realpath, stat } from 'node:fs/promises';
+import { copyFile, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { CheckpointBase } from '../adapters/checkpoint_base.js';
 import { mergedTensors } from '../adapters/merged_tensors.js';
@@ -7,6 +7,7 @@ import { loadPeftFolder } from '../adapters/peft_folder.js';
 import { resolveModelFolder } from '../checkpoint/hub.js';
 import { type HuggingFaceFolder, openHuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import { toAccessError } from '../checkpoint/json.js';
+import { makeFolder } from '../checkpoint/make_folder.js';
 import type { SafetensorsFile } from '../checkpoint/safetensors.js';
 import { type TensorBytes, writeSafetensors } from '../checkpoint/write_safetensors.js';
 import { AbortError, AdapterError, OptionError } from '../errors.js';
@@ -76,8 +77,8 @@ export async function mergeFolder(options: MergeFolderOptions): Promise<MergedFo
 }
 
 async function prepareOutput(output: string, source: string): Promise<void> {
+  await makeFolder(output);
   try {
-    await mkdir(output, { recursive: true });
     const inside = await readdir(output);
     if ((await realpath(output)) === (await realpath(source)))
       throw new OptionError(`output is the folder of the model, ${resolve(output)}: expected another one`, { option: 'output', output });

@@ -46,6 +46,7 @@ export async function loadAdapterData(
         tokenizer: model.tokenizer,
         chatTemplate: model.chatTemplate,
         maxLength,
+        maxLengthReason: maxLength < context ? 'which is batchTokens' : 'which is what the model takes',
         signal: options.signal,
         onProgress: ({ bytes, totalBytes }) => options.onProgress?.(name, bytes, totalBytes),
       },

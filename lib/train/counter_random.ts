@@ -15,29 +15,46 @@ function highWord(a: number, b: number): number {
 }
 
 /** The four random words of a counter under a key. */
-export function philox(counter: Counter, keyLow: number, keyHigh: number): [number, number, number, number] {
-  let [a, b, c, d] = counter.map((word) => word >>> 0) as [number, number, number, number];
-  let low = keyLow >>> 0;
-  let high = keyHigh >>> 0;
+export function philox([a, b, c, d]: Counter, keyLow: number, keyHigh: number): [number, number, number, number] {
+  draw(a, b, c, d, keyLow, keyHigh);
+  return [drawn[0] as number, drawn[1] as number, drawn[2] as number, drawn[3] as number];
+}
+
+// Numbers alone, as a shuffle of a million examples makes a million of these.
+const drawn = new Uint32Array(4);
+
+function draw(a: number, b: number, c: number, d: number, keyLow: number, keyHigh: number): void {
+  let low = keyLow | 0;
+  let high = keyHigh | 0;
   for (let round = 0; round < 10; round++) {
-    const nextA = (highWord(0xcd9e8d57, c) ^ b ^ low) >>> 0;
-    const nextB = Math.imul(0xcd9e8d57, c) >>> 0;
-    const nextC = (highWord(0xd2511f53, a) ^ d ^ high) >>> 0;
-    const nextD = Math.imul(0xd2511f53, a) >>> 0;
-    [a, b, c, d] = [nextA, nextB, nextC, nextD];
-    low = (low + 0x9e3779b9) >>> 0;
-    high = (high + 0xbb67ae85) >>> 0;
+    const first = highWord(0xd2511f53, a >>> 0);
+    const second = highWord(0xcd9e8d57, c >>> 0);
+    const nextB = Math.imul(0xcd9e8d57, c);
+    const nextD = Math.imul(0xd2511f53, a);
+    a = second ^ b ^ low;
+    c = first ^ d ^ high;
+    b = nextB;
+    d = nextD;
+    low = (low + 0x9e3779b9) | 0;
+    high = (high + 0xbb67ae85) | 0;
   }
-  return [a, b, c, d];
+  drawn[0] = a;
+  drawn[1] = b;
+  drawn[2] = c;
+  drawn[3] = d;
 }
 
 /**
  * A number in [0, 1) of 53 bits.
  * @param seed integer from 0 to 2^53 - 1 @param counter which number; different uses of one seed differ in a word of it
  */
-export function uniform(seed: number, counter: Counter): number {
-  const [first, second] = philox(counter, seed % 2 ** 32, Math.floor(seed / 2 ** 32));
-  return (first * 2 ** 21 + (second >>> 11)) / 2 ** 53;
+export function uniform(seed: number, [a, b, c, d]: Counter): number {
+  draw(a, b, c, d, seed % 2 ** 32, Math.floor(seed / 2 ** 32));
+  return share();
+}
+
+function share(): number {
+  return ((drawn[0] as number) * 2 ** 21 + ((drawn[1] as number) >>> 11)) / 2 ** 53;
 }
 
 /** What a seed is used for: each use has random numbers of its own. */
@@ -52,8 +69,11 @@ export function permutation(count: number, seed: number, purpose: number, round 
   for (let i = 0; i < count; i++) order[i] = i;
   const low = round % 2 ** 32;
   const high = Math.floor(round / 2 ** 32);
+  const keyLow = seed % 2 ** 32;
+  const keyHigh = Math.floor(seed / 2 ** 32);
   for (let i = count - 1; i > 0; i--) {
-    const j = Math.floor(uniform(seed, [i, low, high, purpose]) * (i + 1));
+    draw(i, low, high, purpose, keyLow, keyHigh);
+    const j = Math.floor(share() * (i + 1));
     const kept = order[i] as number;
     order[i] = order[j] as number;
     order[j] = kept;

@@ -1,14 +1,14 @@
 // A whole training: from options to saved adapters and a report.
 import { existsSync, statSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { toAccessError } from '../checkpoint/json.js';
+import { makeFolder } from '../checkpoint/make_folder.js';
 import { setThreads } from '../engine/device.js';
 import { InternalError, OptionError } from '../errors.js';
 import { binding } from '../runtime/binding.js';
 import { type AdapterData, calibrationBatches, loadAdapterData, mostLabels } from './adapter_data.js';
 import { type Configuration, configurationOf, expectSameConfiguration } from './configuration.js';
 import type { EndEvent, PlannedBytes, TrainEvent } from './events.js';
+import { FolderLock } from './folder_lock.js';
 import { openTrainingModel } from './open_training_model.js';
 import { AdapterOptimiser } from './optimiser.js';
 import { parseTrainOptions, type TrainOptions, type TrainSettings } from './options.js';
@@ -85,6 +85,8 @@ export async function runTraining(settings: TrainSettings, control: TrainControl
     try {
       await restore(checkpoint, training);
       await makeFolder(settings.output);
+      await using _lock = await FolderLock.take(settings.output);
+      await expectUnchanged(settings.output, checkpoint);
       await removeUnfinished(settings.output);
       return await runPrepared(training, settings, control, checkpoint);
     } finally {
@@ -228,6 +230,16 @@ async function findCheckpoint(output: string, resume: boolean): Promise<string |
   return last?.path;
 }
 
+// Between the first look at the folder and the lock, another training may have been there.
+async function expectUnchanged(output: string, checkpoint: string | undefined): Promise<void> {
+  const last = (await listCheckpoints(output)).at(-1);
+  if (last?.path !== checkpoint)
+    throw new OptionError(`another training wrote to ${output} just now, and came to step ${last?.step ?? 0}: start again`, {
+      option: 'output',
+      output,
+    });
+}
+
 // A folder that somebody else keeps an adapter or a log in.
 async function refuseOthersFiles(output: string): Promise<void> {
   const refuse = (file: string): never => {
@@ -240,14 +252,6 @@ async function refuseOthersFiles(output: string): Promise<void> {
   for (const file of ['adapter_config.json', 'adapter_model.safetensors']) if (existsSync(join(output, file))) refuse(file);
   const log = join(output, 'log.jsonl');
   if (existsSync(log) && (await readLog(log))[0]?.type !== 'plan' && statSync(log).size > 0) refuse('log.jsonl');
-}
-
-async function makeFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true });
-  } catch (error) {
-    throw toAccessError(error, 'create', path);
-  }
 }
 
 async function createRunner(

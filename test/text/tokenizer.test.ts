@@ -31,6 +31,16 @@ describe('Tokenizer of storyteller', () => {
     }
   });
 
+  it('encodes several texts at once, without special tokens', async () => {
+    const texts = ['It was a dark night', '', 'naïve 🙂', 'before<|end|>after'];
+    const all = await tokenizer.encodeAll(texts);
+    expect(all.map((ids) => [...ids])).toEqual(texts.map((text) => tokenizer.encode(text, { addSpecialTokens: false })));
+    expect(await tokenizer.encodeAll([])).toEqual([]);
+    await expect(tokenizer.encodeAll(['a', 7 as unknown as string])).rejects.toThrow(/text is of type number/);
+    await expect(tokenizer.encodeAll(['a'], { signal: AbortSignal.abort() })).rejects.toThrow(AbortError);
+    expect(tokenizer.surroundings).toEqual({ before: [], after: [] });
+  });
+
   it('knows its vocabulary and special tokens', () => {
     expect(tokenizer.vocabularySize).toBe(2048);
     expect(tokenizer.bosId).toBeUndefined();

@@ -105,14 +105,14 @@ describe('SIGKILL', () => {
   });
 });
 
-describe('Ctrl-C', () => {
+describe.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
   it('finishes the step, saves, says how to go on, and ends with 130', async () => {
-    const output = join(folder.path, 'interrupted');
+    const output = join(folder.path, `interrupted by ${signal}`);
     let asked = 0;
-    const onEvent = (event: TrainEvent, child: { kill(signal: 'SIGINT'): unknown }): void => {
+    const onEvent = (event: TrainEvent, child: { kill(by: typeof signal): unknown }): void => {
       if (event.type !== 'step' || event.step !== 9) return;
       asked = event.step;
-      child.kill('SIGINT');
+      child.kill(signal);
     };
     const { events, ended } = startTraining(words(output, '--save-every', '30'), { delay: 20, onEvent });
     const { code, stderr, stdout } = await ended;

@@ -17,7 +17,7 @@ export class BadLines {
   readonly #kept: BadLine[] = [];
   #count = 0;
 
-  /** @param allowed bad lines that are skipped @param onBadLine told of each */
+  /** @param allowed bad lines that are skipped @param onBadLine told of each that is skipped */
   constructor(allowed: number, onBadLine?: (line: BadLine) => void) {
     this.#allowed = allowed;
     this.#onBadLine = onBadLine;
@@ -37,8 +37,10 @@ export class BadLines {
   add(bad: BadLine): void {
     this.#count++;
     if (this.#kept.length < maxKept) this.#kept.push(bad);
-    this.#onBadLine?.(bad);
-    if (this.#count <= this.#allowed) return;
+    if (this.#count <= this.#allowed) {
+      this.#onBadLine?.(bad);
+      return;
+    }
     const where = `${bad.file}:${bad.line}: ${bad.reason}`;
     const many =
       this.#allowed === 0 ? 'maxBadLines lets some be skipped' : `bad line number ${this.#count}, maxBadLines is ${this.#allowed}`;

@@ -28,6 +28,8 @@ export interface DataContext {
   readonly chatTemplate?: MessageRenderer;
   /** Tokens of an example at most, where the options do not say; the options cannot say more. */
   readonly maxLength: number;
+  /** Why no more, for the message: 'which is …'. */
+  readonly maxLengthReason: string;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: DataProgress) => void;
 }
@@ -71,7 +73,7 @@ const batchCharacters = 512 * 1024;
 export async function loadData(settings: DataSettings, context: DataContext): Promise<LoadedData> {
   const maxLength = settings.maxLength ?? context.maxLength;
   if (maxLength > context.maxLength)
-    throw new OptionError(`maxLength is ${maxLength}: expected at most ${context.maxLength}, which is what the model takes`, {
+    throw new OptionError(`maxLength is ${maxLength}: expected at most ${context.maxLength}, ${context.maxLengthReason}`, {
       option: 'maxLength',
     });
   if (settings.endOfText === true && context.tokenizer.eosId === undefined && context.tokenizer.surroundings.after.length === 0)

@@ -1,4 +1,5 @@
 // Text files read piece by piece: no file is held whole.
+import { isUtf8 } from 'node:buffer';
 import { createReadStream } from 'node:fs';
 import { toAccessError } from '../../checkpoint/json.js';
 import { AbortError, FileFormatError } from '../../errors.js';
@@ -76,7 +77,8 @@ export async function* readPieces(file: string, options: ReadOptions = {}): Asyn
     try {
       return chunk === undefined ? decoder.decode() : decoder.decode(chunk, { stream: true });
     } catch (cause) {
-      throw new FileFormatError(`${file}: expected UTF-8 text (after line ${lines})`, { file, rule: 'utf-8', line: lines }, { cause });
+      const line = lines + (chunk === undefined ? 1 : lineOfFault(chunk));
+      throw new FileFormatError(`${file}:${line}: the line is not UTF-8 text`, { file, rule: 'utf-8', line }, { cause });
     }
   };
   for await (const chunk of readChunks(file, options)) {
@@ -89,6 +91,19 @@ export async function* readPieces(file: string, options: ReadOptions = {}): Asyn
   }
   const rest = carried + decode();
   if (rest !== '') yield rest;
+}
+
+/** Which line of a chunk is not UTF-8, from 1. */
+function lineOfFault(chunk: Buffer): number {
+  let line = 1;
+  let from = 0;
+  // The rest of a character that began in the chunk before.
+  while (from < 3 && ((chunk[from] as number) & 0xc0) === 0x80) from++;
+  for (let at = chunk.indexOf(lineFeed, from); at >= 0; at = chunk.indexOf(lineFeed, from), line++) {
+    if (!isUtf8(chunk.subarray(from, at))) return line;
+    from = at + 1;
+  }
+  return line;
 }
 
 async function* readChunks(file: string, { signal, onBytes }: ReadOptions): AsyncGenerator<Buffer> {

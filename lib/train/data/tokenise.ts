@@ -72,28 +72,32 @@ export async function tokeniseDrafts(
 async function cutAll(drafts: readonly TextDraft[], tokenizer: ExampleTokenizer, signal?: AbortSignal): Promise<CutIds[]> {
   const texts = drafts.map(({ segments }) => segments.map(({ text }) => text));
   const ids = await encodeGroups(
-    texts.map((parts) => (parts.length === 1 ? parts : [parts.join(''), ...parts])),
+    texts.map((parts) => [parts.join(''), ...parts.slice(0, -1)]),
     tokenizer,
     signal,
   );
   const results = ids.map(([whole, ...parts]): CutIds | undefined => {
-    if (parts.length === 0) return { ids: whole as Int32Array, cuts: [0, (whole as Int32Array).length] };
     const joined = join(parts);
-    return same(joined.ids, whole as Int32Array) ? joined : undefined;
+    const isClean = commonLength(joined.ids, whole as Int32Array) === joined.ids.length;
+    return isClean ? { ids: whole as Int32Array, cuts: [...joined.cuts, (whole as Int32Array).length] } : undefined;
   });
   const unclear = results.flatMap((result, i) => (result === undefined ? [i] : []));
-  const beginnings = await encodeGroups(
-    unclear.map((i) => (texts[i] as string[]).slice(1).map((_, k) => (texts[i] as string[]).slice(0, k + 1).join(''))),
+  const more = await encodeGroups(
+    unclear.map((i) => {
+      const parts = texts[i] as string[];
+      return [parts.at(-1) as string, ...parts.slice(1).map((_, k) => parts.slice(0, k + 1).join(''))];
+    }),
     tokenizer,
     signal,
   );
   unclear.forEach((i, u) => {
     const [whole, ...parts] = ids[i] as [Int32Array, ...Int32Array[]];
-    const common = (beginnings[u] as Int32Array[]).map((beginning) => commonLength(beginning, whole));
-    const clean = common.every((length, k) => length === (beginnings[u] as Int32Array[])[k]?.length);
-    const joined = join(parts);
-    const sameText = (): boolean => spell(joined.ids, tokenizer) === spell(whole, tokenizer);
-    results[i] = !clean && sameText() ? joined : { ids: whole, cuts: [0, ...ascending(common), whole.length] };
+    const [last, ...beginnings] = more[u] as [Int32Array, ...Int32Array[]];
+    const common = beginnings.map((beginning) => commonLength(beginning, whole));
+    const isClean = common.every((length, k) => length === beginnings[k]?.length);
+    const joined = join([...parts, last]);
+    const keepsText = (): boolean => spell(joined.ids, tokenizer) === spell(whole, tokenizer);
+    results[i] = !isClean && keepsText() ? joined : { ids: whole, cuts: [0, ...ascending(common), whole.length] };
   });
   return results as CutIds[];
 }
@@ -116,10 +120,6 @@ function join(parts: readonly Int32Array[]): CutIds {
     ids.set(part, cuts[i]);
   });
   return { ids, cuts };
-}
-
-function same(a: Int32Array, b: Int32Array): boolean {
-  return a.length === b.length && commonLength(a, b) === a.length;
 }
 
 function commonLength(a: Int32Array, b: Int32Array): number {
