@@ -5,7 +5,7 @@ import type { Tensor } from '../../graph/tensor.js';
 import type { Constants } from '../../models/constants.js';
 import type { AttentionAttributes, FrozenProjection, ModelPaths, NormAttributes, Site } from '../../models/model_builder.js';
 import { splitColumns } from '../../models/serving_paths.js';
-import { type AdapterRouting, concatRows, gatherRows, groupedLora, layerNorm, replaceRows, rmsNorm, selfAttention } from '../../ops/index.js';
+import { type AdapterRouting, concatRows, copy, gatherRows, groupedLora, layerNorm, replaceRows, rmsNorm, selfAttention } from '../../ops/index.js';
 import type { Dimension } from '../../runtime/shape.js';
 import { type AdapterInTraining, actsAt, factorsAt, type ParameterNodes } from './site_adapters.js';
 
@@ -123,10 +123,7 @@ export class TrainingPaths implements ModelPaths {
   }
 
   private slicedBias(bias: Tensor, site: Site, first: number): Tensor {
-    return bias
-      .reshape([1, bias.shape[0] as number])
-      .columns(first, first + site.outputs)
-      .reshape([site.outputs]);
+    return copy(bias.reshape([1, bias.shape[0] as number]).columns(first, first + site.outputs)).reshape([site.outputs]);
   }
 
   // Each adapter changes its own tokens; one alone changes all.
