@@ -147,10 +147,12 @@ export async function saveTrainedAdapter(runner: ModelStepRunner, name: string, 
   const { adapter, read } = runner.adapterNamed(name);
   const { method, settings, sites } = adapter;
   const tensors = new Map<string, { shape: readonly number[]; data: Float32Array | Int32Array }>();
+  const owners = new Map(sites.filter((site) => hasParameters(adapter, site)).map((site) => [site.weight, site]));
   for (const site of sites) {
-    const values = await read(site.path);
-    if (values.size === 0) continue;
-    for (const { name: suffix, shape, data } of method.exportSite(settings, site, (part) => values.get(part) as Float32Array))
+    const owner = hasParameters(adapter, site) ? site : owners.get(site.weight);
+    if (owner === undefined) continue;
+    const values = await read(owner.path);
+    for (const { name: suffix, shape, data } of method.exportSite(settings, owner, (part) => values.get(part) as Float32Array))
       tensors.set(prefixOf(site) + suffix, { shape, data });
   }
   const config = {
@@ -168,7 +170,7 @@ export async function loadTrainedAdapter(runner: ModelStepRunner, name: string, 
   if (method.importSite === undefined)
     throw new AdapterError(`${name}: adapters of the method ${method.name} cannot be trained on from their files`, { method: method.name });
   for (const site of sites) {
-    if (!adapter.stored.parameters.some(({ path }) => path === site.path)) continue;
+    if (!hasParameters(adapter, site)) continue;
     const prefix = prefixOf(site);
     const found = new Map<string, Float32Array>();
     for (const full of tensors.names())
@@ -176,6 +178,8 @@ export async function loadTrainedAdapter(runner: ModelStepRunner, name: string, 
     for (const [part, values] of method.importSite(settings, site, found)) await write(site.path, part, values);
   }
 }
+
+const hasParameters = ({ stored }: AdapterInTraining, site: SiteShape): boolean => stored.parameters.some(({ path }) => path === site.path);
 
 const prefixOf = ({ kind, path }: SiteShape): string => (kind === 'virtual' ? '' : `base_model.model.${path}.`);
 

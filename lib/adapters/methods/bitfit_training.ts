@@ -24,7 +24,7 @@ export const bitfitTraining: TrainableMethod = {
 
   startsAtBase: () => true,
 
-  config: (settings) => loraConfigFile({ ...settings, rank: 1, alpha: 1, rsLora: false }, { lora_bias: true }),
+  config: (settings, sites) => loraConfigFile({ ...settings, rank: 1, alpha: 1, rsLora: false }, sites, { lora_bias: true }),
 
   exportSite: (_, site, values) => [
     ...factorTensors(1, site, new Float32Array(site.inputs), new Float32Array(site.outputs)),
