@@ -2,6 +2,7 @@
 import { CheckpointBase } from '../adapters/checkpoint_base.js';
 import type { SiteShape, TensorSource } from '../adapters/method.js';
 import { trainableMethod } from '../adapters/methods/trainable.js';
+import { withPeftFolder } from '../adapters/peft_folder.js';
 import { readIntegers, readTensor } from '../adapters/peft_tensors.js';
 import { toFloat32 } from '../adapters/rows.js';
 import { saveAdapterFolder } from '../adapters/save_adapter.js';
@@ -85,7 +86,10 @@ export async function createStepRunner(
     if (evaluates) await programs.evaluation();
     const weightBytes = [...weights.requests.values()].reduce((sum, { tensor }) => sum + tensor.buffer.byteLength, 0);
     const shares = new StepShares(adapters, store, factors, settings.seed);
-    return new ModelStepRunner(adapters, sites, store, shares, limits.maxTokens, programs, weightBytes, release);
+    const runner = new ModelStepRunner(adapters, sites, store, shares, limits.maxTokens, programs, weightBytes, release);
+    for (const { name, settings: own } of wanted)
+      if (own.from !== undefined) await withPeftFolder(own.from, (_, tensors) => loadTrainedAdapter(runner, name, tensors));
+    return runner;
   } catch (error) {
     release();
     throw error;
@@ -124,6 +128,11 @@ async function addAdapter(
   const method = trainableMethod(settings.method);
   method.check(settings);
   const chosen = targetSites(sites, method, settings.targetModules);
+  const tied = method.sharesTiedWeights
+    ? sites.filter((site) => !chosen.includes(site) && chosen.some(({ weight }) => weight === site.weight))
+    : [];
+  if (settings.from !== undefined)
+    expectModules(settings.from, settings.targetModules, [...chosen, ...tied], `${base.name} has for ${method.name}`);
   if (chosen.length === 0) {
     const possible = [
       ...new Set(sites.filter((site) => method.sites.includes(site.kind)).map(({ path }) => path.split('.').at(-1) ?? path)),
@@ -136,10 +145,13 @@ async function addAdapter(
   const parameters = [];
   for (const site of chosen)
     for (const spec of await method.parameters(settings, site, base, calibration)) parameters.push({ path: site.path, spec });
-  const tied = method.sharesTiedWeights
-    ? sites.filter((site) => !chosen.includes(site) && chosen.some(({ weight }) => weight === site.weight))
-    : [];
   return { name, slot, method, settings, sites: [...chosen, ...tied], stored: store.add(name, parameters) };
+}
+
+// Throws AdapterError for a module of a folder that the base lacks or the method does not change.
+function expectModules(from: string, modules: string | readonly string[], sites: readonly SiteShape[], where: string): void {
+  const lost = [modules].flat().find((path) => !sites.some((site) => site.path === path));
+  if (lost !== undefined) throw new AdapterError(`${from} changes ${lost}: expected modules that ${where}`, { folder: from, module: lost });
 }
 
 /** Writes an adapter of a training as a PEFT folder: each file whole or not at all. Throws FileAccessError. */

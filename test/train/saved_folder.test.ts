@@ -56,6 +56,8 @@ describe('a saved folder', () => {
   it('is not made of modules that PEFT refuses: shira over weights stored as [inputs, outputs]', async () => {
     const attempt = trainOne({ method: 'shira', rank: 2 }, [batch], fixtureModel('gpt2'));
     await expect(attempt).rejects.toThrow(OptionError);
-    await expect(attempt).rejects.toThrow(/targetModules names transformer\.h\.0\.attn\.c_attn, whose weight .* has as \[inputs, outputs\]/);
+    await expect(attempt).rejects.toThrow(
+      /targetModules names transformer\.h\.0\.attn\.c_attn, whose weight .* has as \[inputs, outputs\]/,
+    );
   });
 });

@@ -5,7 +5,17 @@ import type { Tensor } from '../../graph/tensor.js';
 import type { Constants } from '../../models/constants.js';
 import type { AttentionAttributes, FrozenProjection, ModelPaths, NormAttributes, Site } from '../../models/model_builder.js';
 import { splitColumns } from '../../models/serving_paths.js';
-import { type AdapterRouting, concatRows, copy, gatherRows, groupedLora, layerNorm, replaceRows, rmsNorm, selfAttention } from '../../ops/index.js';
+import {
+  type AdapterRouting,
+  concatRows,
+  copy,
+  gatherRows,
+  groupedLora,
+  layerNorm,
+  replaceRows,
+  rmsNorm,
+  selfAttention,
+} from '../../ops/index.js';
 import type { Dimension } from '../../runtime/shape.js';
 import { type AdapterInTraining, actsAt, factorsAt, type ParameterNodes } from './site_adapters.js';
 
