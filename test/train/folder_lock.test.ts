@@ -33,9 +33,7 @@ describe('a folder in which a training runs', () => {
     expect(refused[0]?.message).toBe(
       `another training runs in ${output} (process ${process.pid}): wait for its end, or choose another output folder`,
     );
-    expect(readdirSync(output).sort()).toEqual([
-      ...['adapter_model.safetensors', 'checkpoint-6.safetensors', 'log.jsonl', 'report.html'],
-    ]);
+    expect(readdirSync(output).sort()).toEqual([...['adapter_model.safetensors', 'checkpoint-6.safetensors', 'log.jsonl', 'report.html']]);
     await (await FolderLock.take(output))[Symbol.asyncDispose]();
   });
 
