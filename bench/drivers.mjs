@@ -31,7 +31,7 @@ export const drivers = {
   },
   llamaC: {
     title: 'llama.cpp, C library',
-    missing: hasLlama ? undefined : 'npm ci in bench/peers',
+    missing: hasLlama ? undefined : 'npm install in bench/peers',
     command: (job) => {
       const files = filesOf(job.shape);
       return [buildLlamaC(), '--libraries', libraryFolder, '--model', files.gguf, ...flags(job, files.adapterGguf)];
@@ -39,7 +39,7 @@ export const drivers = {
   },
   nodeLlama: {
     title: 'node-llama-cpp',
-    missing: hasLlama ? undefined : 'npm ci in bench/peers',
+    missing: hasLlama ? undefined : 'npm install in bench/peers',
     command: (job) => {
       const files = filesOf(job.shape);
       return [process.execPath, path.join(here, 'peers', 'node_llama_cpp.mjs'), '--model', files.gguf, ...flags(job, files.adapterGguf)];

@@ -62,6 +62,14 @@ export function mergedTensors(request: MergeRequest): readonly Change[] {
   for (const site of base.sites) {
     const own = parts.sites.get(site.path);
     if (own === undefined || !isWeight(site.kind)) continue;
+    if (own.activation !== undefined)
+      throw new AdapterError(
+        `${adapter} cannot be merged: it puts ${own.activation} between two layers at ${site.path}, which no weight holds`,
+        {
+          adapter,
+          module: site.path,
+        },
+      );
     checkBias(request, site, own);
     if (own.shift !== undefined) changes.push({ tensor: `${site.path}.bias`, make: () => mergedBias(request, site, own) });
     if (!changesWeight(own) || done.has(site.weight)) continue;

@@ -1,3 +1,4 @@
+import type { Activation } from '../ops/index.js';
 import type { DType } from '../runtime/dtype.js';
 import type { SiteTensorReader } from './site_tensor_reader.js';
 
@@ -53,18 +54,19 @@ export interface RowBlock {
 /**
  * What an adapter does at one site, ready to be placed; native/kernels/grouped_lora/grouped_lora_layout.h says what it means.
  * lowRank: `rank` rows of A and of B transposed. dense: `a` holds the rows of a whole weight (a norm: one f32 row; attention: keys,
- * with the values in `bT`).
+ * with the values in `bT`). parallel and series: factors with `activation` between them; A of series reads the module's output.
  */
 export interface SiteParts {
   readonly path: string;
   readonly number: number;
   readonly site: SiteShape['kind'];
-  readonly kind: 'lowRank' | 'dense';
+  readonly kind: 'lowRank' | 'dense' | 'parallel' | 'series';
   readonly dtype: FloatDType;
   readonly rank: number;
   readonly scale: number;
   readonly a: RowBlock;
   readonly bT?: RowBlock | undefined;
+  readonly activation?: Activation | undefined;
   /** One factor per output. */
   readonly gain?: Float32Array | undefined;
   /** One summand per output. */
@@ -202,11 +204,23 @@ export interface AttentionPrompt {
   readonly gate: number;
 }
 
+/** A network of two layers beside a linear module, y + scale · B f(A x), or behind it, y + scale · B f(A y). */
+export interface Bottleneck {
+  readonly kind: 'bottleneck';
+  readonly mode: 'parallel' | 'series';
+  readonly activation: Activation;
+  readonly scale: number;
+  /** Rows as wide as the inputs, in series as the outputs. */
+  readonly a: RowBlock;
+  /** As many rows, outputs wide. */
+  readonly bT: RowBlock;
+}
+
 /** Changes of a weight, which can be merged into it. */
 export type WeightChange = LowRank | ProjectedLowRank | MergedWeight | OutputScale | NewRows;
 
 /** What an adapter does at one site. */
-export type SiteChange = WeightChange | NormWeight | VirtualTokens | PrefixKeysValues | AttentionPrompt;
+export type SiteChange = WeightChange | NormWeight | VirtualTokens | PrefixKeysValues | AttentionPrompt | Bottleneck;
 
 /** The path of the site where virtual tokens enter, of every base. */
 export const virtualTokensPath = 'virtual_tokens';

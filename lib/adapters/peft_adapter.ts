@@ -25,6 +25,8 @@ export interface PeftConfig {
   readonly adapter: string;
   readonly method: AdapterMethod;
   readonly options: unknown;
+  /** All that the file says. */
+  readonly written: Readonly<Record<string, unknown>>;
   readonly base: string | undefined;
   readonly modulesToSave: readonly string[];
   readonly tiesWeights: boolean;
@@ -54,6 +56,7 @@ export function readPeftConfig(raw: unknown, adapter: string): PeftConfig {
     adapter,
     method,
     options: method.readConfig(options, adapter),
+    written: options,
     base: typeof base === 'string' ? base : undefined,
     modulesToSave: modules as string[],
     tiesWeights: options.ensure_weight_tying === true,

@@ -12,15 +12,16 @@ const configLimits = { maxBytes: 4 << 20, maxDepth: 16 };
 
 /** Reads a PEFT folder and fits it to a base. Throws AdapterError that names the first tensor or option that does not fit. */
 export async function loadPeftFolder(folder: string, base: AdapterBase): Promise<AdapterParts> {
-  return withFolder(folder, (config, source) => loadPeftAdapter(config, source, base));
+  return withPeftFolder(folder, (config, source) => loadPeftAdapter(config, source, base));
 }
 
 /** What a PEFT folder holds, from its configuration and the names and shapes of its tensors. */
 export async function inspectPeftFolder(folder: string): Promise<AdapterSummary> {
-  return withFolder(folder, async (config, source) => inspectPeftAdapter(config, source));
+  return withPeftFolder(folder, async (config, source) => inspectPeftAdapter(config, source));
 }
 
-async function withFolder<T>(folder: string, use: (config: PeftConfig, source: TensorSource) => Promise<T>): Promise<T> {
+/** Opens a PEFT folder for `use`. Throws AdapterError, FileAccessError, FileFormatError. */
+export async function withPeftFolder<T>(folder: string, use: (config: PeftConfig, source: TensorSource) => Promise<T>): Promise<T> {
   const adapter = basename(folder);
   const config = readPeftConfig(await readJsonFile(join(folder, configName), configLimits), adapter);
   await findTensors(folder, adapter);

@@ -1,4 +1,6 @@
 import { AdapterError, PoolExhaustedError } from '../errors.js';
+import { opTable } from '../generated/op_table.js';
+import type { Activation } from '../ops/index.js';
 import { dtypeCode } from '../runtime/dtype.js';
 import type { AdapterParts, RowBlock, SiteParts } from './method.js';
 
@@ -6,7 +8,8 @@ import type { AdapterParts, RowBlock, SiteParts } from './method.js';
 const rowUnit = 64;
 const embeddingPiece = 4096;
 const entryColumns = 8;
-const entryKinds = { lowRank: 1, dense: 2 } as const;
+const entryKinds = { lowRank: 1, dense: 2, parallel: 3, series: 4 } as const;
+const activations: readonly Activation[] = opTable.activate.attrs.function;
 
 /** Where pages come from: the engine's page pool. */
 export interface PageAllocator {
@@ -79,7 +82,8 @@ function placeSite(site: SiteParts, packer: RowPacker, entries: Int32Array, inde
   entries.set([entryKinds[site.kind], dtypeCode[site.dtype], site.rank], at);
   place(3, site.a, site.site === 'embedding' && site.kind === 'lowRank' ? embeddingPiece : 0);
   if (site.bT !== undefined) place(4, site.bT);
-  place(5, vector(site.gain));
+  if (site.activation === undefined) place(5, vector(site.gain));
+  else entries[at + 5] = activations.indexOf(site.activation);
   place(6, vector(site.shift));
   entries[at + 7] = new Int32Array(Float32Array.of(site.scale).buffer)[0] as number;
 }

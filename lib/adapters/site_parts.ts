@@ -4,6 +4,7 @@ import { mergeAllRows, mergedWeight, projectionFactors, type RowReader } from '.
 import type {
   AdapterBase,
   AdapterTensor,
+  Bottleneck,
   MergedWeight,
   NewRows,
   RowBlock,
@@ -48,6 +49,7 @@ export async function siteParts(
   if (change?.kind === 'attentionPrompt') return attentionParts(request, base, change);
   // Keys and values go into the cache, not to a site.
   if (change?.kind === 'prefix') return undefined;
+  if (change?.kind === 'bottleneck') return bottleneckParts(request, base, saved, change);
   if (change?.kind === 'norm') throw new AdapterError(`${adapter}: ${site.path} is no norm`, { module: site.path });
 
   // Files may hold unchanged copies of the base's embeddings: those cost nothing.
@@ -78,6 +80,25 @@ const dense = (common: Pick<SiteParts, 'path' | 'number' | 'site' | 'shift'>, a:
   scale: 1,
   a,
 });
+
+function bottleneckParts(
+  { adapter, site }: SiteRequest,
+  base: AdapterBase,
+  saved: SavedModule,
+  { mode, activation, scale, a, bT }: Bottleneck,
+): SiteParts {
+  const whole = saved.weight ?? saved.bias;
+  if (whole !== undefined)
+    throw new AdapterError(
+      `${adapter} does not fit ${base.name}: ${whole.name} replaces what ${site.path} has, which stays beside a bottleneck`,
+      {
+        tensor: whole.name,
+        module: site.path,
+      },
+    );
+  const { path, number, kind } = site;
+  return { path, number, site: kind, kind: mode, dtype: a.dtype, rank: a.count, scale, a, bT, activation };
+}
 
 /** Factors of what is not merged as a whole weight; undefined where none are needed. */
 async function smallestFactors(

@@ -116,7 +116,7 @@ export interface TrainableMethod {
   readonly name: string;
   /** Kinds of modules that it can change. */
   readonly sites: readonly SiteShape['kind'][];
-  /** Modules that share their weight with a chosen one are changed too; parameters and tensors belong to the chosen one. */
+  /** Modules that share their weight with a chosen one are changed too; parameters belong to the chosen one, files hold its tensors for each. */
   readonly sharesTiedWeights?: boolean;
   /** Checks the method's own options. Throws OptionError naming the option, its value and what was expected. */
   check(settings: MethodSettings): void;

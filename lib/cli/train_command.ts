@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { AbortError } from '../errors.js';
 import { openTrainingModel } from '../train/open_training_model.js';
-import { parseTrainOptions } from '../train/options.js';
+import { readTrainOptions } from '../train/options.js';
 import type { OpenTrainingModel } from '../train/step_runner.js';
 import { runTraining } from '../train/train.js';
 import { trainJsonSchema } from '../train/train_schema.js';
@@ -59,7 +59,7 @@ function checkUsage(flags: TrainFlags, command: Command): void {
 }
 
 async function trainFrom(flags: TrainFlags, open: OpenTrainingModel): Promise<void> {
-  const settings = parseTrainOptions(await trainOptionsOf(flags));
+  const settings = await readTrainOptions(await trainOptionsOf(flags));
   const signal = interruptSignal({ patient: true });
   const display = flags.json === true ? undefined : new TrainDisplay();
   try {

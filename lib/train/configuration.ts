@@ -31,7 +31,8 @@ export function configurationOf(
   const flat: Record<string, string | number | boolean | null> = { seed, precision, batchTokens, base: baseFingerprint };
   flat.adapters = adapters.map(({ name }) => name).join(', ');
   for (const { name, settings, totalSteps, dataFingerprint, tensors } of adapters) {
-    const { data, steps: _steps, epochs: _epochs, ...rest } = settings;
+    // Where an adapter began is in the checkpoint's values.
+    const { data, steps: _steps, epochs: _epochs, from: _from, ...rest } = settings;
     const { batchSize, tokensPerBatch = null, pack, maxLength = null, shuffle, seed: dataSeed } = data;
     const prefix = adapters.length === 1 ? '' : `${name}.`;
     const own = { ...rest, steps: totalSteps, 'data.content': dataFingerprint, parameters: layoutOf(tensors) };

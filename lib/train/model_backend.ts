@@ -2,6 +2,7 @@
 import { CheckpointBase } from '../adapters/checkpoint_base.js';
 import type { SiteShape, TensorSource } from '../adapters/method.js';
 import { trainableMethod } from '../adapters/methods/trainable.js';
+import { withPeftFolder } from '../adapters/peft_folder.js';
 import { readIntegers, readTensor } from '../adapters/peft_tensors.js';
 import { toFloat32 } from '../adapters/rows.js';
 import { saveAdapterFolder } from '../adapters/save_adapter.js';
@@ -85,7 +86,10 @@ export async function createStepRunner(
     if (evaluates) await programs.evaluation();
     const weightBytes = [...weights.requests.values()].reduce((sum, { tensor }) => sum + tensor.buffer.byteLength, 0);
     const shares = new StepShares(adapters, store, factors, settings.seed);
-    return new ModelStepRunner(adapters, sites, store, shares, limits.maxTokens, programs, weightBytes, release);
+    const runner = new ModelStepRunner(adapters, sites, store, shares, limits.maxTokens, programs, weightBytes, release);
+    for (const { name, settings: own } of wanted)
+      if (own.from !== undefined) await withPeftFolder(own.from, (_, tensors) => loadTrainedAdapter(runner, name, tensors));
+    return runner;
   } catch (error) {
     release();
     throw error;
@@ -124,6 +128,11 @@ async function addAdapter(
   const method = trainableMethod(settings.method);
   method.check(settings);
   const chosen = targetSites(sites, method, settings.targetModules);
+  const tied = method.sharesTiedWeights
+    ? sites.filter((site) => !chosen.includes(site) && chosen.some(({ weight }) => weight === site.weight))
+    : [];
+  if (settings.from !== undefined)
+    expectModules(settings.from, settings.targetModules, [...chosen, ...tied], `${base.name} has for ${method.name}`);
   if (chosen.length === 0) {
     const possible = [
       ...new Set(sites.filter((site) => method.sites.includes(site.kind)).map(({ path }) => path.split('.').at(-1) ?? path)),
@@ -136,10 +145,13 @@ async function addAdapter(
   const parameters = [];
   for (const site of chosen)
     for (const spec of await method.parameters(settings, site, base, calibration)) parameters.push({ path: site.path, spec });
-  const tied = method.sharesTiedWeights
-    ? sites.filter((site) => !chosen.includes(site) && chosen.some(({ weight }) => weight === site.weight))
-    : [];
   return { name, slot, method, settings, sites: [...chosen, ...tied], stored: store.add(name, parameters) };
+}
+
+// Throws AdapterError for a module of a folder that the base lacks or the method does not change.
+function expectModules(from: string, modules: string | readonly string[], sites: readonly SiteShape[], where: string): void {
+  const lost = [modules].flat().find((path) => !sites.some((site) => site.path === path));
+  if (lost !== undefined) throw new AdapterError(`${from} changes ${lost}: expected modules that ${where}`, { folder: from, module: lost });
 }
 
 /** Writes an adapter of a training as a PEFT folder: each file whole or not at all. Throws FileAccessError. */
@@ -147,10 +159,12 @@ export async function saveTrainedAdapter(runner: ModelStepRunner, name: string, 
   const { adapter, read } = runner.adapterNamed(name);
   const { method, settings, sites } = adapter;
   const tensors = new Map<string, { shape: readonly number[]; data: Float32Array | Int32Array }>();
+  const owners = new Map(sites.filter((site) => hasParameters(adapter, site)).map((site) => [site.weight, site]));
   for (const site of sites) {
-    const values = await read(site.path);
-    if (values.size === 0) continue;
-    for (const { name: suffix, shape, data } of method.exportSite(settings, site, (part) => values.get(part) as Float32Array))
+    const owner = hasParameters(adapter, site) ? site : owners.get(site.weight);
+    if (owner === undefined) continue;
+    const values = await read(owner.path);
+    for (const { name: suffix, shape, data } of method.exportSite(settings, owner, (part) => values.get(part) as Float32Array))
       tensors.set(prefixOf(site) + suffix, { shape, data });
   }
   const config = {
@@ -168,7 +182,7 @@ export async function loadTrainedAdapter(runner: ModelStepRunner, name: string, 
   if (method.importSite === undefined)
     throw new AdapterError(`${name}: adapters of the method ${method.name} cannot be trained on from their files`, { method: method.name });
   for (const site of sites) {
-    if (!adapter.stored.parameters.some(({ path }) => path === site.path)) continue;
+    if (!hasParameters(adapter, site)) continue;
     const prefix = prefixOf(site);
     const found = new Map<string, Float32Array>();
     for (const full of tensors.names())
@@ -176,6 +190,8 @@ export async function loadTrainedAdapter(runner: ModelStepRunner, name: string, 
     for (const [part, values] of method.importSite(settings, site, found)) await write(site.path, part, values);
   }
 }
+
+const hasParameters = ({ stored }: AdapterInTraining, site: SiteShape): boolean => stored.parameters.some(({ path }) => path === site.path);
 
 const prefixOf = ({ kind, path }: SiteShape): string => (kind === 'virtual' ? '' : `base_model.model.${path}.`);
 

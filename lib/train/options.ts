@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { OptionError } from '../errors.js';
 import { parseOptions } from '../runtime/parse_options.js';
+import { type AdapterStart, readAdapterStart, withAdapterStart } from './adapter_start.js';
 import { type DataOptions, type DataSettings, dataSchema, parseDataOptions } from './data/data_options.js';
 import { scheduleSchema } from './schedules.js';
 
@@ -24,6 +25,11 @@ const schedule = z
 const adapterFields = {
   /** Adapter method. */
   method: z.string().min(1).describe("adapter method, such as lora (default: 'lora')"),
+  /** Adapter folder to go on from, of this training or of PEFT: it decides the method's kind, rank, alpha, rsLora and targetModules. */
+  from: z
+    .string()
+    .min(1)
+    .describe('adapter folder to go on from: it decides rank, alpha, rsLora, targetModules and, where not said, method'),
   /** Rank of the factors. Default 16. */
   rank: count.max(65_536).describe('rank of the factors (default: 16)'),
   /** The scale is alpha / rank, with rsLoRA alpha / sqrt(rank). Default: twice the rank. */
@@ -132,6 +138,8 @@ export type TrainOptions = Omit<z.input<typeof trainFileSchema>, '$schema'>;
 export interface AdapterSettings {
   readonly data: DataSettings;
   readonly method: string;
+  /** Folder whose values the adapter begins with. */
+  readonly from: string | undefined;
   readonly rank: number;
   readonly alpha: number;
   readonly targetModules: string | readonly string[];
@@ -173,8 +181,19 @@ export interface TrainSettings {
 type Parsed = z.output<typeof trainFileSchema>;
 type AdapterWords = Pick<Parsed, keyof typeof adapterFields | 'data'>;
 
-/** Checks options and fills in the defaults. Throws OptionError naming the option, its value and what was expected. */
-export function parseTrainOptions(options: unknown, what = 'train'): TrainSettings {
+/**
+ * Checks options, reads the folders that adapters go on from, and fills in the defaults. Throws OptionError naming the option, its value
+ * and what was expected, and AdapterError for a folder that cannot be trained on.
+ */
+export async function readTrainOptions(options: unknown, what = 'train'): Promise<TrainSettings> {
+  const { adapters } = parseTrainOptions(options, what);
+  const starts = new Map<string, AdapterStart>();
+  for (const [name, { from }] of adapters) if (from !== undefined) starts.set(name, await readAdapterStart(from));
+  return parseTrainOptions(options, what, starts);
+}
+
+/** The same where no adapter goes on from a folder, or where `starts` says by adapter what the folders hold. */
+export function parseTrainOptions(options: unknown, what = 'train', starts: ReadonlyMap<string, AdapterStart> = new Map()): TrainSettings {
   const parsed = parseOptions(trainFileSchema, options, what);
   const { adapters, name } = parsed;
   const many = adapters !== undefined;
@@ -182,11 +201,15 @@ export function parseTrainOptions(options: unknown, what = 'train'): TrainSettin
     throw new OptionError(`${what}.adapters is empty: expected at least one adapter`, { option: 'adapters' });
   if (many && name !== undefined)
     throw new OptionError(`${what}.name is '${name}': expected no name beside adapters, which have their own`, { option: 'name' });
-  const own = many ? adapters : { [name ?? 'adapter']: {} };
+  const own: Record<string, Partial<AdapterWords>> = many ? adapters : { [name ?? 'adapter']: {} };
   const settings = new Map<string, AdapterSettings>();
   for (const [adapter, words] of Object.entries(own)) {
     const where = many ? `${what}.adapters.${adapter}` : what;
-    settings.set(adapter, adapterSettings({ ...withoutUndefined(parsed), ...withoutUndefined(words) }, parsed.seed, where));
+    const all: AdapterWords = { ...withoutUndefined(parsed), ...withoutUndefined(words) };
+    const start = starts.get(adapter);
+    // What is said for all gives way to the folder of one.
+    const decided = start === undefined ? all : withAdapterStart(all, words.from === undefined ? all : words, start, where);
+    settings.set(adapter, adapterSettings(decided, parsed.seed, where));
   }
   const { model, output, batchTokens, seed, evaluateEvery, saveEvery, recompute, precision, threads, samples } = parsed;
   return { model, output, adapters: settings, many, batchTokens, seed, evaluateEvery, saveEvery, recompute, precision, threads, samples };
@@ -202,6 +225,7 @@ function adapterSettings(words: AdapterWords, generalSeed: number, where: string
   return {
     data: dataSettings(words.data, generalSeed, `${where}.data`),
     method: words.method ?? 'lora',
+    from: words.from,
     rank,
     alpha: words.alpha ?? 2 * rank,
     targetModules: words.targetModules ?? 'all-linear',

@@ -11,7 +11,7 @@ import type { EndEvent, PlannedBytes, TrainEvent } from './events.js';
 import { FolderLock } from './folder_lock.js';
 import { openTrainingModel } from './open_training_model.js';
 import { AdapterOptimiser } from './optimiser.js';
-import { parseTrainOptions, type TrainOptions, type TrainSettings } from './options.js';
+import { readTrainOptions, type TrainOptions, type TrainSettings } from './options.js';
 import { writeReport } from './report/write_report.js';
 import { writeSamples } from './samples.js';
 import type { OpenTrainingModel, TrainedParameters, TrainingModel, TrainingStepRunner } from './step_runner.js';
@@ -71,7 +71,7 @@ export interface TrainResult {
  */
 export async function train(options: TrainOptions & TrainControl): Promise<TrainResult> {
   const { resume, signal, onEvent, onProgress, ...words } = options;
-  return runTraining(parseTrainOptions(words), { resume, signal, onEvent, onProgress }, openTrainingModel);
+  return runTraining(await readTrainOptions(words), { resume, signal, onEvent, onProgress }, openTrainingModel);
 }
 
 /** Trains over a model that `open` opens. */

@@ -2,6 +2,7 @@
 import type { DType } from '../../lib/runtime/dtype.js';
 import { viewAs } from '../../lib/runtime/dtype.js';
 import type { Operand, Reference } from './check_op.ts';
+import { functions } from './elementwise.reference.ts';
 import { fromBits } from './numbers.ts';
 
 const dtypes: readonly DType[] = ['f32', 'f16', 'bf16'];
@@ -18,7 +19,11 @@ interface Entry {
   gain: Float64Array | undefined;
   shift: Float64Array | undefined;
   shiftRow: number;
+  /** Of kinds 3 and 4. */
+  activation: (x: number) => number;
 }
+
+const functionNames = ['relu', 'gelu', 'gelu_tanh', 'silu', 'sigmoid', 'tanh'];
 
 /** Entries and rows of adapters, read from the operands. */
 export class Tables {
@@ -47,9 +52,13 @@ export class Tables {
       number,
       number,
     ];
-    const vector = (row: number): Float64Array | undefined => (kind === 0 || row < 0 ? undefined : this.row(row, 'f32', outputs));
+    const vector = (row: number): Float64Array | undefined =>
+      kind === 0 || kind > 2 || row < 0 ? undefined : this.row(row, 'f32', outputs);
     const scale = new Float32Array(Int32Array.of(bits).buffer)[0] as number;
-    return { kind, dtype: dtypes[dtype] as DType, rank, firstA, firstB, scale, gain: vector(gain), shift: vector(shift), shiftRow: shift };
+    return {
+      ...{ kind, dtype: dtypes[dtype] as DType, rank, firstA, firstB, scale, gain: vector(gain), shift: vector(shift), shiftRow: shift },
+      activation: kind > 2 ? (functions[functionNames[gain] as string] as (x: number) => number) : (x) => x,
+    };
   }
 }
 
@@ -77,7 +86,7 @@ function addRoutes(
   site: number,
   tables: Tables,
   bias: (n: number) => number,
-  product: (entry: Entry) => Float64Array,
+  product: (entry: Entry, original: Float64Array) => Float64Array,
 ): void {
   const { values: index, dims } = inputs.index as Operand;
   const original = y.slice(at, at + outputs);
@@ -88,7 +97,7 @@ function addRoutes(
     const entry = tables.entry(slot, site, outputs);
     if (entry.kind === 0) continue;
     const weight = (inputs.weight as Operand).values[route] as number;
-    const own = product(entry);
+    const own = product(entry, original);
     for (let n = 0; n < outputs; n++)
       y[at + n] = (y[at + n] as number) + weight * delta(entry, (original[n] as number) - bias(n), own[n] as number, n);
   }
@@ -115,11 +124,12 @@ export const groupedLora: Reference = (inputs, attrs) => {
         (attrs.site as number) + s,
         tables,
         (n) => inputs.baseBias?.values[from + n] ?? 0,
-        (entry) => {
+        (entry, original) => {
           const product = new Float64Array(to - from);
+          const into = entry.kind === 4 ? original : row;
           if (entry.kind === 2) return product.map((_, n) => dot(tables.row(entry.firstA + n, entry.dtype, width), row));
           for (let r = 0; r < entry.rank; r++) {
-            const v = entry.scale * dot(tables.row(entry.firstA + r, entry.dtype, width), row);
+            const v = entry.scale * entry.activation(dot(tables.row(entry.firstA + r, entry.dtype, into.length), into));
             const b = tables.row(entry.firstB + r, entry.dtype, to - from);
             for (let n = 0; n < product.length; n++) product[n] = (product[n] as number) + v * (b[n] as number);
           }

@@ -6,13 +6,17 @@ import { randomNormal, toBytes, uniform } from './numbers.ts';
 type FloatDType = 'f32' | 'f16' | 'bf16';
 
 export interface AdapterSite {
-  kind: 'lowRank' | 'dense';
+  kind: 'lowRank' | 'dense' | 'parallel' | 'series';
   dtype?: FloatDType;
   rank?: number;
   scale?: number;
   gain?: boolean;
   shift?: boolean;
+  /** Number of the function of parallel and series. */
+  activation?: number;
 }
+
+const kinds = { lowRank: 1, dense: 2, parallel: 3, series: 4 };
 
 const rowUnit = 64;
 const piece = 4096;
@@ -44,8 +48,8 @@ export class AdapterScene {
     table: 'linear' | 'embedding' | 'norm' = 'linear',
   ): this {
     const { kind, dtype = 'bf16', scale = 0.5 } = what;
-    const rank = kind === 'lowRank' ? (what.rank ?? 4) : table === 'linear' ? outputs : table === 'embedding' ? inputs : 1;
-    const width = table === 'linear' ? inputs : kind === 'lowRank' ? inputs : outputs;
+    const rank = kind !== 'dense' ? (what.rank ?? 4) : table === 'linear' ? outputs : table === 'embedding' ? inputs : 1;
+    const width = kind === 'series' ? outputs : table === 'linear' ? inputs : kind === 'lowRank' ? inputs : outputs;
     let firstA: number;
     if (table === 'embedding' && kind === 'lowRank') {
       const whole = Array.from({ length: rank }, () => normal(width, 0.3));
@@ -54,14 +58,11 @@ export class AdapterScene {
     } else {
       firstA = this.block(dtype, rank, width, table === 'norm' ? 1 : 0.1);
     }
-    const firstB = kind === 'lowRank' ? this.block(dtype, rank, outputs, 0.3) : 0;
-    const gain = what.gain ? this.row('f32', normal(outputs, 0.2, 1)) : -1;
+    const firstB = kind !== 'dense' ? this.block(dtype, rank, outputs, 0.3) : 0;
+    const gain = what.gain ? this.row('f32', normal(outputs, 0.2, 1)) : (what.activation ?? -1);
     const shift = what.shift ? this.row('f32', normal(outputs, 1)) : -1;
     const bits = new Int32Array(Float32Array.of(scale).buffer)[0] as number;
-    this.entries.set(
-      [kind === 'lowRank' ? 1 : 2, dtypeCode[dtype], rank, firstA, firstB, gain, shift, bits],
-      (slot * this.sites + site) * 8,
-    );
+    this.entries.set([kinds[kind], dtypeCode[dtype], rank, firstA, firstB, gain, shift, bits], (slot * this.sites + site) * 8);
     return this;
   }
 

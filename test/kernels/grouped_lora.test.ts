@@ -1,61 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { checkOp, f32, i32, type OpCase, type Operand, runOp } from './check_op.ts';
+import { dense, type LoraOptions, loraCase, lowRank, network, repeat, type Slots } from './grouped_lora.case.ts';
 import { groupedEmbedding, groupedLora, groupedNorm, groupedPrompt } from './grouped_lora.reference.ts';
 import { AdapterScene, type AdapterSite, routes } from './grouped_lora.scene.ts';
 
-type Slots = readonly (number | readonly number[])[];
-
-interface LoraOptions {
-  inputs?: number;
-  outputs?: number[];
-  site?: number;
-  bias?: boolean;
-  weights?: (i: number) => number;
-  strided?: boolean;
-}
-
-// One adapter per slot, with `adapters[slot][s]` at site s.
-function loraCase(
-  name: string,
-  adapters: readonly (readonly (AdapterSite | undefined)[])[],
-  slots: Slots,
-  options: LoraOptions = {},
-): OpCase {
-  const { inputs = 33, outputs = [47], site = 0, strided = false } = options;
-  const scene = new AdapterScene(Math.max(1, adapters.length), site + outputs.length + 1);
-  adapters.forEach((sites, slot) => {
-    sites.forEach((what, s) => {
-      if (what !== undefined) scene.set(slot, site + s, inputs, outputs[s] as number, what);
-    });
-  });
-  const columns = [0];
-  for (const n of outputs) columns.push((columns.at(-1) as number) + n);
-  const total = columns.at(-1) as number;
-  const tokens = slots.length;
-  const make = (width: number): Operand => (strided ? f32.strided([tokens, width], width + 3) : f32([tokens, width]));
-  return {
-    name,
-    inputs: {
-      x: make(inputs),
-      base: make(total),
-      baseBias: options.bias ? f32([total]) : undefined,
-      ...routes(slots, options.weights),
-      ...scene.lay().operands(),
-      columns: i32([columns.length], columns),
-    },
-    attrs: { site },
-    // A row of a wide output is compared in parts: 8203 = 13 · 631, 2049 = 3 · 683.
-    outputs: { y: { dtype: 'f32', dims: [tokens, total === 8203 ? 631 : total === 2049 ? 683 : total] } },
-    reduction: inputs + 256,
-  };
-}
-
-const lowRank = (rank: number, more: Partial<AdapterSite> = {}): AdapterSite => ({ kind: 'lowRank', rank, ...more });
-const dense = (more: Partial<AdapterSite> = {}): AdapterSite => ({ kind: 'dense', ...more });
-const repeat = <T>(value: T, count: number): T[] => new Array<T>(count).fill(value);
 const cycle = (slots: readonly number[], count: number): number[] =>
   Array.from({ length: count }, (_, i) => slots[i % slots.length] as number);
-
 const ranks = [[lowRank(1)], [lowRank(3, { dtype: 'f16' })], [lowRank(8, { dtype: 'f32', scale: 2 })], [lowRank(200)]];
 const three: LoraOptions = { inputs: 40, outputs: [48, 24, 24], site: 2 };
 
@@ -108,6 +58,40 @@ const loraCases: OpCase[] = [
     ],
     { bias: true, weights: (i) => 0.1 * (i + 1) },
   ),
+  ...[0, 1, 2, 3, 4, 5].flatMap((f) => [
+    loraCase(`function ${f} beside the module`, [[network('parallel', 7, f)]], repeat(0, 6)),
+    loraCase(`function ${f} behind the module`, [[network('series', 7, f)]], repeat(0, 6)),
+  ]),
+  loraCase(
+    'networks of 16-bit factors',
+    [[network('parallel', 5, 3, { dtype: 'bf16' })], [network('series', 5, 5, { dtype: 'f16' })]],
+    [0, 1, 1],
+  ),
+  loraCase('a network beside the module beyond one block of rows', [[network('parallel', 300, 0)]], repeat(0, 3)),
+  loraCase('a network behind the module beyond one block of rows', [[network('series', 300, 5)]], repeat(0, 3)),
+  loraCase('networks beyond one chunk of columns', [[network('series', 3, 5)], [network('parallel', 3, 3)]], [0, 1, 0, 0, 0, 0, 0], {
+    ...{ inputs: 16, outputs: [8203] },
+  }),
+  loraCase('a network of no size', [[network('series', 0, 0)], [network('parallel', 0, 0)]], [0, 1]),
+  loraCase('networks among sites that share x', [[network('series', 4, 0), lowRank(3), network('parallel', 2, 5)]], repeat(0, 6), three),
+  loraCase('as many tokens as a tile has and more', [[network('series', 6, 3)]], repeat(0, 61)),
+  loraCase(
+    'networks among other routes: each sees the base as it was',
+    [
+      [network('series', 4, 5)],
+      [lowRank(3, { gain: true })],
+      [network('series', 3, 3)],
+      [dense({ shift: true })],
+      [network('parallel', 2, 1)],
+    ],
+    [
+      [0, 1, 2, 4],
+      [4, 3, 2, 0],
+      [3, 0, -1, 1],
+      [2, 2, 2, 2],
+    ],
+    { bias: true, weights: (i) => 0.1 * (i + 1) },
+  ),
   loraCase(
     'rows inside wider tensors',
     [
@@ -151,7 +135,14 @@ describe('refusals', () => {
     cases: [
       refusal('a slot that does not exist', /slot 2: expected -1 to 1/, () => {}, [0, 2]),
       refusal('a slot below -1', /slot -2/, () => {}, [-2, 0]),
-      refusal('an unknown kind', /kind 3/, (scene) => scene.spoil(0, 1, 0, 3)),
+      refusal('an unknown kind', /kind 5: expected 0 to 4/, (scene) => scene.spoil(0, 1, 0, 5)),
+      refusal('an unknown function', /function 6: expected 0 to 5/, (scene) => scene.spoil(0, 1, 0, 3).spoil(0, 1, 5, 6)),
+      refusal('a network in series that is too large', /series of size 8193: expected at most 8192/, (scene) =>
+        scene.spoil(0, 1, 0, 4).spoil(0, 1, 2, 8193).spoil(0, 1, 5, 0),
+      ),
+      refusal('rows of a network behind the table', /do not all lie inside/, (scene) =>
+        scene.spoil(0, 1, 0, 3).spoil(0, 1, 4, 7).spoil(0, 1, 5, 0),
+      ),
       refusal('a dtype of no float', /dtype 3/, (scene) => scene.spoil(0, 1, 1, 3)),
       refusal('a negative rank', /rank -1/, (scene) => scene.spoil(0, 1, 2, -1)),
       refusal('more ranks than rows', /rows 0 to 100000 /, (scene) => scene.spoil(0, 1, 2, 100_000)),
@@ -181,7 +172,14 @@ describe('refusals', () => {
 });
 
 describe('tokens never influence each other', () => {
-  const adapters = [[lowRank(16)], [lowRank(3, { gain: true, shift: true })], [dense()], [lowRank(200, { dtype: 'f32' })]];
+  const adapters = [
+    [lowRank(16)],
+    [lowRank(3, { gain: true, shift: true })],
+    [dense()],
+    [lowRank(200, { dtype: 'f32' })],
+    [network('series', 9, 3)],
+    [network('parallel', 9, 5)],
+  ];
   const slots = [
     [0, -1],
     [0, -1],
@@ -195,6 +193,14 @@ describe('tokens never influence each other', () => {
     [2, -1],
     [3, 1],
     [-1, -1],
+    [4, -1],
+    [4, -1],
+    [4, -1],
+    [4, -1],
+    [4, -1],
+    [4, 5],
+    [5, -1],
+    [5, -1],
   ];
   const whole = loraCase('', adapters, slots, { inputs: 131, outputs: [77], bias: true, weights: (i) => (i % 3 === 0 ? 1 : 0.7) });
 
@@ -215,7 +221,7 @@ describe('tokens never influence each other', () => {
 
   it('leaves tokens without an adapter as they were, to the bit', async () => {
     const y = (await runOp('grouped_lora', whole)).y as Float64Array;
-    expect(y.subarray(11 * 77)).toEqual((whole.inputs.base as Operand).values.subarray(11 * 77));
+    expect(y.subarray(11 * 77, 12 * 77)).toEqual((whole.inputs.base as Operand).values.subarray(11 * 77, 12 * 77));
   });
 });
 

@@ -4,7 +4,7 @@ import { type HuggingFaceFolder, openHuggingFaceFolder } from '../../lib/checkpo
 import type { ModelStepRunner } from '../../lib/train/model/model_step_runner.js';
 import { createStepRunner } from '../../lib/train/model_backend.js';
 import { AdapterOptimiser } from '../../lib/train/optimiser.js';
-import { type AdapterSettings, parseTrainOptions, type TrainOptions } from '../../lib/train/options.js';
+import { type AdapterSettings, readTrainOptions, type TrainOptions } from '../../lib/train/options.js';
 import type { TrainedParameters, TrainingMicroBatch } from '../../lib/train/step_runner.js';
 
 /** A model of the fixtures. */
@@ -63,7 +63,7 @@ export async function trainOne(
   batches: readonly TrainingMicroBatch[],
   model = tinyLlama,
 ): Promise<OneAdapter> {
-  const settings = parseTrainOptions({ ...options, model, output: '/nowhere', data: 'unused' });
+  const settings = await readTrainOptions({ ...options, model, output: '/nowhere', data: 'unused' });
   const own = [...settings.adapters.values()][0] as AdapterSettings;
   const folder: HuggingFaceFolder = await openHuggingFaceFolder(model);
   const tokens = Math.max(...batches.map((batch) => batch.tokens.length));

@@ -57,4 +57,25 @@ export const otherCases: readonly TrainableCase[] = [
     rate: 5e-2,
     refusesMerge: positions,
   },
+  ...(['parallel', 'series'] as const).flatMap((mode) =>
+    (['relu', 'gelu', 'tanh', 'silu'] as const).map((activation) => ({
+      name: `bottleneck, ${mode}, ${activation}`,
+      options: {
+        method: 'bottleneck',
+        rank: 5,
+        targetModules: ['q_proj', 'v_proj', 'down_proj'],
+        methodOptions: { mode, activation, scaling: 1.5 },
+      },
+      rate: 1e-2,
+      refusesMerge: /between two layers at .* which no weight holds/,
+    })),
+  ),
+  {
+    name: 'bottleneck, bert, on gpt2',
+    model: fixtureModel('gpt2'),
+    options: { method: 'bottleneck', rank: 3, init: 'bert', methodOptions: { mode: 'series' } },
+    rate: 1e-2,
+    refusesMerge: /between two layers at .* which no weight holds/,
+    startsWithin: 5e-2,
+  },
 ];

@@ -55,5 +55,9 @@ export const trainableCases: readonly TrainableCase[] = [
     ...{ name: 'lora-sb over GPT-2', rate: 1e-2, roundTrip: 1e-5, model: fixtureModel('gpt2') },
     options: { method: 'lora-sb', ...gpt2Targets, methodOptions: { stepSize: 1e-3, update: 'raw' } },
   },
+  // Biases of queries, keys and values, which run as one matrix.
+  { name: 'lora over Qwen2', options: { method: 'lora', rank: 3, alpha: 6 }, rate: 1e-2, model: fixtureModel('qwen2') },
+  { name: 'dora over Qwen2', options: { method: 'dora', rank: 3, alpha: 6 }, rate: 1e-2, model: fixtureModel('qwen2') },
+  { name: 'dora over Llama with biases', options: { method: 'dora', rank: 3, alpha: 6 }, rate: 1e-2, model: fixtureModel('llama-bias') },
   ...otherCases,
 ];

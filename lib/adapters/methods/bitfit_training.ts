@@ -1,3 +1,4 @@
+import { AdapterError } from '../../errors.js';
 import { addBias } from '../../ops/index.js';
 import type { TrainableMethod } from '../trainable_method.js';
 import { factorTensors, tensorFrom } from './factor_tensors.js';
@@ -24,12 +25,16 @@ export const bitfitTraining: TrainableMethod = {
 
   startsAtBase: () => true,
 
-  config: (settings) => loraConfigFile({ ...settings, rank: 1, alpha: 1, rsLora: false }, { lora_bias: true }),
+  config: (settings, sites) => loraConfigFile({ ...settings, rank: 1, alpha: 1, rsLora: false }, sites, { lora_bias: true }),
 
   exportSite: (_, site, values) => [
     ...factorTensors(1, site, new Float32Array(site.inputs), new Float32Array(site.outputs)),
     { name: 'lora_B.bias', shape: [site.outputs], data: values('bias') },
   ],
 
-  importSite: (_, { path, outputs }, tensors) => new Map([['bias', tensorFrom(tensors, 'lora_B.bias', path, outputs)]]),
+  importSite(_, { path, outputs }, tensors) {
+    if (tensors.get('lora_B.weight')?.some((value) => value !== 0))
+      throw new AdapterError(`${path}.lora_B.weight is not zero: bitfit trains the bias alone`, { module: path, tensor: 'lora_B.weight' });
+    return new Map([['bias', tensorFrom(tensors, 'lora_B.bias', path, outputs)]]);
+  },
 };

@@ -46,7 +46,7 @@ export const doraTraining: TrainableMethod = {
   },
 
   startsAtBase: () => true,
-  config: (settings) => loraConfigFile(settings, { use_dora: true }),
+  config: (settings, sites) => loraConfigFile(settings, sites, { use_dora: true }),
 
   exportSite: ({ rank }, site, values) => [
     ...factorTensors(rank, site, values('A'), values('bT')),

@@ -61,7 +61,7 @@ export const dyloraTraining: TrainableMethod = {
   },
 
   startsAtBase: () => true,
-  config: (settings) => loraConfigFile(settings, { r: optionsOf(settings).exportRank }),
+  config: (settings, sites) => loraConfigFile(settings, sites, { r: optionsOf(settings).exportRank }),
 
   exportSite(settings, site, values) {
     const { exportRank } = optionsOf(settings);

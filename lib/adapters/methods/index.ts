@@ -2,6 +2,7 @@ import type { AdapterMethod } from '../method.js';
 import { adalora } from './adalora.js';
 import { adaptionPrompt } from './adaption_prompt.js';
 import { boft } from './boft.js';
+import { bottleneck } from './bottleneck.js';
 import { c3a } from './c3a.js';
 import { delora } from './delora.js';
 import { fourierft } from './fourierft.js';
@@ -31,6 +32,7 @@ const all = [
   adalora,
   adaptionPrompt,
   boft,
+  bottleneck,
   c3a,
   delora,
   fourierft,

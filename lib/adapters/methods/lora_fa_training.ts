@@ -25,7 +25,7 @@ export const loraFaTraining: TrainableMethod = {
   forward: (settings, at) => add(at.base, lowRankProduct(at.x, at.parameter('A'), at.parameter('bT'), loraScale(settings))),
 
   startsAtBase: () => true,
-  config: (settings) => loraConfigFile(settings),
+  config: (settings, sites) => loraConfigFile(settings, sites),
   exportSite: ({ rank }, site, values) => factorTensors(rank, site, values('A'), values('bT')),
   importSite: ({ rank }, site, tensors) => new Map(Object.entries(withParts(factorsFrom(tensors, site, rank)))),
 };

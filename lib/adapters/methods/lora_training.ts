@@ -17,8 +17,12 @@ export function lowRankProduct(x: Tensor, a: Tensor, bT: Tensor, factor: number)
   return scale(matmul(matmul(x, a, { transposeB: true }), bT), factor);
 }
 
-/** adapter_config.json of a LoRA adapter. */
-export function loraConfigFile(settings: MethodSettings, more: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
+/** adapter_config.json of a LoRA adapter. PEFT warns of every module whose weight lies the other way than `fan_in_fan_out` says. */
+export function loraConfigFile(
+  settings: MethodSettings,
+  sites: readonly SiteShape[],
+  more: Readonly<Record<string, unknown>> = {},
+): Record<string, unknown> {
   return {
     peft_type: 'LORA',
     task_type: 'CAUSAL_LM',
@@ -27,7 +31,7 @@ export function loraConfigFile(settings: MethodSettings, more: Readonly<Record<s
     use_rslora: settings.rsLora,
     lora_dropout: 0,
     bias: 'none',
-    fan_in_fan_out: false,
+    fan_in_fan_out: sites.some(({ transposed }) => transposed),
     inference_mode: true,
     init_lora_weights: true,
     ...more,
@@ -101,10 +105,10 @@ export const loraTraining: TrainableMethod = {
   startsAtBase: () => true,
 
   // alpha grows with the rank, so that the scale stays.
-  config: (settings) =>
+  config: (settings, sites) =>
     takesPart(settings)
-      ? loraConfigFile(settings, { r: 2 * settings.rank, lora_alpha: settings.alpha * (settings.rsLora ? Math.SQRT2 : 2) })
-      : loraConfigFile(settings),
+      ? loraConfigFile(settings, sites, { r: 2 * settings.rank, lora_alpha: settings.alpha * (settings.rsLora ? Math.SQRT2 : 2) })
+      : loraConfigFile(settings, sites),
 
   exportSite: (settings, site, values: ParameterValues) =>
     takesPart(settings)

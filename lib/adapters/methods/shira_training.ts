@@ -73,6 +73,12 @@ export const shiraTraining: TrainableMethod = {
         `rank is ${settings.rank}: ${site.path} is ${site.outputs} x ${site.inputs} and has no ${count} entries: expected at most ${Math.floor((site.inputs * site.outputs) / (site.inputs + site.outputs))}`,
         { option: 'rank', actual: settings.rank },
       );
+    // PEFT would refuse the folder.
+    if (site.transposed)
+      throw new OptionError(
+        `targetModules names ${site.path}, whose weight ${base.name} has as [inputs, outputs]: PEFT reads no shira adapter of such a module`,
+        { option: 'targetModules', actual: site.path },
+      );
     if (site.inputs > mostInputs)
       throw new OptionError(`targetModules names ${site.path}, which has ${site.inputs} inputs: shira takes at most ${mostInputs}`, {
         option: 'targetModules',

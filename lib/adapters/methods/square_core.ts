@@ -34,7 +34,7 @@ export const squareCore: Pick<TrainableMethod, 'sites' | 'forward' | 'config' | 
     return add(at.base, scale(matmul(turned, at.parameter('bT')), loraScale(settings)));
   },
 
-  config: (settings) => loraConfigFile(settings),
+  config: (settings, sites) => loraConfigFile(settings, sites),
 
   exportSite({ rank }, site, values: ParameterValues) {
     return factorTensors(rank, site, timesRows(values('R'), values('A'), rank, site.inputs), values('bT'));

@@ -2,6 +2,7 @@ import { OptionError } from '../../errors.js';
 import { didYouMean } from '../../runtime/suggest.js';
 import type { TrainableMethod } from '../trainable_method.js';
 import { bitfitTraining } from './bitfit_training.js';
+import { bottleneckTraining } from './bottleneck_training.js';
 import { doraTraining } from './dora_training.js';
 import { dyloraTraining } from './dylora_training.js';
 import { ia3Training } from './ia3_training.js';
@@ -30,6 +31,7 @@ export const trainableMethods: ReadonlyMap<string, TrainableMethod> = new Map(
     shiraTraining,
     promptTuningTraining,
     prefixTuningTraining,
+    bottleneckTraining,
   ].map((method) => [method.name, method]),
 );
 

@@ -87,7 +87,6 @@ export const trainableTokensTraining: TrainableMethod = {
     token_indices: [...tokensOf(settings)],
     init_weights: true,
     inference_mode: true,
-    modules_to_save: null,
   }),
 
   exportSite: (settings, { outputs }, values) => [

@@ -8,6 +8,7 @@ import { splitColumns } from '../../models/serving_paths.js';
 import {
   type AdapterRouting,
   concatRows,
+  copy,
   gatherRows,
   groupedLora,
   layerNorm,
@@ -132,10 +133,7 @@ export class TrainingPaths implements ModelPaths {
   }
 
   private slicedBias(bias: Tensor, site: Site, first: number): Tensor {
-    return bias
-      .reshape([1, bias.shape[0] as number])
-      .columns(first, first + site.outputs)
-      .reshape([site.outputs]);
+    return copy(bias.reshape([1, bias.shape[0] as number]).columns(first, first + site.outputs)).reshape([site.outputs]);
   }
 
   // Each adapter changes its own tokens; one alone changes all.

@@ -4,6 +4,7 @@
 #include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
+#include "generated/elementwise_ops.h"
 #include "generated/grouped_lora_ops.h"
 #include "kernels/grouped_lora/adapter_tokens.h"
 
@@ -19,6 +20,7 @@ struct GroupedLoraWork {
   AdapterPool pool;
   const TokenTile* tiles;
   float* saved;  // per worker: [kTileTokens][kColumnBlock] of the base's outputs, or [kRankBlock][kBlockTokens] products
+  float* series;  // per worker: [ranks of a token's series entries][kTileTokens], products with the base's outputs
 };
 
 }  // namespace heddle
@@ -28,6 +30,7 @@ struct GroupedLoraWork {
 #include "cpu/foreach_target.h"
 #if defined(HEDDLE_TARGET)
 #include "kernels/grouped_lora/adapter_rows.h"
+#include "kernels/grouped_lora/bottleneck_rows.h"
 #include "kernels/grouped_lora/token_block.h"
 
 namespace heddle::HEDDLE_TARGET {
@@ -44,12 +47,35 @@ void add_low_rank(const AdapterPool& pool, const AdapterEntry& entry, int tokens
     const int64_t beginning = (to - from) * kBytes < fetch_width(count) ? (to - from) * kBytes : fetch_width(count);
     RowFetch fetch(pool, entry.first_a + done, entry.first_b + done, count, inputs * kBytes, from * kBytes, beginning);
     dot_rows_of_tile<Row>(pool, entry.first_a + done, count, tokens, x, inputs, v, &fetch);
-    for (int i = 0; i < count * kTileTokens; i++) v[i] *= entry.scale;
+    if (is_bottleneck(entry))
+      activate_scaled(entry.gain, entry.scale, v, count * kTileTokens);
+    else
+      for (int i = 0; i < count * kTileTokens; i++) v[i] *= entry.scale;
     add_rows_to_tile<Row>(pool, entry.first_b + done, count, tokens, v, how, from, to);
     done += count;
     how.own = how.replaces = false;
     how.shift = nullptr;
   } while (done < entry.rank);
+}
+
+// v = scale f(A y) for the outputs y that the base left: [rank][kTileTokens].
+template <class Row>
+void series_products(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* const* y, int64_t outputs, float* v) {
+  for (int64_t done = 0; done < entry.rank; done += kRankBlock) {
+    const int64_t count = entry.rank - done < kRankBlock ? entry.rank - done : kRankBlock;
+    float* block = v + done * kTileTokens;
+    RowFetch fetch(pool, entry.first_a + done, entry.first_a + done, count, outputs * static_cast<int64_t>(sizeof(typename Row::Element)), 0, 0);
+    dot_rows_of_tile<Row>(pool, entry.first_a + done, count, tokens, y, outputs, block, &fetch);
+    activate_scaled(entry.gain, entry.scale, block, count * kTileTokens);
+  }
+}
+
+template <class Row>
+void add_series(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* v, const Join& how, int64_t from, int64_t to) {
+  for (int64_t done = 0; done < entry.rank; done += kRankBlock) {
+    const int count = static_cast<int>(entry.rank - done < kRankBlock ? entry.rank - done : kRankBlock);
+    add_rows_to_tile<Row>(pool, entry.first_b + done, count, tokens, v + done * kTileTokens, how, from, to);
+  }
 }
 
 template <class Row>
@@ -70,7 +96,8 @@ void add_dense(const AdapterPool& pool, const AdapterEntry& entry, int tokens, c
   }
 }
 
-static void grouped_lora_chunk(const GroupedLoraWork& work, const TokenTile& tile, int64_t s, int64_t block, int worker) {
+// `series`: what series_products gave for the tile, entry after entry.
+static void grouped_lora_chunk(const GroupedLoraWork& work, const TokenTile& tile, int64_t s, int64_t block, int worker, const float* series) {
   const GroupedLoraArgs& args = work.args;
   const int32_t* columns = args.columns.as<int32_t>();
   const int64_t outputs = columns[s + 1] - columns[s], inputs = args.x.dims[1], routes = args.index.dims[1];
@@ -84,7 +111,7 @@ static void grouped_lora_chunk(const GroupedLoraWork& work, const TokenTile& til
     if (slots[j] < 0) continue;
     const AdapterEntry entry = work.pool.entry(slots[j], args.site + s);
     if (entry.kind == EntryKind::kNone) continue;
-    needs_original |= active > 0 && (entry.kind == EntryKind::kDense || entry.gain >= 0);
+    needs_original |= active > 0 && (entry.kind == EntryKind::kDense || gain_row(entry) >= 0);
     active++;
   }
   if (active == 0) return;
@@ -113,23 +140,46 @@ static void grouped_lora_chunk(const GroupedLoraWork& work, const TokenTile& til
       ones &= weight[t] == 1.0f;
     }
     const auto row = [&](int32_t index) { return index < 0 ? nullptr : static_cast<const float*>(work.pool.row(index)) + from; };
-    const bool own = entry.kind == EntryKind::kDense || entry.gain >= 0;
+    const bool own = entry.kind == EntryKind::kDense || gain_row(entry) >= 0;
     const float* bias = own && args.base_bias.present() ? args.base_bias.as<float>() + columns[s] + from : nullptr;
     // Tokens of a tile may differ in weight, and a token's bits may not depend on its neighbours: then one by one.
     const bool replaces = own && active == 1;
     const int step = replaces && !ones ? 1 : tile.count;
     for (int t = 0; t < tile.count; t += step) {
-      const Join how = {y + t, original + t, weight + t, row(entry.gain), row(entry.shift), bias, own, replaces && weight[t] == 1.0f};
+      const Join how = {y + t, original + t, weight + t, row(gain_row(entry)), row(shift_row(entry)), bias, own, replaces && weight[t] == 1.0f};
       with_row_type(entry.dtype, [&](auto kind) {
         using Row = decltype(kind);
         if (entry.kind == EntryKind::kDense) {
           add_dense<Row>(work.pool, entry, step, x + t, inputs, how, from, to);
+        } else if (entry.kind == EntryKind::kSeries) {
+          add_series<Row>(work.pool, entry, step, series, how, from, to);
         } else {
           add_low_rank<Row>(work.pool, entry, step, x + t, inputs, how, from, to);
         }
       });
     }
+    if (entry.kind == EntryKind::kSeries) series += entry.rank * kTileTokens;
   }
+}
+
+// All blocks of a site where a series entry reads every output before the first is changed.
+static void grouped_lora_series(const GroupedLoraWork& work, const TokenTile& tile, int64_t s, int worker) {
+  const GroupedLoraArgs& args = work.args;
+  const int32_t* columns = args.columns.as<int32_t>();
+  const int64_t outputs = columns[s + 1] - columns[s], routes = args.index.dims[1];
+  const int32_t* slots = args.index.as<int32_t>() + tile.first * routes;
+  const float* y[kTileTokens];
+  for (int t = 0; t < tile.count; t++) y[t] = args.y.row<float>(tile.first + t) + columns[s];
+  float* const products = work.series + worker * kTileTokens * kColumnBlock;
+  float* v = products;
+  for (int64_t j = 0; j < routes; j++) {
+    if (slots[j] < 0) continue;
+    const AdapterEntry entry = work.pool.entry(slots[j], args.site + s);
+    if (entry.kind != EntryKind::kSeries) continue;
+    with_row_type(entry.dtype, [&](auto kind) { series_products<decltype(kind)>(work.pool, entry, tile.count, y, outputs, v); });
+    v += entry.rank * kTileTokens;
+  }
+  for (int64_t block = 0; block * kColumnBlock < outputs; block++) grouped_lora_chunk(work, tile, s, block, worker, products);
 }
 
 // A tile of more than kTileTokens tokens: with the same bits, whole where all entries are factors without gain, else in parts.
@@ -140,15 +190,22 @@ static void grouped_lora_tile(const GroupedLoraWork& work, int64_t tile_index, i
   const int64_t outputs = columns[s + 1] - columns[s], inputs = args.x.dims[1], routes = args.index.dims[1];
   const int64_t from = block * kColumnBlock, to = from + kColumnBlock < outputs ? from + kColumnBlock : outputs;
   const int32_t* slots = args.index.as<int32_t>() + tile.first * routes;
-  bool whole = tile.count > kTileTokens;
-  for (int64_t j = 0; j < routes && whole; j++) {
+  bool whole = tile.count > kTileTokens, series = false;
+  for (int64_t j = 0; j < routes; j++) {
     if (slots[j] < 0) continue;
     const AdapterEntry entry = work.pool.entry(slots[j], args.site + s);
-    whole = entry.kind == EntryKind::kNone || (entry.kind == EntryKind::kLowRank && entry.gain < 0);
+    series |= entry.kind == EntryKind::kSeries;
+    whole &= entry.kind == EntryKind::kNone || (entry.kind == EntryKind::kLowRank && entry.gain < 0);
   }
+  if (series && block > 0) return;
   if (!whole) {
-    for (int32_t done = 0; done < tile.count; done += kTileTokens)
-      grouped_lora_chunk(work, {tile.first + done, std::min<int32_t>(kTileTokens, tile.count - done)}, s, block, worker);
+    for (int32_t done = 0; done < tile.count; done += kTileTokens) {
+      const TokenTile part = {tile.first + done, std::min<int32_t>(kTileTokens, tile.count - done)};
+      if (series)
+        grouped_lora_series(work, part, s, worker);
+      else
+        grouped_lora_chunk(work, part, s, block, worker, nullptr);
+    }
     return;
   }
   if (from >= to) return;
@@ -182,9 +239,28 @@ namespace {
 
 constexpr const char* kOp = "grouped_lora";
 
-Status check_site(const AdapterPool& pool, int64_t slot, int64_t site, int64_t inputs, int64_t outputs) {
+Status check_bottleneck(const AdapterPool& pool, const AdapterEntry& entry, int64_t slot, int64_t site, int64_t inputs, int64_t outputs, int64_t routes) {
+  if (!is_row_dtype(entry.dtype)) return bad_entry(kOp, slot, site, "has dtype " + std::to_string(entry.dtype) + ": expected f32, f16 or bf16");
+  if (entry.rank < 0) return bad_entry(kOp, slot, site, "has rank " + std::to_string(entry.rank));
+  const int32_t functions = static_cast<int32_t>(ActivateFunction::kTanh) + 1;
+  if (entry.gain < 0 || entry.gain >= functions)
+    return bad_entry(kOp, slot, site, "has function " + std::to_string(entry.gain) + ": expected 0 to " + std::to_string(functions - 1));
+  const bool series = entry.kind == EntryKind::kSeries;
+  if (series && entry.rank > kColumnBlock / routes)
+    return bad_entry(kOp, slot, site, "is a network in series of size " + std::to_string(entry.rank) + ": expected at most " +
+                                          std::to_string(kColumnBlock / routes) + " beside " + std::to_string(routes - 1) + " other adapters of a token");
+  const int64_t width = static_cast<int64_t>(dtype_bytes(static_cast<DType>(entry.dtype)));
+  if (!pool.holds(entry.first_a, entry.rank, (series ? outputs : inputs) * width)) return rows_outside(kOp, slot, site, entry.first_a, entry.rank);
+  if (!pool.holds(entry.first_b, entry.rank, outputs * width)) return rows_outside(kOp, slot, site, entry.first_b, entry.rank);
+  return Status::success();
+}
+
+Status check_site(const AdapterPool& pool, int64_t slot, int64_t site, int64_t inputs, int64_t outputs, int64_t routes) {
   const AdapterEntry entry = pool.entry(slot, site);
   if (entry.kind == EntryKind::kNone) return Status::success();
+  if (is_bottleneck(entry)) return check_bottleneck(pool, entry, slot, site, inputs, outputs, routes);
+  if (entry.kind != EntryKind::kLowRank && entry.kind != EntryKind::kDense)
+    return bad_entry(kOp, slot, site, "is of kind " + std::to_string(static_cast<int32_t>(entry.kind)) + ": expected 0 to 4");
   HEDDLE_TRY(check_entry(kOp, pool, entry, slot, site, outputs));
   const int64_t width = static_cast<int64_t>(dtype_bytes(static_cast<DType>(entry.dtype)));
   if (!pool.holds(entry.first_a, entry.rank, inputs * width)) return rows_outside(kOp, slot, site, entry.first_a, entry.rank);
@@ -201,7 +277,7 @@ size_t tile_bytes(const TensorView& index) { return (static_cast<size_t>(index.d
 }  // namespace
 
 size_t grouped_lora_cpu_workspace(const GroupedLoraArgs& args, int threads) {
-  return tile_bytes(args.index) + static_cast<size_t>(threads) * kTileTokens * kColumnBlock * sizeof(float);
+  return tile_bytes(args.index) + 2 * static_cast<size_t>(threads) * kTileTokens * kColumnBlock * sizeof(float);
 }
 
 Status grouped_lora_cpu(const GroupedLoraArgs& args, CpuContext& context) {
@@ -237,11 +313,12 @@ Status grouped_lora_cpu(const GroupedLoraArgs& args, CpuContext& context) {
   TokenTile* tiles = reinterpret_cast<TokenTile*>(context.workspace);
   const int64_t tile_count = cut_tiles(args.index, tiles, tile_tokens(tokens, context.threads()));
   HEDDLE_TRY(check_slots(args.index, tiles, tile_count, [&](int64_t slot) {
-    for (int64_t s = 0; s < sites; s++) HEDDLE_TRY(check_site(pool, slot, args.site + s, inputs, columns[s + 1] - columns[s]));
+    for (int64_t s = 0; s < sites; s++) HEDDLE_TRY(check_site(pool, slot, args.site + s, inputs, columns[s + 1] - columns[s], args.index.dims[1]));
     return Status::success();
   }));
 
-  const GroupedLoraWork work = {args, pool, tiles, reinterpret_cast<float*>(context.workspace + tile_bytes(args.index))};
+  float* const saved = reinterpret_cast<float*>(context.workspace + tile_bytes(args.index));
+  const GroupedLoraWork work = {args, pool, tiles, saved, saved + static_cast<int64_t>(context.threads()) * kTileTokens * kColumnBlock};
   const int64_t blocks = (widest + kColumnBlock - 1) / kColumnBlock;
   const auto run = HEDDLE_DISPATCH(grouped_lora_tile);
   context.parallel(tile_count * sites * blocks, [&](int64_t chunk, int worker) {

@@ -7,16 +7,20 @@
 //   kind  kNone      nothing at this site
 //         kLowRank   rank rows of A (each K wide), rank rows of B transposed (each N wide):  L = scale * B (A x)
 //         kDense     N rows of a whole weight (each K wide) that replaces the base's:         W x
+//   kParallel  a network of two layers beside the module: rank rows of A (K wide), rank rows of B transposed:  L = scale * B f(A x)
+//   kSeries    the same behind the module: rank rows of A, N wide like the rows of B transposed:  L = scale * B f(A base[t])
 //   dtype of the A, B and dense rows (DType); gain and shift rows are always f32
-//   rank  (kLowRank) or N (kDense)
+//   rank  (factors) or N (kDense)
 //   first_a, first_b   indexes into `rows`
 //   gain, shift        index into `rows` of one row, N wide, or -1
+//                      kParallel, kSeries: gain is the number of f among ActivateFunction, shift is not read
 //   scale              bits of an f32
 //
 // With b = base[t] - base_bias (the base's product without bias), the delta of one adapter at one site is
 //   kLowRank, no gain:  L + shift
 //   kLowRank, gain:     gain * (b + L) - b + shift          (DoRA: gain = magnitude / norm)
 //   kDense:             W x - b + shift
+//   kParallel, kSeries: L
 // kNone with gain >= 0 or shift >= 0 is not used: write kLowRank with rank 0.
 //
 // An embedding table is as wide as the vocabulary, wider than a page may be. Its rows of A are therefore cut into pieces of
@@ -33,7 +37,7 @@ namespace heddle {
 inline constexpr int64_t kRowUnit = 64;
 inline constexpr int64_t kEmbeddingPiece = 4096;
 
-enum class EntryKind : int32_t { kNone = 0, kLowRank = 1, kDense = 2 };
+enum class EntryKind : int32_t { kNone = 0, kLowRank = 1, kDense = 2, kParallel = 3, kSeries = 4 };
 
 struct AdapterEntry {
   EntryKind kind;
@@ -45,6 +49,10 @@ struct AdapterEntry {
   int32_t shift;
   float scale;
 };
+
+inline bool is_bottleneck(const AdapterEntry& entry) { return entry.kind == EntryKind::kParallel || entry.kind == EntryKind::kSeries; }
+inline int32_t gain_row(const AdapterEntry& entry) { return is_bottleneck(entry) ? -1 : entry.gain; }
+inline int32_t shift_row(const AdapterEntry& entry) { return is_bottleneck(entry) ? -1 : entry.shift; }
 static_assert(sizeof(AdapterEntry) == 32, "eight i32 columns");
 
 }  // namespace heddle
