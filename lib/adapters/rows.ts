@@ -18,36 +18,6 @@ export function bf16ToNumber(bits: number): number {
   return scratch.getFloat32(0);
 }
 
-/** The f16 number nearest to a number, as bits; of two equally near the even one. */
-export function numberToF16(value: number): number {
-  scratch.setFloat32(0, value);
-  const bits = scratch.getUint32(0);
-  const sign = (bits >>> 16) & 0x8000;
-  const size = Math.abs(Math.fround(value));
-  if (Number.isNaN(size)) return sign | 0x7e00;
-  // 65,520 lies midway between the largest number and what would be the next.
-  if (size >= 65_520) return sign | 0x7c00;
-  const exponent = Math.max(-14, Math.floor(Math.log2(size)));
-  const unit = 2 ** (exponent - 10);
-  const units = roundToEven(size / unit);
-  // Numbers below 2^-14 have no leading one; a mantissa that rounds up to two carries into the exponent.
-  return sign | (exponent === -14 ? units : units + (exponent + 14) * 1024);
-}
-
-/** The bf16 number nearest to a number, as bits; of two equally near the even one. */
-export function numberToBf16(value: number): number {
-  scratch.setFloat32(0, value);
-  const bits = scratch.getUint32(0);
-  if (Number.isNaN(value)) return (bits >>> 16) | 0x40;
-  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
-}
-
-function roundToEven(value: number): number {
-  const below = Math.floor(value);
-  const over = value - below;
-  return over > 0.5 || (over === 0.5 && below % 2 === 1) ? below + 1 : below;
-}
-
 /** Elements of any float dtype as f32; f32 is returned as it is. */
 export function toFloat32(dtype: FloatDType, data: Float32Array | Uint16Array): Float32Array {
   if (dtype === 'f32') return data as Float32Array;
@@ -82,6 +52,13 @@ export function transpose(block: RowBlock): RowBlock {
       for (let r = row; r < Math.min(row + tile, count); r++)
         for (let c = column; c < Math.min(column + tile, width); c++) turned[c * count + r] = data[r * width + c] as number;
   return { dtype: block.dtype, count: width, width: count, data: turned };
+}
+
+/** The same for plain numbers: [rows, width] → [width, rows]. */
+export function turned<Values extends Float32Array | Float64Array>(values: Values, rows: number, width: number): Values {
+  const out = new (values.constructor as new (length: number) => Values)(values.length);
+  for (let r = 0; r < rows; r++) for (let c = 0; c < width; c++) out[c * rows + r] = values[r * width + c] as number;
+  return out;
 }
 
 /** f32 rows one below the other. */

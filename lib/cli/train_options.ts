@@ -1,5 +1,6 @@
 // From the words of the command line, and a file, to the options of a training.
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { trainableMethods } from '../adapters/methods/trainable.js';
 import { readJsonFile } from '../checkpoint/json.js';
 import { OptionError } from '../errors.js';
 import { decimal, wholeNumber } from './model_options.js';
@@ -38,7 +39,7 @@ export function withTraining(command: Command): Command {
     )
     .option('-c, --config <file>', 'JSON file with any of these options, and more; the command line goes first')
     .option('--resume', 'go on from the last checkpoint in --output; begin where there is none')
-    .option('--method <name>', 'adapter method (default: lora)')
+    .option('--method <name>', `adapter method: ${[...trainableMethods.keys()].join(', ')} (default: lora)`)
     .option('--from <folder>', 'adapter to go on from, of heddle or PEFT: it decides rank, alpha and target modules')
     .option('--rank <n>', 'rank of the factors (default: 16)', wholeNumber(1))
     .option('--alpha <x>', 'the scale is alpha / rank (default: twice the rank)', decimal())

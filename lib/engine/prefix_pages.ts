@@ -1,5 +1,5 @@
 import type { PrefixKeysValues } from '../adapters/method.js';
-import { numberToBf16, numberToF16 } from '../adapters/rows.js';
+import { numberToBf16, numberToF16 } from '../adapters/narrow.js';
 import type { CacheLayout } from '../models/serving_paths.js';
 import { blockTokens } from '../ops/index.js';
 

@@ -1,9 +1,10 @@
-import { DTypeError, ShapeError } from '../errors.js';
-import type { OpName, opTable } from '../generated/op_table.js';
+import { DTypeError, OptionError, ShapeError } from '../errors.js';
+import { type OpName, opTable } from '../generated/op_table.js';
 import type { Graph, TensorType } from '../graph/graph.js';
 import type { Tensor } from '../graph/tensor.js';
 import type { DType } from '../runtime/dtype.js';
 import { type Dimension, formatShape, type Shape, sameDimension, sameShape } from '../runtime/shape.js';
+import { didYouMean } from '../runtime/suggest.js';
 
 type Table = typeof opTable;
 type Optional<O extends OpName> = Table[O]['optional'][number];
@@ -57,12 +58,27 @@ export function apply<O extends OpName>(
   inputs: Inputs<O>,
   attrs: Attrs<O>,
 ): { readonly [K in keyof OutputTypes<O>]: Tensor } {
+  expectChoices(op, attrs);
   const outputs = rule.infer(inputs, attrs);
   const first = Object.values<Tensor | undefined>(inputs).find((t) => t !== undefined) as Tensor;
   const graph = first.graph as Graph;
   return graph.call(op, inputs, attrs as Record<string, number | boolean | string>, outputs as Record<string, TensorType>) as {
     readonly [K in keyof OutputTypes<O>]: Tensor;
   };
+}
+
+// Words such as the function of `map`: JavaScript has no compiler that knows them.
+function expectChoices(op: OpName, attrs: Readonly<Record<string, unknown>>): void {
+  for (const [name, type] of Object.entries<unknown>(opTable[op].attrs)) {
+    if (!Array.isArray(type) || type.includes(attrs[name])) continue;
+    const actual = String(attrs[name]);
+    throw new OptionError(`[${op}] ${name} is '${actual}': expected ${type.join(', ')}.${didYouMean(actual, type as string[])}`, {
+      op,
+      option: name,
+      actual: attrs[name],
+      expected: type,
+    });
+  }
 }
 
 /** Throws DTypeError unless `tensor` has one of `dtypes`. */

@@ -46,7 +46,7 @@ export async function loadAdapterData(
         tokenizer: model.tokenizer,
         chatTemplate: model.chatTemplate,
         maxLength,
-        maxLengthReason: maxLength < context ? 'which is batchTokens' : 'which is what the model takes',
+        ...(maxLength < context ? { maxLengthReason: 'which is batchTokens' } : {}),
         signal: options.signal,
         onProgress: ({ bytes, totalBytes }) => options.onProgress?.(name, bytes, totalBytes),
       },

@@ -58,7 +58,7 @@ function share(): number {
 }
 
 /** What a seed is used for: each use has random numbers of its own. */
-export const purposes = { epochOrder: 1, packing: 2, heldOut: 3 } as const;
+export const purposes = { epochOrder: 1, packing: 2, heldOut: 3, initialValues: 4, stepShares: 5 } as const;
 
 /**
  * An order of `count` things that depends on the arguments alone (Fisher and Yates' shuffle).

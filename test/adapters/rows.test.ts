@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { bf16ToNumber, f16ToNumber, numberToBf16, numberToF16 } from '../../lib/adapters/rows.ts';
+import { numberToBf16, numberToF16 } from '../../lib/adapters/narrow.ts';
+import { bf16ToNumber, f16ToNumber } from '../../lib/adapters/rows.ts';
 import { randomNormal, toBits } from '../kernels/numbers.ts';
 
 const special = [

@@ -18,6 +18,11 @@ const expected: Record<string, RegExp[]> = {
     /^president: "The Congress/m,
     /5 adapters in one/,
   ],
+  'gradient.mjs': [
+    /^step 0: loss \d/,
+    /\nstep 400: loss 0\.0/,
+    /slope: Float32Array\(1\) \[ 108 \], curvature: Float32Array\(1\) \[ 108 \]/,
+  ],
   'graph.mjs': [/^\[add\] b is \[rows, 4\]: expected \[rows, 3\]/, /row 2 of 3: class \d/],
 };
 

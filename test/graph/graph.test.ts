@@ -43,6 +43,20 @@ describe('the graph refuses', () => {
     expect(() => relu(x)).toThrow('[activate] x is i32: expected f32');
   });
 
+  it('words that an op does not know, as JavaScript may give them', () => {
+    const x = graph().input('x', 'f32', [4, 2]);
+    const refused = (build: () => unknown, message: string): void => {
+      expect(build).toThrow(OptionError);
+      expect(build).toThrow(message);
+    };
+    refused(
+      () => ops.activate(x, 'sigmoidd' as 'sigmoid'),
+      "[activate] function is 'sigmoidd': expected relu, gelu, gelu_tanh, silu, sigmoid, tanh. Did you mean 'sigmoid'?",
+    );
+    refused(() => ops.map(x, 'tanh' as 'sin'), "[map] function is 'tanh': expected exp, log, ");
+    refused(() => ops.reduce(x, undefined as unknown as 'sum'), "[reduce] kind is 'undefined': expected sum, mean, max.");
+  });
+
   it('a weight that was packed for other sizes', async () => {
     const g = graph();
     const weight = g.weight('w', await packedWeight(new Float32Array(20 * 8), 20, 8));

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { activate, add, matmul, scale } from '../../ops/index.js';
+import { turned } from '../rows.js';
 import type { MethodSettings, TrainableMethod } from '../trainable_method.js';
 import { bottleneckActivations } from './bottleneck.js';
-import { checkStart, tensorFrom, turned } from './factor_tensors.js';
+import { checkStart, tensorFrom } from './factor_tensors.js';
 import { methodOptionsOf } from './trained_options.js';
 
 const options = {

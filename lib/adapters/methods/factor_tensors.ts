@@ -1,14 +1,8 @@
 // Low-rank factors as PEFT names and shapes them, for every method that is saved as LoRA.
 import { AdapterError, OptionError } from '../../errors.js';
 import type { SiteShape } from '../method.js';
+import { turned } from '../rows.js';
 import type { ExportedTensor, MethodSettings, ParameterSpec } from '../trainable_method.js';
-
-/** Rows become columns: [rows, width] → [width, rows]. */
-export function turned(values: Float32Array, rows: number, width: number): Float32Array {
-  const out = new Float32Array(values.length);
-  for (let r = 0; r < rows; r++) for (let c = 0; c < width; c++) out[c * rows + r] = values[r * width + c] as number;
-  return out;
-}
 
 /** lora_A and lora_B from rows of A and rows of B transposed. */
 export function factorTensors(rank: number, { inputs, outputs }: SiteShape, a: Float32Array, bT: Float32Array): ExportedTensor[] {

@@ -3,6 +3,7 @@ import type { AdapterMethod } from '../method.js';
 import { readMethodOptions } from '../method_options.js';
 import { ModulePattern } from '../module_pattern.js';
 import { partNames } from '../part_names.js';
+import { turned } from '../rows.js';
 
 const schema = z.looseObject({
   r: z.number().int().min(1).max(65_536),
@@ -66,7 +67,3 @@ export const hira: AdapterMethod<HiraConfig> = {
     };
   },
 };
-
-function turned(values: Float64Array, rows: number, columns: number): Float64Array {
-  return values.map((_, i) => values[(i % rows) * columns + Math.floor(i / rows)] as number);
-}

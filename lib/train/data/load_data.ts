@@ -28,8 +28,8 @@ export interface DataContext {
   readonly chatTemplate?: MessageRenderer;
   /** Tokens of an example at most, where the options do not say; the options cannot say more. */
   readonly maxLength: number;
-  /** Why no more, for the message: 'which is …'. */
-  readonly maxLengthReason?: string | undefined;
+  /** Why no more, for the message. Default: 'which is what the model takes'. */
+  readonly maxLengthReason?: string;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: DataProgress) => void;
 }
@@ -74,10 +74,8 @@ export async function loadData(settings: DataSettings, context: DataContext): Pr
   const maxLength = settings.maxLength ?? context.maxLength;
   if (maxLength > context.maxLength)
     throw new OptionError(
-      `maxLength is ${maxLength}: expected at most ${context.maxLength}${context.maxLengthReason === undefined ? '' : `, ${context.maxLengthReason}`}`,
-      {
-        option: 'maxLength',
-      },
+      `maxLength is ${maxLength}: expected at most ${context.maxLength}, ${context.maxLengthReason ?? 'which is what the model takes'}`,
+      { option: 'maxLength' },
     );
   if (settings.endOfText === true && context.tokenizer.eosId === undefined && context.tokenizer.surroundings.after.length === 0)
     throw new OptionError('endOfText is true: the tokenizer has no token that ends a text', { option: 'endOfText' });

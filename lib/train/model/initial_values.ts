@@ -1,7 +1,7 @@
 import type { InitialValues } from '../../adapters/trainable_method.js';
-import { uniform } from '../counter_random.js';
+import { purposes, uniform } from '../counter_random.js';
 
-const purpose = 4;
+const purpose = purposes.initialValues;
 
 // FNV-1a: a word that tells names apart.
 function wordOf(name: string): number {

@@ -1,11 +1,11 @@
 // Which part of its factors each adapter uses and trains in a step.
 import type { StepShare } from '../../adapters/trainable_method.js';
-import { uniform } from '../counter_random.js';
+import { purposes, uniform } from '../counter_random.js';
 import type { FactorTables } from './factor_tables.js';
 import type { ParameterStore, StoredParameter } from './parameter_store.js';
 import { type AdapterInTraining, factorsAt } from './site_adapters.js';
 
-const purpose = 5;
+const purpose = purposes.stepShares;
 
 /** A run of gradients, in elements of the store. */
 interface Run {
