@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readJsonFile } from '../checkpoint/json.js';
+import { readJsonFile, toAccessError } from '../checkpoint/json.js';
 import { FileAccessError, HeddleError, TokenizerError } from '../errors.js';
 import { type DecodeOptions, decodeTokens, StreamDecoder, type StreamDecoderOptions, type TokenTable } from './stream_decoder.js';
 import { ThreadHost } from './thread_host.js';
@@ -184,8 +184,9 @@ async function readShared(path: string): Promise<Uint8Array> {
     }
     return bytes;
   } catch (error) {
-    if (error instanceof HeddleError) throw error;
-    throw new FileAccessError(`cannot read ${path}: ${(error as Error).message}`, { file: path }, { cause: error });
+    const told = toAccessError(error, 'read', path);
+    if (told instanceof HeddleError) throw told;
+    throw new FileAccessError(`cannot read ${path}: ${told.message}`, { file: path }, { cause: error });
   } finally {
     await file?.close();
   }

@@ -1,5 +1,6 @@
 // Low-rank factors as PEFT names and shapes them, for every method that is saved as LoRA.
 import { AdapterError, OptionError } from '../../errors.js';
+import { didYouMean } from '../../runtime/suggest.js';
 import type { SiteShape } from '../method.js';
 import { turned } from '../rows.js';
 import type { ExportedTensor, MethodSettings, ParameterSpec } from '../trainable_method.js';
@@ -45,7 +46,11 @@ export function initialA({ init, rank }: MethodSettings, inputs: number): Parame
 /** Throws OptionError where `init` is none of the names. */
 export function checkStart({ init }: MethodSettings, names: readonly string[]): void {
   if (init === undefined || names.includes(init)) return;
-  throw new OptionError(`init is '${init}': expected ${names.join(', ')}`, { option: 'init', actual: init, expected: names });
+  throw new OptionError(`init is '${init}': expected ${names.join(', ')}.${didYouMean(init, names)}`, {
+    option: 'init',
+    actual: init,
+    expected: names,
+  });
 }
 
 /** Throws OptionError where a site has fewer directions than the rank. */
