@@ -48,8 +48,16 @@ export async function compileEvaluation(parts: TrainingGraphParts, limits: Train
 /** What is computed again rather than kept. */
 export type Recompute = 'none' | 'cheap' | 'layer';
 
-// Their results are kept under 'cheap': everything else takes next to no time beside them.
-const costly: ReadonlySet<OpName> = new Set<OpName>(['linear', 'grouped_lora', 'matmul', 'linear_grad', 'embedding']);
+const products: ReadonlySet<OpName> = new Set<OpName>(['linear', 'grouped_lora', 'matmul', 'linear_grad']);
+
+// What 'cheap' keeps: products that are wider than what goes in, most of a layer's work. A square one, the output projection of attention,
+// is a tenth of that and as large as the layer's input; everything else takes next to no time.
+function isCostly({ op, inputs, outputs }: OpCall): boolean {
+  if (op === 'embedding') return true;
+  const width = (tensor: Tensor | undefined): number => tensor?.shape.at(-1) as number;
+  const x = op === 'linear' || op === 'grouped_lora' ? inputs.x : undefined;
+  return products.has(op) && (x === undefined || width(outputs.y) > width(x));
+}
 
 /**
  * Forward and backward: adds the gradients of Σ -rowWeight · logprob to the store's gradients.
@@ -58,7 +66,7 @@ const costly: ReadonlySet<OpName> = new Set<OpName>(['linear', 'grouped_lora', '
  */
 export async function compileTraining(parts: TrainingGraphParts, limits: TrainingLimits, recompute: Recompute): Promise<Program> {
   if (recompute !== 'layer') {
-    const cheap = { group: (layer: number) => layer, keep: ({ op }: OpCall) => costly.has(op) };
+    const cheap = { group: (layer: number) => layer, keep: isCostly };
     const { graph, options } = training(parts, limits, recompute === 'cheap' ? cheap : undefined);
     return compileInTurns(graph, options);
   }
