@@ -118,11 +118,13 @@ export const trainFileSchema = z.strictObject({
   evaluateEvery: count.optional().describe('steps between evaluations of held-out data (default: a tenth of all steps)'),
   /** Steps from one checkpoint to the next. */
   saveEvery: count.default(100).describe('steps between checkpoints'),
-  /** 'cheap' computes norms and activations again instead of keeping them; 'layer' all but the beginnings of layers: least memory, about a third more time. Default 'cheap'. */
+  /** 'cheap' computes norms, activations and attention again instead of keeping them; 'layer' all but the beginnings of layers: least memory, about a third more time. Default 'cheap'. */
   recompute: z
     .enum(['none', 'cheap', 'layer'])
     .default('cheap')
-    .describe("what is computed again instead of kept: 'none', 'cheap' (norms, activations), 'layer' (all but the beginnings of layers)"),
+    .describe(
+      "what is computed again instead of kept: 'none', 'cheap' (norms, activations, attention), 'layer' (all but the beginnings of layers)",
+    ),
   /** How bf16 weights are multiplied; see loadModel. */
   precision: z.enum(['fast', 'precise']).default('fast'),
   /** Threads of the engine. Default: the cores of the process. */
