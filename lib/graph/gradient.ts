@@ -110,14 +110,18 @@ class Sum {
  * Only what lies between the two is visited: frozen weights never get a gradient. A parameter that the loss does not depend on gets
  * zeros. Throws OptionError for a frozen weight, for a loss of many elements without `upstream`, and for an op without a gradient.
  */
-export function buildGradients(loss: Tensor, parameters: readonly Tensor[], ops: GradientOps, options: GradientOptions = {}): Tensor[] {
+export function buildGradients(
+  loss: Tensor,
+  parameters: readonly Tensor[],
+  ops: GradientOps,
+  options: GradientOptions & { readonly upstream: Tensor },
+): Tensor[] {
   for (const parameter of parameters)
     if (parameter.source.kind === 'weight')
       throw new OptionError(`'${parameter.source.name}' is a frozen weight and gets no gradient: make it a parameter of the graph`, {
         name: parameter.source.name,
       });
-  const upstream = options.upstream;
-  if (upstream === undefined) throw new OptionError('gradient: the upstream gradient is missing');
+  const { upstream } = options;
   if (!sameShape(upstream.shape, loss.shape))
     throw new ShapeError(`gradient: upstream is ${formatShape(upstream.shape)}: expected ${formatShape(loss.shape)}, the shape of loss`, {
       actual: upstream.shape,

@@ -1,5 +1,6 @@
 // What the training loop needs of a model: interfaces only, so that the loop knows no architecture and no adapter method.
 import type { DeviceTensor } from '../runtime/device_tensor.js';
+import type { RaggedBatch } from './data/ragged_batch.js';
 import type { MessageRenderer } from './data/segments.js';
 import type { ExampleTokenizer } from './data/tokenise.js';
 import type { AdapterSettings, TrainSettings } from './options.js';
@@ -41,23 +42,9 @@ export interface TrainedParameters {
 }
 
 /** T tokens of one or more adapters that run at once, R of which have a label. */
-export interface TrainingMicroBatch {
+export interface TrainingMicroBatch extends Omit<RaggedBatch, 'parts'> {
   /** Steps that are complete: random numbers are to depend on it and the seed alone. */
   readonly step: number;
-  /** i32[T]: token ids. */
-  readonly tokens: Int32Array;
-  /** i32[T]: place of each token in its example, from 0. */
-  readonly positions: Int32Array;
-  /** i32[T]: index in this batch of the first token of each token's example. */
-  readonly first: Int32Array;
-  /** i32[T]: slot of each token's adapter, its place in `parameters`. */
-  readonly index: Int32Array;
-  /** i32[R]: tokens that have a label, ascending. */
-  readonly rows: Int32Array;
-  /** i32[R]: their labels. */
-  readonly targets: Int32Array;
-  /** i32[R]: slot of each label's adapter. */
-  readonly rowAdapter: Int32Array;
   /** f32[R]: what a row's loss counts: 1 / labels of that adapter in the whole step. */
   readonly rowWeight: Float32Array;
 }

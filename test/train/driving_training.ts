@@ -13,18 +13,21 @@ export const fixtureModel = (name: string): string => join(import.meta.dirname, 
 /** The tiny Llama of the fixtures. */
 export const tinyLlama = fixtureModel('llama');
 
-/** Whole documents with a label for every token but the first, of slot 0. */
-export function batchOfDocuments(documents: readonly (readonly number[])[], step = 0): TrainingMicroBatch {
+// What PyTorch ignores as a label.
+const ignored = -100;
+
+/** Whole documents of slot 0. Every token but the first is a label, or what stands in its place in `labels`: -100 for none. */
+export function batchOfDocuments(documents: readonly (readonly number[])[], step = 0, labels = documents): TrainingMicroBatch {
   const tokens: number[] = [];
   const positions: number[] = [];
   const first: number[] = [];
   const rows: number[] = [];
   const targets: number[] = [];
-  for (const document of documents) {
+  documents.forEach((document, d) => {
     const begin = tokens.length;
     document.forEach((id, i) => {
-      const next = document[i + 1];
-      if (next !== undefined) {
+      const next = labels[d]?.[i + 1] ?? ignored;
+      if (next !== ignored) {
         rows.push(tokens.length);
         targets.push(next);
       }
@@ -32,7 +35,7 @@ export function batchOfDocuments(documents: readonly (readonly number[])[], step
       positions.push(i);
       first.push(begin);
     });
-  }
+  });
   const i32 = (list: number[]): Int32Array => Int32Array.from(list);
   return {
     step,

@@ -9,6 +9,7 @@ import { createStepRunner, loadTrainedAdapter } from '../../lib/train/model_back
 import { AdapterOptimiser } from '../../lib/train/optimiser.js';
 import { parseTrainOptions } from '../../lib/train/options.js';
 import type { TrainingMicroBatch } from '../../lib/train/step_runner.js';
+import { batchOfDocuments } from './driving_training.js';
 
 const fixture = join(import.meta.dirname, '../fixtures/training/llama-lora');
 const model = join(import.meta.dirname, '../fixtures/models/llama');
@@ -25,36 +26,7 @@ async function batchOf(path: string): Promise<TrainingMicroBatch> {
   const ids = await integers(file, 'input_ids');
   const labels = await integers(file, 'labels');
   file.dispose();
-  const tokens: number[] = [];
-  const positions: number[] = [];
-  const first: number[] = [];
-  const rows: number[] = [];
-  const targets: number[] = [];
-  ids.forEach((document, d) => {
-    const begin = tokens.length;
-    document.forEach((id, i) => {
-      const label = labels[d]?.[i + 1] ?? -100;
-      if (label !== -100) {
-        rows.push(tokens.length);
-        targets.push(label);
-      }
-      tokens.push(id);
-      positions.push(i);
-      first.push(begin);
-    });
-  });
-  const i32 = (list: number[]): Int32Array => Int32Array.from(list);
-  return {
-    step: 0,
-    tokens: i32(tokens),
-    positions: i32(positions),
-    first: i32(first),
-    index: new Int32Array(tokens.length),
-    rows: i32(rows),
-    targets: i32(targets),
-    rowAdapter: new Int32Array(rows.length),
-    rowWeight: new Float32Array(rows.length).fill(1 / rows.length),
-  };
+  return batchOfDocuments(ids, 0, labels);
 }
 
 async function tensorsOf(path: string): Promise<Map<string, Float32Array>> {

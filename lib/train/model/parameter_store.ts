@@ -1,6 +1,7 @@
 // Parameters of all adapters of a training in one piece of native memory, and their gradients in another laid out alike.
 import type { ParameterSpec } from '../../adapters/trainable_method.js';
 import { type DeviceTensor, emptyTensor } from '../../runtime/device_tensor.js';
+import type { ParameterGroup } from '../step_runner.js';
 
 // Rows of factors are addressed in units of 64 bytes, as in native/kernels/grouped_lora/grouped_lora_layout.h.
 const unit = 16;
@@ -18,22 +19,13 @@ export interface StoredParameter {
   readonly stride: number;
 }
 
-/** A run of parameters that are stepped alike. */
-export interface StoredGroup {
-  readonly name: string;
-  /** Elements from the start of the adapter's part. */
-  readonly offset: number;
-  readonly length: number;
-  readonly rateMultiplier: number;
-  readonly decays: boolean;
-}
-
 /** One adapter's part of the store. */
 export interface StoredAdapter {
   readonly name: string;
   readonly offset: number;
   readonly length: number;
-  readonly groups: readonly StoredGroup[];
+  /** Offsets count from the start of the adapter's part. */
+  readonly groups: readonly ParameterGroup[];
   readonly parameters: readonly StoredParameter[];
 }
 
@@ -53,7 +45,7 @@ export class ParameterStore {
       const key = groupKey(parameter.spec);
       byGroup.set(key, [...(byGroup.get(key) ?? []), parameter]);
     }
-    const groups: StoredGroup[] = [];
+    const groups: ParameterGroup[] = [];
     const stored: StoredParameter[] = [];
     for (const [key, members] of [...byGroup].sort(([a], [b]) => Number(a === 'frozen') - Number(b === 'frozen'))) {
       const first = this.length;

@@ -18,6 +18,7 @@ import {
 } from '../../ops/index.js';
 import type { Dimension } from '../../runtime/shape.js';
 import { type AdapterInTraining, actsAt, factorsAt, type ParameterNodes } from './site_adapters.js';
+import { positionsOf, prefixKeys } from './virtual_positions.js';
 
 /** Tensors of a batch of packed documents. */
 export interface TrainingTensors {
@@ -43,8 +44,6 @@ export class TrainingPaths implements ModelPaths {
   readonly windows = new Map<number, Tensor>();
   /** Adapters whose tokens are picked out. */
   readonly picked = new Map<number, Tensor>();
-  /** Keys that adapters bring. */
-  prefixKeys = 0;
   private keys: Tensor | undefined;
   private routing: AdapterRouting | undefined;
   private selected = false;
@@ -59,6 +58,11 @@ export class TrainingPaths implements ModelPaths {
     this.routing = tensors.routing;
   }
 
+  /** Keys that adapters bring in front of the text's. */
+  get prefixKeys(): number {
+    return prefixKeys(positionsOf(this.adapters)).total;
+  }
+
   embed(ids: Tensor, base: Tensor, site: Site): Tensor {
     const frozen = (v: Tensor): Tensor => v;
     return this.adapt(site, ids, base, { bias: undefined, frozen });
@@ -70,12 +74,10 @@ export class TrainingPaths implements ModelPaths {
       const columns = this.constants.table(`columns ${starts.join(' ')}`, 'i32', () => Int32Array.from(starts));
       y = groupedLora(x, y, this.routing, { site: (sites[0] as Site).number, columns });
     }
-    const slice = (tensor: Tensor, i: number): Tensor =>
-      sites.length === 1 ? tensor : tensor.columns(starts[i] as number, starts[i + 1] as number);
     return splitColumns(y, starts).map((base, i) =>
       this.adapt(sites[i] as Site, x, base, {
         bias: bias && (sites.length === 1 ? bias : this.slicedBias(bias, sites[i] as Site, starts[i] as number)),
-        frozen: (v) => slice(apply(v, { bias: false }), i),
+        frozen: (v) => splitColumns(apply(v, { bias: false }), starts)[i] as Tensor,
       }),
     );
   }
@@ -121,7 +123,6 @@ export class TrainingPaths implements ModelPaths {
       const own = method.prefix(settings, { layer, width: keyHeads * headWidth, parameter });
       keys.push(own.keys.reshape([positions.count, keyHeads, headWidth]));
       values.push(own.values.reshape([positions.count, keyHeads, headWidth]));
-      if (layer === 0) this.prefixKeys += positions.count;
     }
     if (keys.length === 0) return { k, v };
     const count = this.prefixKeys;

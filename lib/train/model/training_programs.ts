@@ -48,21 +48,20 @@ export async function compileEvaluation(parts: TrainingGraphParts, limits: Train
 /** What is computed again rather than kept. */
 export type Recompute = 'none' | 'cheap' | 'layer';
 
-const products: ReadonlySet<OpName> = new Set<OpName>(['linear', 'grouped_lora', 'matmul', 'linear_grad']);
+const products: ReadonlySet<OpName> = new Set<OpName>(['linear', 'grouped_lora', 'matmul']);
 
 // What 'cheap' keeps: products that are wider than what goes in, most of a layer's work. A square one, the output projection of attention,
 // is a tenth of that and as large as the layer's input; everything else takes next to no time.
 function isCostly({ op, inputs, outputs }: OpCall): boolean {
-  if (op === 'embedding') return true;
   const width = (tensor: Tensor | undefined): number => tensor?.shape.at(-1) as number;
-  const x = op === 'linear' || op === 'grouped_lora' ? inputs.x : undefined;
-  return products.has(op) && (x === undefined || width(outputs.y) > width(x));
+  return products.has(op) && (op === 'matmul' || width(outputs.y) > width(inputs.x));
 }
 
 /**
  * Forward and backward: adds the gradients of Σ -rowWeight · logprob to the store's gradients.
- * `recompute: 'cheap'` computes norms, activations and the like again; `'layer'` keeps what goes in at the beginning of each group of layers and computes the rest again. Groups are chosen so that
- * memory is least: about √layers of them, which makes it grow with √layers (Chen et al. 2016, arXiv:1604.06174).
+ * `recompute: 'cheap'` computes norms, activations and the like again; `'layer'` keeps what goes in at the beginning of each group of
+ * layers and computes the rest again. Groups are chosen so that memory is least: about √layers of them, which makes it grow with √layers
+ * (Chen et al. 2016, arXiv:1604.06174).
  */
 export async function compileTraining(parts: TrainingGraphParts, limits: TrainingLimits, recompute: Recompute): Promise<Program> {
   if (recompute !== 'layer') {
@@ -71,18 +70,16 @@ export async function compileTraining(parts: TrainingGraphParts, limits: Trainin
     return compileInTurns(graph, options);
   }
   const { layers } = parts.config;
-  let best: { bytes: number; size: number } | undefined;
-  for (let size = 1; size <= Math.max(1, Math.ceil(2 * Math.sqrt(layers))); size++) {
-    const { graph, options } = training(parts, limits, grouped(size));
+  let best: { bytes: number; graph: Graph; options: CompileOptions } | undefined;
+  const largest = Math.ceil(2 * Math.sqrt(layers));
+  for (let size = 1; best === undefined || size <= largest; size++) {
+    const { graph, options } = training(parts, limits, { group: (layer) => Math.floor(layer / size) });
     const bytes = planArena(graph, options);
-    if (best === undefined || bytes < best.bytes) best = { bytes, size };
+    if (best === undefined || bytes < best.bytes) best = { bytes, graph, options };
     await new Promise((resolve) => setImmediate(resolve));
   }
-  const { graph, options } = training(parts, limits, grouped(best?.size ?? 1));
-  return compileInTurns(graph, options);
+  return compileInTurns(best.graph, best.options);
 }
-
-const grouped = (layers: number): RecomputePolicy => ({ group: (layer) => Math.floor(layer / layers) });
 
 function training(
   parts: TrainingGraphParts,
