@@ -30,7 +30,7 @@ function readOps(families) {
       outputs: op.outputs.map(operand),
       attrs: Object.entries(op.attrs ?? {}).map(([name, type]) => ({ name, type, enum: Array.isArray(type) })),
       alias: op.alias ?? {},
-      backends: op.backends ?? ['cpu'],
+      backends: op.backends ?? family.backends ?? ['cpu'],
     })),
   );
   ops.sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -64,6 +64,8 @@ function familyHeader(ops) {
     'namespace heddle {',
     '',
     'struct CpuContext;',
+    'struct CudaContext;',
+    'struct DeviceLimits;',
     '',
   ];
   for (const op of ops) {
@@ -78,6 +80,11 @@ function familyHeader(ops) {
     if (op.backends.includes('cpu')) {
       lines.push(`Status ${op.name}_cpu(const ${pascal(op.name)}Args& args, CpuContext& context);`);
       if (op.workspace) lines.push(`size_t ${op.name}_cpu_workspace(const ${pascal(op.name)}Args& args, int threads);`);
+    }
+    if (op.backends.includes('cuda')) {
+      lines.push(`Status ${op.name}_cuda(const ${pascal(op.name)}Args& args, CudaContext& context);`);
+      if (op.cuda_workspace)
+        lines.push(`size_t ${op.name}_cuda_workspace(const ${pascal(op.name)}Args& args, const DeviceLimits& limits);`);
     }
     lines.push('');
   }
@@ -105,40 +112,50 @@ function tableHeader(ops, families) {
   ].join('\n');
 }
 
-function cpuTable(ops, hash) {
-  const lines = [
-    `// ${note}`,
-    '#include "executor/op_info.h"',
-    '#include "generated/op_table.h"',
-    '',
-    'namespace heddle {',
-    'namespace {',
+// `read_<op>`: a struct of arguments from operands and attributes.
+function argumentReader(op) {
+  const fields = [...[...op.inputs, ...op.outputs].map((_, i) => `operands[${i}]`), ...op.attrs.map((a, i) => attrRead(op, a, i))];
+  const unused = op.attrs.length ? '' : '[[maybe_unused]] ';
+  return [
+    `${pascal(op.name)}Args read_${op.name}(const TensorView* operands, ${unused}const AttributeValue* attrs) {`,
+    `  return {${fields.join(', ')}};`,
+    '}',
     '',
   ];
+}
+
+// The functions of one backend, called with operands and attributes as the executor holds them.
+function adapters(op, backend, workspace, context, limits) {
+  const lines = [
+    `Status run_${op.name}(const TensorView* operands, const AttributeValue* attrs, ${context}) {`,
+    `  return ${op.name}_${backend}(read_${op.name}(operands, attrs), context);`,
+    '}',
+    '',
+  ];
+  if (workspace)
+    lines.push(
+      `size_t workspace_${op.name}(const TensorView* operands, const AttributeValue* attrs, ${limits}) {`,
+      `  return ${op.name}_${backend}_workspace(read_${op.name}(operands, attrs), ${limits.split(' ').at(-1)});`,
+      '}',
+      '',
+    );
+  return lines;
+}
+
+const tableStart = (includes) => [
+  `// ${note}`,
+  ...includes.map((file) => `#include "${file}"`),
+  '',
+  'namespace heddle {',
+  'namespace {',
+  '',
+];
+
+function cpuTable(ops, hash) {
+  const lines = tableStart(['executor/op_info.h', 'generated/op_table.h']);
   for (const op of ops) {
-    const name = pascal(op.name);
-    const fields = [...[...op.inputs, ...op.outputs].map((_, i) => `operands[${i}]`), ...op.attrs.map((a, i) => attrRead(op, a, i))];
-    const unused = op.attrs.length ? '' : '[[maybe_unused]] ';
-    lines.push(
-      `${name}Args read_${op.name}(const TensorView* operands, ${unused}const AttributeValue* attrs) {`,
-      `  return {${fields.join(', ')}};`,
-      '}',
-      '',
-    );
     if (!op.backends.includes('cpu')) continue;
-    lines.push(
-      `Status run_${op.name}(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {`,
-      `  return ${op.name}_cpu(read_${op.name}(operands, attrs), context);`,
-      '}',
-      '',
-    );
-    if (op.workspace)
-      lines.push(
-        `size_t workspace_${op.name}(const TensorView* operands, const AttributeValue* attrs, int threads) {`,
-        `  return ${op.name}_cpu_workspace(read_${op.name}(operands, attrs), threads);`,
-        '}',
-        '',
-      );
+    lines.push(...argumentReader(op), ...adapters(op, 'cpu', op.workspace, 'CpuContext& context', 'int threads'));
   }
   lines.push('constexpr OpInfo kTable[] = {');
   for (const op of ops) {
@@ -156,6 +173,33 @@ function cpuTable(ops, hash) {
     '',
     'const OpInfo& op_info(Op op) { return kTable[static_cast<int>(op)]; }',
     `const char* op_table_hash() { return "${hash}"; }`,
+    '',
+    '}  // namespace heddle',
+    '',
+  );
+  return lines.join('\n');
+}
+
+function cudaTable(ops, hash) {
+  const lines = tableStart(['cuda/cuda_op_info.h', 'generated/op_table.h']);
+  for (const op of ops) {
+    if (!op.backends.includes('cuda')) continue;
+    lines.push(...argumentReader(op), ...adapters(op, 'cuda', op.cuda_workspace, 'CudaContext& context', 'const DeviceLimits& limits'));
+  }
+  lines.push('constexpr CudaOpInfo kTable[] = {');
+  for (const op of ops) {
+    const cuda = op.backends.includes('cuda');
+    lines.push(
+      `    {"${op.name}", ${cuda ? `run_${op.name}` : 'nullptr'}, ${cuda && op.cuda_workspace ? `workspace_${op.name}` : 'nullptr'}},`,
+    );
+  }
+  lines.push(
+    '};',
+    '',
+    '}  // namespace',
+    '',
+    'const CudaOpInfo& cuda_op_info(Op op) { return kTable[static_cast<int>(op)]; }',
+    `const char* cuda_op_table_hash() { return "${hash}"; }`,
     '',
     '}  // namespace heddle',
     '',
@@ -203,6 +247,7 @@ const files = {
     families.map((family) => family.name),
   ),
   'native/generated/op_table_cpu.cc': cpuTable(ops, hash),
+  'native/generated/op_table_cuda.cc': cudaTable(ops, hash),
   'lib/generated/op_table.ts': typescriptTable(ops, hash),
 };
 for (const { name } of families) files[familyHeaderName(name)] = familyHeader(ops.filter((op) => op.family === name));

@@ -10,6 +10,8 @@
 namespace heddle {
 
 struct CpuContext;
+struct CudaContext;
+struct DeviceLimits;
 
 enum class AttentionCacheType : int32_t { kF32, kF16, kBf16 };
 

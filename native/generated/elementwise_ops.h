@@ -10,6 +10,8 @@
 namespace heddle {
 
 struct CpuContext;
+struct CudaContext;
+struct DeviceLimits;
 
 // sum = target + x, written over target; equal shapes, f32
 struct AccumulateArgs {

@@ -10,6 +10,8 @@
 namespace heddle {
 
 struct CpuContext;
+struct CudaContext;
+struct DeviceLimits;
 
 // y[t] = weight[ids[t]] as f32; weight [vocabulary, width] f32, f16 or bf16, or the packed panels of linear with vocabulary rows; a negative id gives zeros
 struct EmbeddingArgs {

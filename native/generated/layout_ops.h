@@ -10,6 +10,8 @@
 namespace heddle {
 
 struct CpuContext;
+struct CudaContext;
+struct DeviceLimits;
 
 // y[r] = a[r] | b[r] | c[r] | d[r] side by side; f32 [rows, columns] each, rows may be strided
 struct ConcatColumnsArgs {

@@ -10,6 +10,8 @@
 namespace heddle {
 
 struct CpuContext;
+struct CudaContext;
+struct DeviceLimits;
 
 enum class LinearActivation : int32_t { kFast, kPrecise };
 

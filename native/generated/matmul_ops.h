@@ -10,6 +10,8 @@
 namespace heddle {
 
 struct CpuContext;
+struct CudaContext;
+struct DeviceLimits;
 
 // y[.., m, n] = sum_k a[.., m, k] b[.., k, n] in rising order of k; a is [.., k, m] with transpose_a, b is [.., n, k] with transpose_b; f32, rank 2 or 3 with equal batches, leading dimensions may be strided
 struct MatmulArgs {

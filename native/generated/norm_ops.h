@@ -10,6 +10,8 @@
 namespace heddle {
 
 struct CpuContext;
+struct CudaContext;
+struct DeviceLimits;
 
 // sum = a + b; y = rms_norm(sum); shapes and attributes as rms_norm
 struct AddRmsNormArgs {

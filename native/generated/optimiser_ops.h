@@ -10,6 +10,8 @@
 namespace heddle {
 
 struct CpuContext;
+struct CudaContext;
+struct DeviceLimits;
 
 // one step in place. g = factor gradients; first += first_share (g - first); second += second_share (g^2 - second); with rate = schedule[0] rate_scale, parameters -= rate (weight_decay parameters + first / c1 / (sqrt(second / c2) + eps)), c1 = schedule[1], c2 = schedule[2]. applied = 1; where factor or a g is not finite or above 1e19 nothing changes and applied = 0
 struct AdamwArgs {

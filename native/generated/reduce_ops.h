@@ -10,6 +10,8 @@
 namespace heddle {
 
 struct CpuContext;
+struct CudaContext;
+struct DeviceLimits;
 
 // y[..] = index of the first maximum over the last dimension of x[.., n], f32 to i32; NaN counts as -inf
 struct ArgmaxArgs {

@@ -10,6 +10,8 @@
 namespace heddle {
 
 struct CpuContext;
+struct CudaContext;
+struct DeviceLimits;
 
 // after sampling: appends token[r] to history, counts it, and gives the next step's token and position, or -1 where the request has ended by a stop token (state 1) or its length (state 2)
 struct AdvanceArgs {

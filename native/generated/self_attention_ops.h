@@ -10,6 +10,8 @@
 namespace heddle {
 
 struct CpuContext;
+struct CudaContext;
+struct DeviceLimits;
 
 // y[b, r, j] = 1 where key j is in a range of token r mod tokens (ranges as in self_attention), else 0; f32 of x's shape [batch, rows, keys], rows a multiple of the tokens; x is not read
 struct SeenLikeArgs {

@@ -10,6 +10,8 @@
 namespace heddle {
 
 struct CpuContext;
+struct CudaContext;
+struct DeviceLimits;
 
 // y[.., i] = x_i - max x - log sum_j exp(x_j - max x) over the last dimension, f32
 struct LogSoftmaxArgs {

@@ -10,6 +10,8 @@
 namespace heddle {
 
 struct CpuContext;
+struct CudaContext;
+struct DeviceLimits;
 
 // y[t, n] = base[t, n] + sum of values[j] * x[t, columns[j]] over j from starts[n] to before starts[n + 1], in rising order of j; f32, rows of x and base may be strided; columns: 16-bit unsigned as bytes
 struct SparseLinearArgs {
