@@ -5,6 +5,18 @@
 namespace heddle {
 namespace {
 
+GroupedLoraArgs read_grouped_lora(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], operands[9], static_cast<int32_t>(attrs[0].integer)};
+}
+
+Status run_grouped_lora(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return grouped_lora_cuda(read_grouped_lora(operands, attrs), context);
+}
+
+size_t workspace_grouped_lora(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return grouped_lora_cuda_workspace(read_grouped_lora(operands, attrs), limits);
+}
+
 constexpr CudaOpInfo kTable[] = {
     {"accumulate", nullptr, nullptr},
     {"activate", nullptr, nullptr},
@@ -27,7 +39,7 @@ constexpr CudaOpInfo kTable[] = {
     {"gather_rows", nullptr, nullptr},
     {"grouped_embedding", nullptr, nullptr},
     {"grouped_embedding_grad_factors", nullptr, nullptr},
-    {"grouped_lora", nullptr, nullptr},
+    {"grouped_lora", run_grouped_lora, workspace_grouped_lora},
     {"grouped_lora_grad_factors", nullptr, nullptr},
     {"grouped_lora_grad_weight", nullptr, nullptr},
     {"grouped_lora_grad_x", nullptr, nullptr},
@@ -82,6 +94,6 @@ constexpr CudaOpInfo kTable[] = {
 }  // namespace
 
 const CudaOpInfo& cuda_op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* cuda_op_table_hash() { return "f34386e7faee4d7e"; }
+const char* cuda_op_table_hash() { return "908759eb9821458e"; }
 
 }  // namespace heddle
