@@ -1,5 +1,6 @@
 import { OptionError } from '../errors.js';
 import { binding } from '../runtime/binding.js';
+import { cudaDevice, cudaDevices } from '../runtime/device.js';
 
 /** Cores, instruction set and native memory of this process. */
 export interface DeviceInfo {
@@ -14,8 +15,48 @@ export interface DeviceInfo {
 /** The device that models run on. Throws DeviceError when the native library cannot be loaded. */
 export const deviceInfo = (): DeviceInfo => binding().cpu();
 
-/** Native memory of this process: bytes in tensors now and at most, and how many blocks. */
-export const memory = (): { bytes: number; peakBytes: number; blocks: number } => binding().memory();
+/** Memory of a CUDA device. */
+export interface DeviceMemory {
+  /** 'cuda', 'cuda:1' and so on. */
+  readonly name: string;
+  /** Bytes that this process holds there in tensors now and at most, and in how many blocks. */
+  readonly bytes: number;
+  readonly peakBytes: number;
+  readonly blocks: number;
+  /** Of the whole device; undefined where it is lost. */
+  readonly totalBytes: number | undefined;
+  readonly freeBytes: number | undefined;
+}
+
+/** Native memory of this process, and of the CUDA devices that it uses. */
+export interface NativeMemory {
+  /** Bytes in tensors now and at most, and how many blocks. */
+  readonly bytes: number;
+  readonly peakBytes: number;
+  readonly blocks: number;
+  /** CUDA devices that were opened. */
+  readonly devices: readonly DeviceMemory[];
+}
+
+/** Native memory of this process: bytes in tensors now and at most, and how many blocks; the same of every CUDA device in use. */
+export function memory(): NativeMemory {
+  const native = binding();
+  const opened = native.deviceMemory();
+  const all = opened.length === 0 ? [] : describedDevices();
+  const devices = opened.map(({ ordinal, bytes, peakBytes, blocks }) => {
+    const { totalBytes, freeBytes } = all.find((device) => device.ordinal === ordinal) ?? {};
+    return { name: cudaDevice(ordinal).name, bytes, peakBytes, blocks, totalBytes, freeBytes };
+  });
+  return { ...native.memory(), devices };
+}
+
+function describedDevices(): ReturnType<typeof cudaDevices> {
+  try {
+    return cudaDevices();
+  } catch {
+    return [];
+  }
+}
 
 /** Sets the number of threads that kernels use, the engine's own included. Default: the cores of this process. */
 export function setThreads(threads: number): void {

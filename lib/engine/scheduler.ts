@@ -1,6 +1,7 @@
 import { InternalError, PoolExhaustedError } from '../errors.js';
 import { blockTokens } from '../ops/index.js';
 import { binding, type NativeRunControl } from '../runtime/binding.js';
+import { type DeviceTensor, writeBytes } from '../runtime/device_tensor.js';
 import type { TensorData } from '../runtime/dtype.js';
 import type { BurstResult, Program } from '../runtime/program.js';
 import type { AdapterRegistry } from './adapter_registry.js';
@@ -190,8 +191,8 @@ export class Scheduler {
         next.pageKeys = cached.keys;
         next.slot = this.freeSlots.pop() as number;
         const capacity = state.history.dims[1] as number;
-        void state.history.buffer.write(next.slot * capacity * 4, Int32Array.from(next.tokens));
-        void state.historyState.buffer.write(next.slot * 8, Int32Array.of(next.promptLength, next.tokens.length));
+        this.write(state.history, next.slot * capacity * 4, Int32Array.from(next.tokens));
+        this.write(state.historyState, next.slot * 8, Int32Array.of(next.promptLength, next.tokens.length));
       }
       this.installPrefix(next);
     }
@@ -209,9 +210,14 @@ export class Scheduler {
         return;
       }
       pages.push(page);
-      void pool.memory.buffer.write(page * pool.pageBytes, content);
+      this.write(pool.memory, page * pool.pageBytes, content);
     }
     sequence.computed = virtualTokens;
+  }
+
+  // Before the step that reads it. Only a lost device refuses, and that refuses the step too.
+  private write(tensor: DeviceTensor, at: number, data: TensorData): void {
+    writeBytes(tensor, at, data).catch(() => {});
   }
 
   private poolExhausted(): PoolExhaustedError {
