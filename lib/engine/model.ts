@@ -84,6 +84,10 @@ export interface ModelParts {
   readonly prefixCache: boolean;
 }
 
+// HEDDLE_DECODE_PADDING=0 or 1 decides for any device, to tell whether something depends on it.
+const padsDecodeSteps = ({ ordinal }: Device): boolean =>
+  (process.env.HEDDLE_DECODE_PADDING ?? (ordinal === undefined ? '0' : '1')) === '1';
+
 // Programs are compiled when they are first wanted, once each.
 class ProgramCache {
   readonly compiled: Program[] = [];
@@ -134,6 +138,7 @@ export class Model {
       pool: parts.pool,
       prefixes,
       adapters: parts.registry,
+      padsDecodeSteps: padsDecodeSteps(parts.device),
       generation: () => this.programs.get('generation', () => parts.graphs.generation(parts.state)),
       scoring: () => this.programs.get('scoring', () => parts.graphs.scoring(parts.state)),
     });

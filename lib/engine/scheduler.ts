@@ -5,6 +5,7 @@ import { type DeviceTensor, writeBytes } from '../runtime/device_tensor.js';
 import type { TensorData } from '../runtime/dtype.js';
 import type { BurstResult, Program } from '../runtime/program.js';
 import type { AdapterRegistry } from './adapter_registry.js';
+import { padDecodeStep } from './decode_buckets.js';
 import { collectDrawn, finishGeneration } from './generation.js';
 import type { ModelState, StepLimits } from './model_programs.js';
 import type { PagePool } from './page_pool.js';
@@ -19,6 +20,8 @@ export interface Machinery {
   readonly pool: PagePool;
   readonly prefixes: PrefixCache;
   readonly adapters: AdapterRegistry;
+  /** Whether decode steps have few sizes rather than exact ones. */
+  readonly padsDecodeSteps: boolean;
   /** Compiled on first use. */
   generation(): Promise<Program>;
   scoring(): Promise<Program>;
@@ -240,8 +243,9 @@ export class Scheduler {
     // A burst begins when everybody has a first token, which is handed over at once.
     const decoding = shares.every(({ sequence: s }) => s.computed === lengthOf(s) - 1 && s.tokens.length > s.promptLength);
     const steps = decoding ? this.reserveAhead(shares.map((s) => s.sequence)) : 1;
-    const batch = buildStep(shares, Number.POSITIVE_INFINITY);
-    addSampling(batch);
+    const exact = buildStep(shares, Number.POSITIVE_INFINITY);
+    addSampling(exact);
+    const batch = this.machinery.padsDecodeSteps ? padDecodeStep(exact, this.machinery.limits) : exact;
     let began = false;
     await this.run(await this.machinery.generation(), batch, steps, (part) => {
       if (!began) for (const share of shares) share.sequence.computed += share.count;
