@@ -2,7 +2,7 @@ import type { AdapterParts, AdapterSummary } from '../adapters/method.js';
 import { type PagePlacement, placeAdapter } from '../adapters/placement.js';
 import { MissingAdapterError, OptionError, PoolExhaustedError } from '../errors.js';
 import type { CacheLayout } from '../models/serving_paths.js';
-import type { DeviceTensor } from '../runtime/device_tensor.js';
+import { type DeviceTensor, writeBytes } from '../runtime/device_tensor.js';
 import type { PagePool } from './page_pool.js';
 import { prefixPages } from './prefix_pages.js';
 
@@ -92,11 +92,12 @@ export class AdapterRegistry {
       this.freeSlots.push(slot);
       throw error;
     }
-    const { pool, entries, rows } = this;
-    // Page by page: a page's bytes are put together when they are asked for, and the event loop runs in between.
-    for (const page of placement.writes) await pool.memory.buffer.write(page.offset, page.bytes);
-    await rows.buffer.write(placement.firstRow * 4, placement.rows);
-    await entries.buffer.write(slot * placement.entries.byteLength, placement.entries);
+    try {
+      await this.write(slot, placement);
+    } catch (error) {
+      this.free(slot, placement.pages, placement.firstRow, placement.rows.length);
+      throw error;
+    }
     // The factors are in the pool now: the copy in host memory is let go.
     const { pages, firstRow } = placement;
     const { contentHash, summary, virtualTokens, prefix } = parts;
@@ -156,9 +157,20 @@ export class AdapterRegistry {
 
   private freeIfUnused(adapter: ResidentAdapter): void {
     if (!adapter.retired || adapter.uses > 0) return;
-    for (const page of adapter.pages) this.pool.release(page);
-    this.giveRows(adapter.firstRow, adapter.rowCount);
-    this.freeSlots.push(adapter.slot);
+    this.free(adapter.slot, adapter.pages, adapter.firstRow, adapter.rowCount);
+  }
+
+  private async write(slot: number, placement: PagePlacement): Promise<void> {
+    // Page by page: a page's bytes are put together when they are asked for, and the event loop runs in between.
+    for (const page of placement.writes) await writeBytes(this.pool.memory, page.offset, page.bytes);
+    await writeBytes(this.rows, placement.firstRow * 4, placement.rows);
+    await writeBytes(this.entries, slot * placement.entries.byteLength, placement.entries);
+  }
+
+  private free(slot: number, pages: readonly number[], firstRow: number, rowCount: number): void {
+    for (const page of pages) this.pool.release(page);
+    this.giveRows(firstRow, rowCount);
+    this.freeSlots.push(slot);
   }
 
   private takeRows(count: number, name: string): number {

@@ -4,6 +4,7 @@ import type { ModelConfig, RopeSettings } from '../checkpoint/model_config.js';
 import { AbortError, DisposedError, OptionError, PromptTooLongError } from '../errors.js';
 import type { Site } from '../models/model_builder.js';
 import type { WeightStore } from '../models/weight_store.js';
+import type { Device } from '../runtime/device.js';
 import { parseOptions } from '../runtime/parse_options.js';
 import type { Program } from '../runtime/program.js';
 import type { ChatTemplate } from '../text/chat_template.js';
@@ -65,6 +66,7 @@ export interface ModelMemory {
 
 /** What `loadModel` puts together. */
 export interface ModelParts {
+  readonly device: Device;
   readonly folder: HuggingFaceFolder;
   readonly config: ModelConfig;
   readonly tokenizer: Tokenizer | undefined;
@@ -82,6 +84,10 @@ export interface ModelParts {
   readonly prefixCache: boolean;
 }
 
+// HEDDLE_DECODE_PADDING=0 or 1 decides for any device, to tell whether something depends on it.
+const padsDecodeSteps = ({ ordinal }: Device): boolean =>
+  (process.env.HEDDLE_DECODE_PADDING ?? (ordinal === undefined ? '0' : '1')) === '1';
+
 // Programs are compiled when they are first wanted, once each.
 class ProgramCache {
   readonly compiled: Program[] = [];
@@ -91,11 +97,18 @@ class ProgramCache {
   get(name: string, compile: () => Promise<Program>): Promise<Program> {
     let program = this.wanted.get(name);
     if (program === undefined) {
-      program = compile().then((done) => {
-        if (this.closed) done.dispose();
-        else this.compiled.push(done);
-        return done;
-      });
+      program = compile().then(
+        (done) => {
+          if (this.closed) done.dispose();
+          else this.compiled.push(done);
+          return done;
+        },
+        (error) => {
+          // Memory that lacks now may be free later.
+          this.wanted.delete(name);
+          throw error;
+        },
+      );
       this.wanted.set(name, program);
     }
     return program;
@@ -125,6 +138,7 @@ export class Model {
       pool: parts.pool,
       prefixes,
       adapters: parts.registry,
+      padsDecodeSteps: padsDecodeSteps(parts.device),
       generation: () => this.programs.get('generation', () => parts.graphs.generation(parts.state)),
       scoring: () => this.programs.get('scoring', () => parts.graphs.scoring(parts.state)),
     });
@@ -135,6 +149,11 @@ export class Model {
   /** config.json with one spelling of every setting. */
   get config(): ModelConfig {
     return this.parts.config;
+  }
+
+  /** What it runs on; `reason` says why 'auto' took no CUDA device. */
+  get device(): Device {
+    return this.parts.device;
   }
 
   /** The folder's name, for messages and lists. */

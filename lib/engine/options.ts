@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { deviceSchema } from '../runtime/device.js';
 import type { LoadProgress } from './load_weights.js';
 
 const count = z.number().int().min(1);
@@ -7,13 +8,13 @@ const count = z.number().int().min(1);
 export const loadSchema = z.strictObject({
   /** Adapters to load with the model: name → folder (PEFT). */
   adapters: z.record(z.string().min(1), z.string()).default({}),
-  /** 'auto' takes the best device there is; 'cpu' the processor. */
-  device: z.enum(['auto', 'cpu']).default('auto'),
+  /** 'cpu', 'cuda' or 'cuda:1'; 'auto' takes a CUDA device where one can be used and the model fits in its memory, otherwise the processor. */
+  device: deviceSchema.default('auto'),
   /** bf16 weights where the processor multiplies bf16: 'fast' rounds activations to bf16, as PyTorch does; 'precise' keeps them. */
   precision: z.enum(['fast', 'precise']).default('fast'),
   /** How keys and values are kept. Default: f32 for f32 weights, else bf16. */
   cacheDtype: z.enum(['f32', 'f16', 'bf16']).optional(),
-  /** Bytes for keys, values and adapters together. Memory is used as it is needed. */
+  /** Bytes for keys, values and adapters together. The processor's memory is used as it is needed, a CUDA device's is taken at once. */
   poolBytes: count.optional(),
   /** Tokens of a request at most, prompt and answer. Default: what the model was made for. */
   contextLength: count.optional(),

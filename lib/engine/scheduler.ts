@@ -1,9 +1,11 @@
 import { InternalError, PoolExhaustedError } from '../errors.js';
 import { blockTokens } from '../ops/index.js';
 import { binding, type NativeRunControl } from '../runtime/binding.js';
+import { type DeviceTensor, writeBytes } from '../runtime/device_tensor.js';
 import type { TensorData } from '../runtime/dtype.js';
 import type { BurstResult, Program } from '../runtime/program.js';
 import type { AdapterRegistry } from './adapter_registry.js';
+import { padDecodeStep } from './decode_buckets.js';
 import { collectDrawn, finishGeneration } from './generation.js';
 import type { ModelState, StepLimits } from './model_programs.js';
 import type { PagePool } from './page_pool.js';
@@ -18,6 +20,8 @@ export interface Machinery {
   readonly pool: PagePool;
   readonly prefixes: PrefixCache;
   readonly adapters: AdapterRegistry;
+  /** Whether decode steps have few sizes rather than exact ones. */
+  readonly padsDecodeSteps: boolean;
   /** Compiled on first use. */
   generation(): Promise<Program>;
   scoring(): Promise<Program>;
@@ -190,8 +194,8 @@ export class Scheduler {
         next.pageKeys = cached.keys;
         next.slot = this.freeSlots.pop() as number;
         const capacity = state.history.dims[1] as number;
-        void state.history.buffer.write(next.slot * capacity * 4, Int32Array.from(next.tokens));
-        void state.historyState.buffer.write(next.slot * 8, Int32Array.of(next.promptLength, next.tokens.length));
+        this.write(state.history, next.slot * capacity * 4, Int32Array.from(next.tokens));
+        this.write(state.historyState, next.slot * 8, Int32Array.of(next.promptLength, next.tokens.length));
       }
       this.installPrefix(next);
     }
@@ -209,9 +213,14 @@ export class Scheduler {
         return;
       }
       pages.push(page);
-      void pool.memory.buffer.write(page * pool.pageBytes, content);
+      this.write(pool.memory, page * pool.pageBytes, content);
     }
     sequence.computed = virtualTokens;
+  }
+
+  // Before the step that reads it. Only a lost device refuses, and that refuses the step too.
+  private write(tensor: DeviceTensor, at: number, data: TensorData): void {
+    writeBytes(tensor, at, data).catch(() => {});
   }
 
   private poolExhausted(): PoolExhaustedError {
@@ -234,8 +243,9 @@ export class Scheduler {
     // A burst begins when everybody has a first token, which is handed over at once.
     const decoding = shares.every(({ sequence: s }) => s.computed === lengthOf(s) - 1 && s.tokens.length > s.promptLength);
     const steps = decoding ? this.reserveAhead(shares.map((s) => s.sequence)) : 1;
-    const batch = buildStep(shares, Number.POSITIVE_INFINITY);
-    addSampling(batch);
+    const exact = buildStep(shares, Number.POSITIVE_INFINITY);
+    addSampling(exact);
+    const batch = this.machinery.padsDecodeSteps ? padDecodeStep(exact, this.machinery.limits) : exact;
     let began = false;
     await this.run(await this.machinery.generation(), batch, steps, (part) => {
       if (!began) for (const share of shares) share.sequence.computed += share.count;
