@@ -19,6 +19,7 @@ struct ArgmaxArgs {
   TensorView y;  // output
 };
 Status argmax_cpu(const ArgmaxArgs& args, CpuContext& context);
+Status argmax_cuda(const ArgmaxArgs& args, CudaContext& context);
 
 enum class ReduceKind : int32_t { kSum, kMean, kMax };
 
@@ -29,6 +30,7 @@ struct ReduceArgs {
   ReduceKind kind;
 };
 Status reduce_cpu(const ReduceArgs& args, CpuContext& context);
+Status reduce_cuda(const ReduceArgs& args, CudaContext& context);
 
 // y[.., n] = x[..] for every n, f32
 struct RepeatColumnsArgs {
@@ -36,6 +38,7 @@ struct RepeatColumnsArgs {
   TensorView y;  // output
 };
 Status repeat_columns_cpu(const RepeatColumnsArgs& args, CpuContext& context);
+Status repeat_columns_cuda(const RepeatColumnsArgs& args, CudaContext& context);
 
 // y[.., n] = x[n], f32
 struct RepeatRowsArgs {
@@ -43,6 +46,7 @@ struct RepeatRowsArgs {
   TensorView y;  // output
 };
 Status repeat_rows_cpu(const RepeatRowsArgs& args, CpuContext& context);
+Status repeat_rows_cuda(const RepeatRowsArgs& args, CudaContext& context);
 
 // y[n] = sum over all leading dimensions of x[.., n] in rising order, f32; no rows give 0
 struct SumRowsArgs {
@@ -50,6 +54,7 @@ struct SumRowsArgs {
   TensorView y;  // output
 };
 Status sum_rows_cpu(const SumRowsArgs& args, CpuContext& context);
+Status sum_rows_cuda(const SumRowsArgs& args, CudaContext& context);
 
 }  // namespace heddle
 #pragma GCC visibility pop
