@@ -7,6 +7,7 @@ import { binding } from '../../lib/runtime/binding.js';
 import { type DeviceTensor, emptyTensor } from '../../lib/runtime/device_tensor.js';
 import { type DType, dtypeBytes, type TensorData, viewAs } from '../../lib/runtime/dtype.js';
 import { fromBits, randomNormal, toBits } from './numbers.ts';
+import type { PackedWeight } from './packed_weight.ts';
 
 /** A tensor of a test case: its exact values as float64, and the same as the bytes that the kernel reads. */
 export interface Operand {
@@ -16,6 +17,8 @@ export interface Operand {
   readonly values: Float64Array;
   /** Elements between rows when the kernel sees columns of a wider tensor; undefined: dense. */
   readonly stride?: number;
+  /** A packed weight of linear: its values are in the CPU's order. */
+  readonly packed?: PackedWeight;
 }
 
 export type Reference = (
