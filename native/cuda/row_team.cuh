@@ -39,13 +39,18 @@ struct RowsOf {
 
   __device__ __forceinline__ T* row(int64_t index) const { return data + rows.offset(index); }
 };
+// The rows of a tensor without gaps are as good as those of a matrix, whose places take no division.
+inline Rows folded_rows(const TensorView& tensor) {
+  const Rows rows = rows_of(tensor);
+  return tensor.dense() ? Rows{rows.count, rows.columns, 1, rows.columns} : rows;
+}
 template <class T>
 RowsOf<T> device_rows(const TensorView& tensor) {
-  return {tensor.as<T>(), rows_of(tensor)};
+  return {tensor.as<T>(), folded_rows(tensor)};
 }
 // Whether every row begins at a multiple of 16 bytes.
 inline bool rows_aligned(const TensorView& tensor) {
-  const Rows rows = rows_of(tensor);
+  const Rows rows = folded_rows(tensor);
   return is_aligned16(tensor.as<float>(), rows.count > 1 ? rows.leading_stride : 0) && (rows.per_leading == 1 || rows.columns % 4 == 0);
 }
 
@@ -55,6 +60,7 @@ enum class RowMode { kWarp, kBlock, kStream };
 // row have fewer threads, so that registers suffice.
 template <RowMode Mode, int MostThreads>
 struct RowTeam {
+  static constexpr bool kIsWarp = Mode == RowMode::kWarp;
   static constexpr bool kHeld = Mode != RowMode::kStream;
   static constexpr int kThreads = Mode == RowMode::kWarp ? kTeamWarps * kWarp : MostThreads;  // at most
 

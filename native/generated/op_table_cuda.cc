@@ -33,6 +33,10 @@ Status run_argmax(const TensorView* operands, const AttributeValue* attrs, CudaC
   return argmax_cuda(read_argmax(operands, attrs), context);
 }
 
+size_t workspace_argmax(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return argmax_cuda_workspace(read_argmax(operands, attrs), limits);
+}
+
 ClipFactorArgs read_clip_factor(const TensorView* operands, const AttributeValue* attrs) {
   return {operands[0], operands[1], static_cast<float>(attrs[0].real)};
 }
@@ -73,12 +77,20 @@ Status run_log_softmax(const TensorView* operands, const AttributeValue* attrs, 
   return log_softmax_cuda(read_log_softmax(operands, attrs), context);
 }
 
+size_t workspace_log_softmax(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return log_softmax_cuda_workspace(read_log_softmax(operands, attrs), limits);
+}
+
 LogSoftmaxGradArgs read_log_softmax_grad(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
   return {operands[0], operands[1], operands[2]};
 }
 
 Status run_log_softmax_grad(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
   return log_softmax_grad_cuda(read_log_softmax_grad(operands, attrs), context);
+}
+
+size_t workspace_log_softmax_grad(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return log_softmax_grad_cuda_workspace(read_log_softmax_grad(operands, attrs), limits);
 }
 
 OneHotLikeArgs read_one_hot_like(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
@@ -95,6 +107,10 @@ ReduceArgs read_reduce(const TensorView* operands, const AttributeValue* attrs) 
 
 Status run_reduce(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
   return reduce_cuda(read_reduce(operands, attrs), context);
+}
+
+size_t workspace_reduce(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return reduce_cuda_workspace(read_reduce(operands, attrs), limits);
 }
 
 RepeatColumnsArgs read_repeat_columns(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
@@ -149,12 +165,20 @@ Status run_softmax(const TensorView* operands, const AttributeValue* attrs, Cuda
   return softmax_cuda(read_softmax(operands, attrs), context);
 }
 
+size_t workspace_softmax(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return softmax_cuda_workspace(read_softmax(operands, attrs), limits);
+}
+
 SoftmaxGradArgs read_softmax_grad(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
   return {operands[0], operands[1], operands[2]};
 }
 
 Status run_softmax_grad(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
   return softmax_grad_cuda(read_softmax_grad(operands, attrs), context);
+}
+
+size_t workspace_softmax_grad(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return softmax_grad_cuda_workspace(read_softmax_grad(operands, attrs), limits);
 }
 
 SparseLinearArgs read_sparse_linear(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
@@ -189,6 +213,10 @@ Status run_sum_rows(const TensorView* operands, const AttributeValue* attrs, Cud
   return sum_rows_cuda(read_sum_rows(operands, attrs), context);
 }
 
+size_t workspace_sum_rows(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return sum_rows_cuda_workspace(read_sum_rows(operands, attrs), limits);
+}
+
 SumSquaresArgs read_sum_squares(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
   return {operands[0], operands[1]};
 }
@@ -209,12 +237,20 @@ Status run_token_logprob(const TensorView* operands, const AttributeValue* attrs
   return token_logprob_cuda(read_token_logprob(operands, attrs), context);
 }
 
+size_t workspace_token_logprob(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return token_logprob_cuda_workspace(read_token_logprob(operands, attrs), limits);
+}
+
 TokenLogprobGradArgs read_token_logprob_grad(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
   return {operands[0], operands[1], operands[2], operands[3]};
 }
 
 Status run_token_logprob_grad(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
   return token_logprob_grad_cuda(read_token_logprob_grad(operands, attrs), context);
+}
+
+size_t workspace_token_logprob_grad(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return token_logprob_grad_cuda_workspace(read_token_logprob_grad(operands, attrs), limits);
 }
 
 constexpr CudaOpInfo kTable[] = {
@@ -226,7 +262,7 @@ constexpr CudaOpInfo kTable[] = {
     {"add_bias", nullptr, nullptr},
     {"add_rms_norm", run_add_rms_norm, nullptr},
     {"advance", nullptr, nullptr},
-    {"argmax", run_argmax, nullptr},
+    {"argmax", run_argmax, workspace_argmax},
     {"attention", nullptr, nullptr},
     {"clip_factor", run_clip_factor, nullptr},
     {"concat_columns", nullptr, nullptr},
@@ -251,14 +287,14 @@ constexpr CudaOpInfo kTable[] = {
     {"layer_norm_grad", run_layer_norm_grad, nullptr},
     {"linear", nullptr, nullptr},
     {"linear_grad", nullptr, nullptr},
-    {"log_softmax", run_log_softmax, nullptr},
-    {"log_softmax_grad", run_log_softmax_grad, nullptr},
+    {"log_softmax", run_log_softmax, workspace_log_softmax},
+    {"log_softmax_grad", run_log_softmax_grad, workspace_log_softmax_grad},
     {"map", nullptr, nullptr},
     {"matmul", nullptr, nullptr},
     {"mul", nullptr, nullptr},
     {"one_hot_like", run_one_hot_like, nullptr},
     {"pad_rows", nullptr, nullptr},
-    {"reduce", run_reduce, nullptr},
+    {"reduce", run_reduce, workspace_reduce},
     {"repeat_columns", run_repeat_columns, nullptr},
     {"repeat_rows", run_repeat_rows, nullptr},
     {"replace_rows", nullptr, nullptr},
@@ -278,22 +314,22 @@ constexpr CudaOpInfo kTable[] = {
     {"slice_rows", nullptr, nullptr},
     {"soft_cap", nullptr, nullptr},
     {"soft_cap_grad", nullptr, nullptr},
-    {"softmax", run_softmax, nullptr},
-    {"softmax_grad", run_softmax_grad, nullptr},
+    {"softmax", run_softmax, workspace_softmax},
+    {"softmax_grad", run_softmax_grad, workspace_softmax_grad},
     {"sparse_linear", run_sparse_linear, nullptr},
     {"sparse_linear_grad_values", run_sparse_linear_grad_values, nullptr},
     {"sparse_linear_grad_x", run_sparse_linear_grad_x, nullptr},
-    {"sum_rows", run_sum_rows, nullptr},
+    {"sum_rows", run_sum_rows, workspace_sum_rows},
     {"sum_squares", run_sum_squares, workspace_sum_squares},
     {"swap_axes", nullptr, nullptr},
-    {"token_logprob", run_token_logprob, nullptr},
-    {"token_logprob_grad", run_token_logprob_grad, nullptr},
+    {"token_logprob", run_token_logprob, workspace_token_logprob},
+    {"token_logprob_grad", run_token_logprob_grad, workspace_token_logprob_grad},
     {"zeros_like", nullptr, nullptr},
 };
 
 }  // namespace
 
 const CudaOpInfo& cuda_op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* cuda_op_table_hash() { return "276e2906e7971db9"; }
+const char* cuda_op_table_hash() { return "54b7f2c9890680bd"; }
 
 }  // namespace heddle

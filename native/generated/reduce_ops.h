@@ -20,6 +20,7 @@ struct ArgmaxArgs {
 };
 Status argmax_cpu(const ArgmaxArgs& args, CpuContext& context);
 Status argmax_cuda(const ArgmaxArgs& args, CudaContext& context);
+size_t argmax_cuda_workspace(const ArgmaxArgs& args, const DeviceLimits& limits);
 
 enum class ReduceKind : int32_t { kSum, kMean, kMax };
 
@@ -31,6 +32,7 @@ struct ReduceArgs {
 };
 Status reduce_cpu(const ReduceArgs& args, CpuContext& context);
 Status reduce_cuda(const ReduceArgs& args, CudaContext& context);
+size_t reduce_cuda_workspace(const ReduceArgs& args, const DeviceLimits& limits);
 
 // y[.., n] = x[..] for every n, f32
 struct RepeatColumnsArgs {
@@ -55,6 +57,7 @@ struct SumRowsArgs {
 };
 Status sum_rows_cpu(const SumRowsArgs& args, CpuContext& context);
 Status sum_rows_cuda(const SumRowsArgs& args, CudaContext& context);
+size_t sum_rows_cuda_workspace(const SumRowsArgs& args, const DeviceLimits& limits);
 
 }  // namespace heddle
 #pragma GCC visibility pop

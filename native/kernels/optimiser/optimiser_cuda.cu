@@ -3,6 +3,7 @@
 #include <cfloat>
 
 #include "cuda/cuda_context.h"
+#include "cuda/last_block.cuh"
 #include "cuda/row_team.cuh"
 #include "generated/optimiser_ops.h"
 #include "kernels/optimiser/optimiser_checks.h"
@@ -14,19 +15,6 @@ namespace {
 constexpr unsigned kThreads = 256;
 constexpr int64_t kChunk = static_cast<int64_t>(kThreads) * 4 * 4;  // elements that a block reads at a time
 constexpr int64_t kMostSums = 1024;           // blocks, and so partial sums, of sum_squares
-
-// Whether the calling block is the last of the launch to come here; everything that the others wrote before is then seen. Every
-// thread of the block calls it. Leaves the counter at zero.
-__device__ __forceinline__ bool last_block(int32_t* counter, SharedPointer<int32_t> shared) {
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    const bool last = add_release(counter, 1) == static_cast<int32_t>(gridDim.x) - 1;
-    if (last) *counter = 0;
-    shared[0] = last ? 1 : 0;
-  }
-  __syncthreads();
-  return shared[0] != 0;
-}
 
 // Calls step(four, count) for the calling thread's fours of x, chunk by chunk.
 template <class Step>
@@ -53,7 +41,7 @@ __global__ void __launch_bounds__(kThreads) sum_squares_kernel(const float* x, i
   });
   const double sum = block_sum((parts[0] + parts[1]) + (parts[2] + parts[3]), scratch);
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;
-  if (!last_block(counter, last)) return;
+  if (!last_block(counter, static_cast<int32_t>(gridDim.x), last)) return;
   double total = 0;
   for (unsigned block = threadIdx.x; block < gridDim.x; block += kThreads) total += sums[block];
   total = block_sum(total, scratch);
@@ -136,11 +124,8 @@ __global__ void __launch_bounds__(kThreads) settle_kernel(Gradients given, Rule 
     for (int k = 0; k < 4; k++) usable = usable && fabsf(factor * four.v[k]) <= 1e19f;
   });
   int32_t* unusable = given.counters + 1;
-  if (!__all_sync(kFullWarp, usable) && threadIdx.x % kWarp == 0) {
-    atomicOr(unusable, 1);
-    __threadfence();
-  }
-  if (!last_block(given.counters, last) || threadIdx.x != 0) return;
+  if (!__all_sync(kFullWarp, usable) && threadIdx.x % kWarp == 0) atomicOr(unusable, 1);
+  if (!last_block(given.counters, static_cast<int32_t>(gridDim.x), last) || threadIdx.x != 0) return;
   const bool all = atomicExch(unusable, 0) == 0 && is_finite(factor);
   settled->applied = rule.settle(given.schedule, factor, settled->step) && all ? 1 : 0;
   *applied = settled->applied;
