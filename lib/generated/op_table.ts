@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '54b7f2c9890680bd';
+export const opTableHash = '3aad631f514a4706';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {

@@ -26,7 +26,6 @@ __global__ void __launch_bounds__(kTileThreads) fill_rows_kernel(RowsOf<float> y
   const int64_t i = (tile * tiles.across + static_cast<int>(threadIdx.x) % tiles.across) * 4;
   if (i >= y.rows.columns) return;
   const int count = y.rows.columns - i < 4 ? static_cast<int>(y.rows.columns - i) : 4;
-#pragma unroll 2
   for (int step = 0; step < kFillRows; step++) {
     const int64_t row = (group * kFillRows + step) * tiles.slots + slot;
     if (row < y.rows.count) store_four(y.row(row) + i, source.at(row, i, count), count, aligned);

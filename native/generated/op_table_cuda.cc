@@ -197,12 +197,20 @@ Status run_sparse_linear_grad_values(const TensorView* operands, const Attribute
   return sparse_linear_grad_values_cuda(read_sparse_linear_grad_values(operands, attrs), context);
 }
 
+size_t workspace_sparse_linear_grad_values(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return sparse_linear_grad_values_cuda_workspace(read_sparse_linear_grad_values(operands, attrs), limits);
+}
+
 SparseLinearGradXArgs read_sparse_linear_grad_x(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
   return {operands[0], operands[1], operands[2], operands[3], operands[4]};
 }
 
 Status run_sparse_linear_grad_x(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
   return sparse_linear_grad_x_cuda(read_sparse_linear_grad_x(operands, attrs), context);
+}
+
+size_t workspace_sparse_linear_grad_x(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return sparse_linear_grad_x_cuda_workspace(read_sparse_linear_grad_x(operands, attrs), limits);
 }
 
 SumRowsArgs read_sum_rows(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
@@ -317,8 +325,8 @@ constexpr CudaOpInfo kTable[] = {
     {"softmax", run_softmax, workspace_softmax},
     {"softmax_grad", run_softmax_grad, workspace_softmax_grad},
     {"sparse_linear", run_sparse_linear, nullptr},
-    {"sparse_linear_grad_values", run_sparse_linear_grad_values, nullptr},
-    {"sparse_linear_grad_x", run_sparse_linear_grad_x, nullptr},
+    {"sparse_linear_grad_values", run_sparse_linear_grad_values, workspace_sparse_linear_grad_values},
+    {"sparse_linear_grad_x", run_sparse_linear_grad_x, workspace_sparse_linear_grad_x},
     {"sum_rows", run_sum_rows, workspace_sum_rows},
     {"sum_squares", run_sum_squares, workspace_sum_squares},
     {"swap_axes", nullptr, nullptr},
@@ -330,6 +338,6 @@ constexpr CudaOpInfo kTable[] = {
 }  // namespace
 
 const CudaOpInfo& cuda_op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* cuda_op_table_hash() { return "54b7f2c9890680bd"; }
+const char* cuda_op_table_hash() { return "3aad631f514a4706"; }
 
 }  // namespace heddle

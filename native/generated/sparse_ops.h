@@ -35,6 +35,7 @@ struct SparseLinearGradValuesArgs {
 };
 Status sparse_linear_grad_values_cpu(const SparseLinearGradValuesArgs& args, CpuContext& context);
 Status sparse_linear_grad_values_cuda(const SparseLinearGradValuesArgs& args, CudaContext& context);
+size_t sparse_linear_grad_values_cuda_workspace(const SparseLinearGradValuesArgs& args, const DeviceLimits& limits);
 
 // dx[t, i] = sum of values[j] * dy[t, n] over all j with columns[j] = i, starts[n] <= j < starts[n + 1], in rising order of j; f32, rows of dy may be strided
 struct SparseLinearGradXArgs {
@@ -46,6 +47,7 @@ struct SparseLinearGradXArgs {
 };
 Status sparse_linear_grad_x_cpu(const SparseLinearGradXArgs& args, CpuContext& context);
 Status sparse_linear_grad_x_cuda(const SparseLinearGradXArgs& args, CudaContext& context);
+size_t sparse_linear_grad_x_cuda_workspace(const SparseLinearGradXArgs& args, const DeviceLimits& limits);
 
 }  // namespace heddle
 #pragma GCC visibility pop
