@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/float16.h"
 #include "cuda/refusals.h"
 
 namespace heddle {
@@ -65,6 +66,9 @@ std::string refusal_message(const FailureSlot& slot) {
     if (at[0] == '{' && at[1] >= '0' && at[1] <= '3' && at[2] == '}') {
       text += std::to_string(slot.values[at[1] - '0']);
       at += 2;
+    } else if (at[0] == '{' && at[1] >= '0' && at[1] <= '3' && at[2] == 'f' && at[3] == '}') {
+      text += std::to_string(bits_float(static_cast<uint32_t>(slot.values[at[1] - '0'])));
+      at += 3;
     } else {
       text += *at;
     }
