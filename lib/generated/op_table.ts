@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '3aad631f514a4706';
+export const opTableHash = 'bd1b13969bcb2536';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -13,7 +13,7 @@ export const opTable = {
     outputs: ['sum'],
     attrs: {},
     alias: { sum: 'target' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = f(x), f32; gelu is the exact erf form, gelu_tanh the tanh form */
   activate: {
@@ -24,7 +24,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { function: ['relu', 'gelu', 'gelu_tanh', 'silu', 'sigmoid', 'tanh'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx = dy f'(x), equal shapes, f32; f as in activate */
   activate_grad: {
@@ -35,7 +35,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: { function: ['relu', 'gelu', 'gelu_tanh', 'silu', 'sigmoid', 'tanh'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** one step in place. g = factor gradients; first += first_share (g - first); second += second_share (g^2 - second); with rate = schedule[0] rate_scale, parameters -= rate (weight_decay parameters + first / c1 / (sqrt(second / c2) + eps)), c1 = schedule[1], c2 = schedule[2]. applied = 1; where factor or a g is not finite or above 1e19 nothing changes and applied = 0 */
   adamw: {
@@ -57,7 +57,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[.., n] = x[.., n] + bias[n], f32 */
   add_bias: {
@@ -68,7 +68,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** sum = a + b; y = rms_norm(sum); shapes and attributes as rms_norm */
   add_rms_norm: {
@@ -134,7 +134,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = the rows of a, then those of b; f32, equal inner dimensions, rows may be strided */
   concat_rows: {
@@ -145,7 +145,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = x, any dtype, equal shapes; x may have a strided leading dimension */
   copy: {
@@ -156,7 +156,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = a / b, equal shapes, f32 */
   divide: {
@@ -167,7 +167,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t] = weight[ids[t]] as f32; weight [vocabulary, width] f32, f16 or bf16, or the packed panels of linear with vocabulary rows; a negative id gives zeros */
   embedding: {
@@ -178,7 +178,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { vocabulary: 'i64' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = f(gate) * up, equal shapes [rows, columns], leading dimensions may be strided, f32 */
   gate: {
@@ -189,7 +189,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { function: ['relu', 'gelu', 'gelu_tanh', 'silu', 'sigmoid', 'tanh'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** d_gate = dy up f'(gate), d_up = dy f(gate), equal shapes, f32; f as in gate */
   gate_grad: {
@@ -200,7 +200,7 @@ export const opTable = {
     outputs: ['dGate', 'dUp'],
     attrs: { function: ['relu', 'gelu', 'gelu_tanh', 'silu', 'sigmoid', 'tanh'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[r] = x[rows[r]], any dtype; a negative row gives zeros */
   gather_rows: {
@@ -211,7 +211,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t] += sum_j weight[t, j] (scale B A[:, ids[t]]), or replaces by the adapter's own row ids[t]; entries as in grouped_lora */
   grouped_embedding: {
@@ -398,7 +398,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { function: ['exp', 'log', 'sqrt', 'rsqrt', 'reciprocal', 'square', 'sin', 'cos', 'neg', 'abs', 'sign', 'step', 'complement', 'normal_cdf'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[.., m, n] = sum_k a[.., m, k] b[.., k, n] in rising order of k; a is [.., k, m] with transpose_a, b is [.., n, k] with transpose_b; f32, rank 2 or 3 with equal batches, leading dimensions may be strided */
   matmul: {
@@ -420,7 +420,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[r, i] = 1 where i == target[r], else 0, f32 of x's shape [rows, columns]; x is not read; a negative target gives a row of zeros */
   one_hot_like: {
@@ -442,7 +442,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { from: 'i64', atEnd: 'bool' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[..] = sum, mean or maximum over the last dimension of x[.., n], f32; an empty dimension gives 0, NaN, -inf */
   reduce: {
@@ -486,7 +486,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: { y: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32; without it the last factor is 1 */
   rms_norm: {
@@ -519,7 +519,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { interleaved: 'bool', inverse: 'bool' },
     alias: { y: 'x' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** table[t] = scale * (cos(p f_i) .. | sin(p f_i) ..), p = positions[t] (a negative position reads as 0). f = frequencies, or long_frequencies where max(lengths[t], p + 1) > original_length, or, with dynamic_factor > 0 and that length n > original_length, base' ^ (-2 i / rotary) with base' = base (dynamic_factor n / original_length - dynamic_factor + 1) ^ (rotary / (rotary - 2)); angles in f64 */
   rope_table: {
@@ -530,7 +530,7 @@ export const opTable = {
     outputs: ['table'],
     attrs: { scale: 'f32', longScale: 'f32', dynamicFactor: 'f32', base: 'f32', originalLength: 'i32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** token[r] drawn from logits[r] after bias, penalties, temperature, top-k, top-p, min-p; greedy when temperature is 0. The exact order and the parameter columns: see sampling_layout.h */
   sample: {
@@ -552,7 +552,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { factor: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[.., n] = x[.., n] * factor[n], f32 */
   scale_columns: {
@@ -563,7 +563,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[r, ..] = x[r, ..] * factor[r], f32 */
   scale_rows: {
@@ -574,7 +574,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[n, ..] = sum of x[i, ..] over all i with rows[i] = n, in rising order of i; negative rows are skipped; f32 */
   scatter_add_rows: {
@@ -585,7 +585,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[b, r, j] = 1 where key j is in a range of token r mod tokens (ranges as in self_attention), else 0; f32 of x's shape [batch, rows, keys], rows a multiple of the tokens; x is not read */
   seen_like: {
@@ -640,7 +640,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { from: 'i64', atEnd: 'bool' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = cap * tanh(x / cap), f32 */
   soft_cap: {
@@ -651,7 +651,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { cap: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx = dy (1 - tanh(x / cap)^2), equal shapes, f32 */
   soft_cap_grad: {
@@ -662,7 +662,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: { cap: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[.., i] = exp(x_i - max x) / sum_j exp(x_j - max x) over the last dimension, f32 */
   softmax: {
@@ -750,7 +750,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** logprob[r] = log_softmax(logits[r])[target[r]]; a negative target gives 0 */
   token_logprob: {
@@ -783,7 +783,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
 } as const;
 

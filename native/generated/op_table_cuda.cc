@@ -5,6 +5,30 @@
 namespace heddle {
 namespace {
 
+AccumulateArgs read_accumulate(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2]};
+}
+
+Status run_accumulate(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return accumulate_cuda(read_accumulate(operands, attrs), context);
+}
+
+ActivateArgs read_activate(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], static_cast<ActivateFunction>(attrs[0].integer)};
+}
+
+Status run_activate(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return activate_cuda(read_activate(operands, attrs), context);
+}
+
+ActivateGradArgs read_activate_grad(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], static_cast<ActivateGradFunction>(attrs[0].integer)};
+}
+
+Status run_activate_grad(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return activate_grad_cuda(read_activate_grad(operands, attrs), context);
+}
+
 AdamwArgs read_adamw(const TensorView* operands, const AttributeValue* attrs) {
   return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], operands[9], static_cast<float>(attrs[0].real), static_cast<float>(attrs[1].real), static_cast<float>(attrs[2].real), static_cast<float>(attrs[3].real), static_cast<float>(attrs[4].real)};
 }
@@ -15,6 +39,22 @@ Status run_adamw(const TensorView* operands, const AttributeValue* attrs, CudaCo
 
 size_t workspace_adamw(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
   return adamw_cuda_workspace(read_adamw(operands, attrs), limits);
+}
+
+AddArgs read_add(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2]};
+}
+
+Status run_add(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return add_cuda(read_add(operands, attrs), context);
+}
+
+AddBiasArgs read_add_bias(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2]};
+}
+
+Status run_add_bias(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return add_bias_cuda(read_add_bias(operands, attrs), context);
 }
 
 AddRmsNormArgs read_add_rms_norm(const TensorView* operands, const AttributeValue* attrs) {
@@ -43,6 +83,70 @@ ClipFactorArgs read_clip_factor(const TensorView* operands, const AttributeValue
 
 Status run_clip_factor(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
   return clip_factor_cuda(read_clip_factor(operands, attrs), context);
+}
+
+ConcatColumnsArgs read_concat_columns(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4]};
+}
+
+Status run_concat_columns(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return concat_columns_cuda(read_concat_columns(operands, attrs), context);
+}
+
+ConcatRowsArgs read_concat_rows(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2]};
+}
+
+Status run_concat_rows(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return concat_rows_cuda(read_concat_rows(operands, attrs), context);
+}
+
+CopyArgs read_copy(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1]};
+}
+
+Status run_copy(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return copy_cuda(read_copy(operands, attrs), context);
+}
+
+DivideArgs read_divide(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2]};
+}
+
+Status run_divide(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return divide_cuda(read_divide(operands, attrs), context);
+}
+
+EmbeddingArgs read_embedding(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], static_cast<int64_t>(attrs[0].integer)};
+}
+
+Status run_embedding(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return embedding_cuda(read_embedding(operands, attrs), context);
+}
+
+GateArgs read_gate(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], static_cast<GateFunction>(attrs[0].integer)};
+}
+
+Status run_gate(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return gate_cuda(read_gate(operands, attrs), context);
+}
+
+GateGradArgs read_gate_grad(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], static_cast<GateGradFunction>(attrs[0].integer)};
+}
+
+Status run_gate_grad(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return gate_grad_cuda(read_gate_grad(operands, attrs), context);
+}
+
+GatherRowsArgs read_gather_rows(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2]};
+}
+
+Status run_gather_rows(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return gather_rows_cuda(read_gather_rows(operands, attrs), context);
 }
 
 InverseRmsArgs read_inverse_rms(const TensorView* operands, const AttributeValue* attrs) {
@@ -93,12 +197,36 @@ size_t workspace_log_softmax_grad(const TensorView* operands, const AttributeVal
   return log_softmax_grad_cuda_workspace(read_log_softmax_grad(operands, attrs), limits);
 }
 
+MapArgs read_map(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], static_cast<MapFunction>(attrs[0].integer)};
+}
+
+Status run_map(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return map_cuda(read_map(operands, attrs), context);
+}
+
+MulArgs read_mul(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2]};
+}
+
+Status run_mul(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return mul_cuda(read_mul(operands, attrs), context);
+}
+
 OneHotLikeArgs read_one_hot_like(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
   return {operands[0], operands[1], operands[2]};
 }
 
 Status run_one_hot_like(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
   return one_hot_like_cuda(read_one_hot_like(operands, attrs), context);
+}
+
+PadRowsArgs read_pad_rows(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], static_cast<int64_t>(attrs[0].integer), attrs[1].integer != 0};
+}
+
+Status run_pad_rows(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return pad_rows_cuda(read_pad_rows(operands, attrs), context);
 }
 
 ReduceArgs read_reduce(const TensorView* operands, const AttributeValue* attrs) {
@@ -129,6 +257,18 @@ Status run_repeat_rows(const TensorView* operands, const AttributeValue* attrs, 
   return repeat_rows_cuda(read_repeat_rows(operands, attrs), context);
 }
 
+ReplaceRowsArgs read_replace_rows(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3]};
+}
+
+Status run_replace_rows(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return replace_rows_cuda(read_replace_rows(operands, attrs), context);
+}
+
+size_t workspace_replace_rows(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return replace_rows_cuda_workspace(read_replace_rows(operands, attrs), limits);
+}
+
 RmsNormArgs read_rms_norm(const TensorView* operands, const AttributeValue* attrs) {
   return {operands[0], operands[1], operands[2], static_cast<float>(attrs[0].real), static_cast<float>(attrs[1].real)};
 }
@@ -145,6 +285,58 @@ Status run_rms_norm_grad(const TensorView* operands, const AttributeValue* attrs
   return rms_norm_grad_cuda(read_rms_norm_grad(operands, attrs), context);
 }
 
+RopeArgs read_rope(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], attrs[0].integer != 0, attrs[1].integer != 0};
+}
+
+Status run_rope(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return rope_cuda(read_rope(operands, attrs), context);
+}
+
+RopeTableArgs read_rope_table(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], static_cast<float>(attrs[0].real), static_cast<float>(attrs[1].real), static_cast<float>(attrs[2].real), static_cast<float>(attrs[3].real), static_cast<int32_t>(attrs[4].integer)};
+}
+
+Status run_rope_table(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return rope_table_cuda(read_rope_table(operands, attrs), context);
+}
+
+ScaleArgs read_scale(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], static_cast<float>(attrs[0].real)};
+}
+
+Status run_scale(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return scale_cuda(read_scale(operands, attrs), context);
+}
+
+ScaleColumnsArgs read_scale_columns(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2]};
+}
+
+Status run_scale_columns(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return scale_columns_cuda(read_scale_columns(operands, attrs), context);
+}
+
+ScaleRowsArgs read_scale_rows(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2]};
+}
+
+Status run_scale_rows(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return scale_rows_cuda(read_scale_rows(operands, attrs), context);
+}
+
+ScatterAddRowsArgs read_scatter_add_rows(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2]};
+}
+
+Status run_scatter_add_rows(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return scatter_add_rows_cuda(read_scatter_add_rows(operands, attrs), context);
+}
+
+size_t workspace_scatter_add_rows(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return scatter_add_rows_cuda_workspace(read_scatter_add_rows(operands, attrs), limits);
+}
+
 SgdArgs read_sgd(const TensorView* operands, const AttributeValue* attrs) {
   return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], static_cast<float>(attrs[0].real), attrs[1].integer != 0, static_cast<float>(attrs[2].real), static_cast<float>(attrs[3].real)};
 }
@@ -155,6 +347,30 @@ Status run_sgd(const TensorView* operands, const AttributeValue* attrs, CudaCont
 
 size_t workspace_sgd(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
   return sgd_cuda_workspace(read_sgd(operands, attrs), limits);
+}
+
+SliceRowsArgs read_slice_rows(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], static_cast<int64_t>(attrs[0].integer), attrs[1].integer != 0};
+}
+
+Status run_slice_rows(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return slice_rows_cuda(read_slice_rows(operands, attrs), context);
+}
+
+SoftCapArgs read_soft_cap(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], static_cast<float>(attrs[0].real)};
+}
+
+Status run_soft_cap(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return soft_cap_cuda(read_soft_cap(operands, attrs), context);
+}
+
+SoftCapGradArgs read_soft_cap_grad(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], static_cast<float>(attrs[0].real)};
+}
+
+Status run_soft_cap_grad(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return soft_cap_grad_cuda(read_soft_cap_grad(operands, attrs), context);
 }
 
 SoftmaxArgs read_softmax(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
@@ -237,6 +453,14 @@ size_t workspace_sum_squares(const TensorView* operands, const AttributeValue* a
   return sum_squares_cuda_workspace(read_sum_squares(operands, attrs), limits);
 }
 
+SwapAxesArgs read_swap_axes(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1]};
+}
+
+Status run_swap_axes(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return swap_axes_cuda(read_swap_axes(operands, attrs), context);
+}
+
 TokenLogprobArgs read_token_logprob(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
   return {operands[0], operands[1], operands[2]};
 }
@@ -261,26 +485,34 @@ size_t workspace_token_logprob_grad(const TensorView* operands, const AttributeV
   return token_logprob_grad_cuda_workspace(read_token_logprob_grad(operands, attrs), limits);
 }
 
+ZerosLikeArgs read_zeros_like(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1]};
+}
+
+Status run_zeros_like(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return zeros_like_cuda(read_zeros_like(operands, attrs), context);
+}
+
 constexpr CudaOpInfo kTable[] = {
-    {"accumulate", nullptr, nullptr},
-    {"activate", nullptr, nullptr},
-    {"activate_grad", nullptr, nullptr},
+    {"accumulate", run_accumulate, nullptr},
+    {"activate", run_activate, nullptr},
+    {"activate_grad", run_activate_grad, nullptr},
     {"adamw", run_adamw, workspace_adamw},
-    {"add", nullptr, nullptr},
-    {"add_bias", nullptr, nullptr},
+    {"add", run_add, nullptr},
+    {"add_bias", run_add_bias, nullptr},
     {"add_rms_norm", run_add_rms_norm, nullptr},
     {"advance", nullptr, nullptr},
     {"argmax", run_argmax, workspace_argmax},
     {"attention", nullptr, nullptr},
     {"clip_factor", run_clip_factor, nullptr},
-    {"concat_columns", nullptr, nullptr},
-    {"concat_rows", nullptr, nullptr},
-    {"copy", nullptr, nullptr},
-    {"divide", nullptr, nullptr},
-    {"embedding", nullptr, nullptr},
-    {"gate", nullptr, nullptr},
-    {"gate_grad", nullptr, nullptr},
-    {"gather_rows", nullptr, nullptr},
+    {"concat_columns", run_concat_columns, nullptr},
+    {"concat_rows", run_concat_rows, nullptr},
+    {"copy", run_copy, nullptr},
+    {"divide", run_divide, nullptr},
+    {"embedding", run_embedding, nullptr},
+    {"gate", run_gate, nullptr},
+    {"gate_grad", run_gate_grad, nullptr},
+    {"gather_rows", run_gather_rows, nullptr},
     {"grouped_embedding", nullptr, nullptr},
     {"grouped_embedding_grad_factors", nullptr, nullptr},
     {"grouped_lora", nullptr, nullptr},
@@ -297,31 +529,31 @@ constexpr CudaOpInfo kTable[] = {
     {"linear_grad", nullptr, nullptr},
     {"log_softmax", run_log_softmax, workspace_log_softmax},
     {"log_softmax_grad", run_log_softmax_grad, workspace_log_softmax_grad},
-    {"map", nullptr, nullptr},
+    {"map", run_map, nullptr},
     {"matmul", nullptr, nullptr},
-    {"mul", nullptr, nullptr},
+    {"mul", run_mul, nullptr},
     {"one_hot_like", run_one_hot_like, nullptr},
-    {"pad_rows", nullptr, nullptr},
+    {"pad_rows", run_pad_rows, nullptr},
     {"reduce", run_reduce, workspace_reduce},
     {"repeat_columns", run_repeat_columns, nullptr},
     {"repeat_rows", run_repeat_rows, nullptr},
-    {"replace_rows", nullptr, nullptr},
+    {"replace_rows", run_replace_rows, workspace_replace_rows},
     {"rms_norm", run_rms_norm, nullptr},
     {"rms_norm_grad", run_rms_norm_grad, nullptr},
-    {"rope", nullptr, nullptr},
-    {"rope_table", nullptr, nullptr},
+    {"rope", run_rope, nullptr},
+    {"rope_table", run_rope_table, nullptr},
     {"sample", nullptr, nullptr},
-    {"scale", nullptr, nullptr},
-    {"scale_columns", nullptr, nullptr},
-    {"scale_rows", nullptr, nullptr},
-    {"scatter_add_rows", nullptr, nullptr},
+    {"scale", run_scale, nullptr},
+    {"scale_columns", run_scale_columns, nullptr},
+    {"scale_rows", run_scale_rows, nullptr},
+    {"scatter_add_rows", run_scatter_add_rows, workspace_scatter_add_rows},
     {"seen_like", nullptr, nullptr},
     {"self_attention", nullptr, nullptr},
     {"self_attention_grad", nullptr, nullptr},
     {"sgd", run_sgd, workspace_sgd},
-    {"slice_rows", nullptr, nullptr},
-    {"soft_cap", nullptr, nullptr},
-    {"soft_cap_grad", nullptr, nullptr},
+    {"slice_rows", run_slice_rows, nullptr},
+    {"soft_cap", run_soft_cap, nullptr},
+    {"soft_cap_grad", run_soft_cap_grad, nullptr},
     {"softmax", run_softmax, workspace_softmax},
     {"softmax_grad", run_softmax_grad, workspace_softmax_grad},
     {"sparse_linear", run_sparse_linear, nullptr},
@@ -329,15 +561,15 @@ constexpr CudaOpInfo kTable[] = {
     {"sparse_linear_grad_x", run_sparse_linear_grad_x, workspace_sparse_linear_grad_x},
     {"sum_rows", run_sum_rows, workspace_sum_rows},
     {"sum_squares", run_sum_squares, workspace_sum_squares},
-    {"swap_axes", nullptr, nullptr},
+    {"swap_axes", run_swap_axes, nullptr},
     {"token_logprob", run_token_logprob, workspace_token_logprob},
     {"token_logprob_grad", run_token_logprob_grad, workspace_token_logprob_grad},
-    {"zeros_like", nullptr, nullptr},
+    {"zeros_like", run_zeros_like, nullptr},
 };
 
 }  // namespace
 
 const CudaOpInfo& cuda_op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* cuda_op_table_hash() { return "3aad631f514a4706"; }
+const char* cuda_op_table_hash() { return "bd1b13969bcb2536"; }
 
 }  // namespace heddle
