@@ -5,6 +5,38 @@
 namespace heddle {
 namespace {
 
+LinearArgs read_linear(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], static_cast<LinearActivation>(attrs[0].integer)};
+}
+
+Status run_linear(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return linear_cuda(read_linear(operands, attrs), context);
+}
+
+size_t workspace_linear(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return linear_cuda_workspace(read_linear(operands, attrs), limits);
+}
+
+LinearGradArgs read_linear_grad(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], static_cast<LinearGradActivation>(attrs[0].integer)};
+}
+
+Status run_linear_grad(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return linear_grad_cuda(read_linear_grad(operands, attrs), context);
+}
+
+size_t workspace_linear_grad(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return linear_grad_cuda_workspace(read_linear_grad(operands, attrs), limits);
+}
+
+MatmulArgs read_matmul(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], attrs[0].integer != 0, attrs[1].integer != 0};
+}
+
+Status run_matmul(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return matmul_cuda(read_matmul(operands, attrs), context);
+}
+
 constexpr CudaOpInfo kTable[] = {
     {"accumulate", nullptr, nullptr},
     {"activate", nullptr, nullptr},
@@ -37,12 +69,12 @@ constexpr CudaOpInfo kTable[] = {
     {"kv_write", nullptr, nullptr},
     {"layer_norm", nullptr, nullptr},
     {"layer_norm_grad", nullptr, nullptr},
-    {"linear", nullptr, nullptr},
-    {"linear_grad", nullptr, nullptr},
+    {"linear", run_linear, workspace_linear},
+    {"linear_grad", run_linear_grad, workspace_linear_grad},
     {"log_softmax", nullptr, nullptr},
     {"log_softmax_grad", nullptr, nullptr},
     {"map", nullptr, nullptr},
-    {"matmul", nullptr, nullptr},
+    {"matmul", run_matmul, nullptr},
     {"mul", nullptr, nullptr},
     {"one_hot_like", nullptr, nullptr},
     {"pad_rows", nullptr, nullptr},
@@ -82,6 +114,6 @@ constexpr CudaOpInfo kTable[] = {
 }  // namespace
 
 const CudaOpInfo& cuda_op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* cuda_op_table_hash() { return "f34386e7faee4d7e"; }
+const char* cuda_op_table_hash() { return "71075f0148d6726b"; }
 
 }  // namespace heddle
