@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 'use strict';
 // Compiles the addon. The one way in for npm scripts, binding.gyp, CI and `npx heddle build`.
-//   node tools/build_native.cjs [--config Release] [--dest build/Release] [--arch x64] [--sanitize address,undefined] [--tests ON]
+//   node tools/build_native.cjs [--config Release] [--dest build/Release] [--arch x64] [--sanitize address,undefined] [--tests ON] [--emulator ON]
 // Environment: HEDDLE_CUDA=AUTO|ON|OFF, HEDDLE_BUILD_JOBS, HEDDLE_CMAKE_GENERATOR, CXX.
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -19,8 +19,8 @@ function readArguments(words) {
   const options = { config: 'Release' };
   for (let i = 0; i < words.length; i += 2) {
     const name = words[i].replace(/^--/, '');
-    if (!words[i].startsWith('--') || !['config', 'dest', 'arch', 'sanitize', 'tests'].includes(name)) {
-      throw new BuildError(`unknown argument ${words[i]}: expected --config, --dest, --arch, --sanitize or --tests`);
+    if (!words[i].startsWith('--') || !['config', 'dest', 'arch', 'sanitize', 'tests', 'emulator'].includes(name)) {
+      throw new BuildError(`unknown argument ${words[i]}: expected --config, --dest, --arch, --sanitize, --tests or --emulator`);
     }
     if (words[i + 1] === undefined) throw new BuildError(`${words[i]} needs a value`);
     options[name] = words[i + 1];
@@ -151,6 +151,7 @@ function build(options, env, say) {
     HEDDLE_SANITIZE: options.sanitize || '',
     HEDDLE_CUDA: (env.HEDDLE_CUDA || 'AUTO').toUpperCase(),
     HEDDLE_TESTS: options.tests || 'OFF',
+    HEDDLE_EMULATOR: options.emulator || 'OFF',
   };
   const cmakeJs = cmakeJsProgram();
   const live = Boolean(process.stdout.isTTY);
