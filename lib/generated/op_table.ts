@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = 'bd1b13969bcb2536';
+export const opTableHash = '47d5230dee29dd75';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -354,7 +354,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { activation: ['fast', 'precise'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx[m, k] = sum_n dy[m, n] W[n, k] for the W of linear as linear packs it; dy and dx f32 (rows may be strided) */
   linear_grad: {
@@ -365,7 +365,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: { activation: ['fast', 'precise'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[.., i] = x_i - max x - log sum_j exp(x_j - max x) over the last dimension, f32 */
   log_softmax: {
@@ -409,7 +409,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { transposeA: 'bool', transposeB: 'bool' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = a * b, equal shapes, f32 */
   mul: {

@@ -173,6 +173,30 @@ Status run_layer_norm_grad(const TensorView* operands, const AttributeValue* att
   return layer_norm_grad_cuda(read_layer_norm_grad(operands, attrs), context);
 }
 
+LinearArgs read_linear(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], static_cast<LinearActivation>(attrs[0].integer)};
+}
+
+Status run_linear(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return linear_cuda(read_linear(operands, attrs), context);
+}
+
+size_t workspace_linear(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return linear_cuda_workspace(read_linear(operands, attrs), limits);
+}
+
+LinearGradArgs read_linear_grad(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], static_cast<LinearGradActivation>(attrs[0].integer)};
+}
+
+Status run_linear_grad(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return linear_grad_cuda(read_linear_grad(operands, attrs), context);
+}
+
+size_t workspace_linear_grad(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return linear_grad_cuda_workspace(read_linear_grad(operands, attrs), limits);
+}
+
 LogSoftmaxArgs read_log_softmax(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
   return {operands[0], operands[1]};
 }
@@ -203,6 +227,14 @@ MapArgs read_map(const TensorView* operands, const AttributeValue* attrs) {
 
 Status run_map(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
   return map_cuda(read_map(operands, attrs), context);
+}
+
+MatmulArgs read_matmul(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], attrs[0].integer != 0, attrs[1].integer != 0};
+}
+
+Status run_matmul(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return matmul_cuda(read_matmul(operands, attrs), context);
 }
 
 MulArgs read_mul(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
@@ -525,12 +557,12 @@ constexpr CudaOpInfo kTable[] = {
     {"kv_write", nullptr, nullptr},
     {"layer_norm", run_layer_norm, nullptr},
     {"layer_norm_grad", run_layer_norm_grad, nullptr},
-    {"linear", nullptr, nullptr},
-    {"linear_grad", nullptr, nullptr},
+    {"linear", run_linear, workspace_linear},
+    {"linear_grad", run_linear_grad, workspace_linear_grad},
     {"log_softmax", run_log_softmax, workspace_log_softmax},
     {"log_softmax_grad", run_log_softmax_grad, workspace_log_softmax_grad},
     {"map", run_map, nullptr},
-    {"matmul", nullptr, nullptr},
+    {"matmul", run_matmul, nullptr},
     {"mul", run_mul, nullptr},
     {"one_hot_like", run_one_hot_like, nullptr},
     {"pad_rows", run_pad_rows, nullptr},
@@ -570,6 +602,6 @@ constexpr CudaOpInfo kTable[] = {
 }  // namespace
 
 const CudaOpInfo& cuda_op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* cuda_op_table_hash() { return "bd1b13969bcb2536"; }
+const char* cuda_op_table_hash() { return "47d5230dee29dd75"; }
 
 }  // namespace heddle
