@@ -45,7 +45,7 @@ struct CudaContext {
   DeviceLimits limits;
   FailureSlot* failure_slot = nullptr;
 
-  // A refusal for kernels of this launch. `message` is a string literal in which {0} to {3} stand for the reported values:
+  // A refusal for kernels of this launch. `message` is a string literal in which {0} to {5} stand for the reported values:
   // "[embedding] id {0} of token {1}: expected below {2}".
   Failure failure(const char* message) const;
 

@@ -212,6 +212,7 @@ Status self_attention_grad_cpu(const SelfAttentionGradArgs& args, CpuContext& co
   SelfAttentionGradJob grad;
   SelfAttentionJob& job = grad.forward;
   HEDDLE_TRY(check_self_attention(kOp, args.q, args.k, args.v, args.ranges, args.scale, args.soft_cap, &job));
+  HEDDLE_TRY(check_key_ranges(kOp, args.ranges, job.keys));
   HEDDLE_TRY(check_attention_log_sums(kOp, "lse", args.lse, job));
   if (args.dlse.present()) HEDDLE_TRY(check_attention_log_sums(kOp, "dlse", args.dlse, job));
   HEDDLE_TRY(check_attention_rows(kOp, "y", args.y, job.tokens, job.heads, job.width));
