@@ -149,6 +149,7 @@ function build(options, env, say) {
   const definitions = {
     CMAKE_LIBRARY_OUTPUT_DIRECTORY: dest,
     HEDDLE_SANITIZE: options.sanitize || '',
+    HEDDLE_CUDA: (env.HEDDLE_CUDA || 'AUTO').toUpperCase(),
     HEDDLE_TESTS: options.tests || 'OFF',
   };
   const cmakeJs = cmakeJsProgram();
