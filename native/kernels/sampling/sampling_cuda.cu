@@ -16,7 +16,7 @@
 namespace heddle {
 namespace {
 
-constexpr int kMostThreads = 1024;
+constexpr int kMostThreads = 512;
 constexpr int64_t kListRoom = 8192;  // tokens of a list; what does not fit is searched in place
 // In the counts that become adjusted logits: token is in the history, token has a bias. Below: times that it was generated.
 constexpr int kSeen = 1 << 29, kBiased = 1 << 30, kGenerated = kSeen - 1;
@@ -300,7 +300,7 @@ __device__ int sample_row(const SampleJob& job, int64_t row, const BlockMemory& 
   return token;
 }
 
-__global__ void __launch_bounds__(kMostThreads) sample_rows(const SampleJob job) {
+__global__ void __launch_bounds__(kMostThreads, 1) sample_rows(const SampleJob job) {
   HEDDLE_SHARED(double, sums, 2 * 3 * kMostWarps);
   HEDDLE_SHARED(int, counts, 2 * kMostWarps);
   HEDDLE_SHARED(uint64_t, wide, kWarp);

@@ -9,7 +9,7 @@
 
 namespace heddle {
 
-inline constexpr int kMostWarps = 32;
+inline constexpr int kMostWarps = 16;
 
 // NaN counts as -infinity, +infinity as the largest finite number; there is one zero.
 __device__ __forceinline__ float tame(float x) { return x != x ? -HUGE_VALF : (x > FLT_MAX ? FLT_MAX : x + 0.0f); }
@@ -44,7 +44,7 @@ struct TokenSet {
   __device__ __forceinline__ void for_own(const Body& body) const {
     const int warp = static_cast<int>(threadIdx.x) / kWarp;
     const int to = static_cast<int>(end(warp));
-#pragma unroll 4
+#pragma unroll 8
     for (int i = static_cast<int>(begin(warp)) + static_cast<int>(threadIdx.x) % kWarp; i < to; i += kWarp) body(i);
   }
 };
@@ -127,11 +127,7 @@ __device__ uint32_t find_key(const TokenSet& tokens, double goal, const Measure&
       if (other >= key + 3 * step) sums[2] += part;
     });
     sum_three(sums, scratch);
-    for (int digit = 3; digit > 0; digit--)
-      if (sums[digit - 1] >= goal) {
-        key += static_cast<uint32_t>(digit) * step;
-        break;
-      }
+    key += (sums[2] >= goal ? 3 : sums[1] >= goal ? 2 : sums[0] >= goal ? 1 : 0) * step;
   }
   return key;
 }
