@@ -78,6 +78,19 @@ inline Status check_attention_log_sums(const char* op, const char* name, const T
   return Status::success();
 }
 
+inline Status check_self_attention_grad(const SelfAttentionGradArgs& args, SelfAttentionJob* job) {
+  const char* op = "self_attention_grad";
+  HEDDLE_TRY(check_self_attention(op, args.q, args.k, args.v, args.ranges, args.scale, args.soft_cap, job));
+  HEDDLE_TRY(check_attention_log_sums(op, "lse", args.lse, *job));
+  if (args.dlse.present()) HEDDLE_TRY(check_attention_log_sums(op, "dlse", args.dlse, *job));
+  HEDDLE_TRY(check_attention_rows(op, "y", args.y, job->tokens, job->heads, job->width));
+  HEDDLE_TRY(check_attention_rows(op, "dy", args.dy, job->tokens, job->heads, job->width));
+  HEDDLE_TRY(check_attention_rows(op, "dq", args.dq, job->tokens, job->heads, job->width));
+  HEDDLE_TRY(check_attention_rows(op, "dk", args.dk, job->keys, job->key_heads, job->width));
+  HEDDLE_TRY(check_attention_rows(op, "dv", args.dv, job->keys, job->key_heads, job->width));
+  return Status::success();
+}
+
 inline Status check_seen_like(const SeenLikeArgs& args) {
   const TensorView& y = args.y;
   const TensorView& ranges = args.ranges;
