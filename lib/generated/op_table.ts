@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '47d5230dee29dd75';
+export const opTableHash = '5065171cc3afc0de';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -90,7 +90,7 @@ export const opTable = {
     outputs: ['nextToken', 'nextPosition', 'state', 'running'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[..] = index of the first maximum over the last dimension of x[.., n], f32 to i32; NaN counts as -inf */
   argmax: {
@@ -112,7 +112,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { pageBytes: 'i64', layerOffset: 'i64', cacheType: ['f32', 'f16', 'bf16'], keyHeads: 'i32', scale: 'f32', window: 'i32', softCap: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** factor[0] = min(1, max_norm / (sqrt(square_sum[0]) + 1e-6)); NaN where square_sum is not finite */
   clip_factor: {
@@ -321,7 +321,7 @@ export const opTable = {
     outputs: ['written'],
     attrs: { pageBytes: 'i64', layerOffset: 'i64', cacheType: ['f32', 'f16', 'bf16'] },
     alias: { written: 'pool' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension; x f32, weight and bias f32 or absent */
   layer_norm: {
@@ -541,7 +541,7 @@ export const opTable = {
     outputs: ['token', 'logprob', 'topTokens', 'topLogprobs'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = factor * x, f32 */
   scale: {
@@ -596,7 +596,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t, h] = sum_j p[j] v_j and lse[t, h] = log sum_j exp(s[j]) with p = softmax(s), s[j] = cap(scale q[t, h] . k_j), over the keys j of [r0, r1) and [r2, r3) = ranges[t] (i32 [tokens, 4]; the two do not meet); q f32 [tokens, heads, width], k and v f32 [keys, key heads, width], query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a token without keys gives zeros and -inf */
   self_attention: {
@@ -607,7 +607,7 @@ export const opTable = {
     outputs: ['y', 'lse'],
     attrs: { scale: 'f32', softCap: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** gradients of self_attention from its inputs, its outputs y and lse, and dy: p = exp(s - lse), ds = p (dy . v_j - dy . y + dlse) cap'(s), dlse the gradient of lse if there is one; dq[t, h] = scale sum_j ds k_j, dk[j] = scale sum_t ds q_t, dv[j] = sum_t p dy_t; a key that no token sees gets zeros */
   self_attention_grad: {
@@ -618,7 +618,7 @@ export const opTable = {
     outputs: ['dq', 'dk', 'dv'],
     attrs: { scale: 'f32', softCap: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** one step in place. g = factor gradients + weight_decay parameters; velocity = momentum velocity + g; parameters -= schedule[0] rate_scale u, u = velocity, or g + momentum velocity with nesterov. applied as in adamw */
   sgd: {

@@ -65,6 +65,14 @@ Status run_add_rms_norm(const TensorView* operands, const AttributeValue* attrs,
   return add_rms_norm_cuda(read_add_rms_norm(operands, attrs), context);
 }
 
+AdvanceArgs read_advance(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], operands[9]};
+}
+
+Status run_advance(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return advance_cuda(read_advance(operands, attrs), context);
+}
+
 ArgmaxArgs read_argmax(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
   return {operands[0], operands[1]};
 }
@@ -75,6 +83,18 @@ Status run_argmax(const TensorView* operands, const AttributeValue* attrs, CudaC
 
 size_t workspace_argmax(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
   return argmax_cuda_workspace(read_argmax(operands, attrs), limits);
+}
+
+AttentionArgs read_attention(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], static_cast<int64_t>(attrs[0].integer), static_cast<int64_t>(attrs[1].integer), static_cast<AttentionCacheType>(attrs[2].integer), static_cast<int32_t>(attrs[3].integer), static_cast<float>(attrs[4].real), static_cast<int32_t>(attrs[5].integer), static_cast<float>(attrs[6].real)};
+}
+
+Status run_attention(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return attention_cuda(read_attention(operands, attrs), context);
+}
+
+size_t workspace_attention(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return attention_cuda_workspace(read_attention(operands, attrs), limits);
 }
 
 ClipFactorArgs read_clip_factor(const TensorView* operands, const AttributeValue* attrs) {
@@ -155,6 +175,14 @@ InverseRmsArgs read_inverse_rms(const TensorView* operands, const AttributeValue
 
 Status run_inverse_rms(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
   return inverse_rms_cuda(read_inverse_rms(operands, attrs), context);
+}
+
+KvWriteArgs read_kv_write(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], static_cast<int64_t>(attrs[0].integer), static_cast<int64_t>(attrs[1].integer), static_cast<KvWriteCacheType>(attrs[2].integer)};
+}
+
+Status run_kv_write(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return kv_write_cuda(read_kv_write(operands, attrs), context);
 }
 
 LayerNormArgs read_layer_norm(const TensorView* operands, const AttributeValue* attrs) {
@@ -333,6 +361,18 @@ Status run_rope_table(const TensorView* operands, const AttributeValue* attrs, C
   return rope_table_cuda(read_rope_table(operands, attrs), context);
 }
 
+SampleArgs read_sample(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], operands[9], operands[10], operands[11]};
+}
+
+Status run_sample(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return sample_cuda(read_sample(operands, attrs), context);
+}
+
+size_t workspace_sample(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return sample_cuda_workspace(read_sample(operands, attrs), limits);
+}
+
 ScaleArgs read_scale(const TensorView* operands, const AttributeValue* attrs) {
   return {operands[0], operands[1], static_cast<float>(attrs[0].real)};
 }
@@ -367,6 +407,34 @@ Status run_scatter_add_rows(const TensorView* operands, const AttributeValue* at
 
 size_t workspace_scatter_add_rows(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
   return scatter_add_rows_cuda_workspace(read_scatter_add_rows(operands, attrs), limits);
+}
+
+SeenLikeArgs read_seen_like(const TensorView* operands, [[maybe_unused]] const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2]};
+}
+
+Status run_seen_like(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return seen_like_cuda(read_seen_like(operands, attrs), context);
+}
+
+SelfAttentionArgs read_self_attention(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], static_cast<float>(attrs[0].real), static_cast<float>(attrs[1].real)};
+}
+
+Status run_self_attention(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return self_attention_cuda(read_self_attention(operands, attrs), context);
+}
+
+SelfAttentionGradArgs read_self_attention_grad(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], operands[9], operands[10], static_cast<float>(attrs[0].real), static_cast<float>(attrs[1].real)};
+}
+
+Status run_self_attention_grad(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return self_attention_grad_cuda(read_self_attention_grad(operands, attrs), context);
+}
+
+size_t workspace_self_attention_grad(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return self_attention_grad_cuda_workspace(read_self_attention_grad(operands, attrs), limits);
 }
 
 SgdArgs read_sgd(const TensorView* operands, const AttributeValue* attrs) {
@@ -533,9 +601,9 @@ constexpr CudaOpInfo kTable[] = {
     {"add", run_add, nullptr},
     {"add_bias", run_add_bias, nullptr},
     {"add_rms_norm", run_add_rms_norm, nullptr},
-    {"advance", nullptr, nullptr},
+    {"advance", run_advance, nullptr},
     {"argmax", run_argmax, workspace_argmax},
-    {"attention", nullptr, nullptr},
+    {"attention", run_attention, workspace_attention},
     {"clip_factor", run_clip_factor, nullptr},
     {"concat_columns", run_concat_columns, nullptr},
     {"concat_rows", run_concat_rows, nullptr},
@@ -554,7 +622,7 @@ constexpr CudaOpInfo kTable[] = {
     {"grouped_norm", nullptr, nullptr},
     {"grouped_prompt", nullptr, nullptr},
     {"inverse_rms", run_inverse_rms, nullptr},
-    {"kv_write", nullptr, nullptr},
+    {"kv_write", run_kv_write, nullptr},
     {"layer_norm", run_layer_norm, nullptr},
     {"layer_norm_grad", run_layer_norm_grad, nullptr},
     {"linear", run_linear, workspace_linear},
@@ -574,14 +642,14 @@ constexpr CudaOpInfo kTable[] = {
     {"rms_norm_grad", run_rms_norm_grad, nullptr},
     {"rope", run_rope, nullptr},
     {"rope_table", run_rope_table, nullptr},
-    {"sample", nullptr, nullptr},
+    {"sample", run_sample, workspace_sample},
     {"scale", run_scale, nullptr},
     {"scale_columns", run_scale_columns, nullptr},
     {"scale_rows", run_scale_rows, nullptr},
     {"scatter_add_rows", run_scatter_add_rows, workspace_scatter_add_rows},
-    {"seen_like", nullptr, nullptr},
-    {"self_attention", nullptr, nullptr},
-    {"self_attention_grad", nullptr, nullptr},
+    {"seen_like", run_seen_like, nullptr},
+    {"self_attention", run_self_attention, nullptr},
+    {"self_attention_grad", run_self_attention_grad, workspace_self_attention_grad},
     {"sgd", run_sgd, workspace_sgd},
     {"slice_rows", run_slice_rows, nullptr},
     {"soft_cap", run_soft_cap, nullptr},
@@ -602,6 +670,6 @@ constexpr CudaOpInfo kTable[] = {
 }  // namespace
 
 const CudaOpInfo& cuda_op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* cuda_op_table_hash() { return "47d5230dee29dd75"; }
+const char* cuda_op_table_hash() { return "5065171cc3afc0de"; }
 
 }  // namespace heddle
