@@ -35,11 +35,11 @@ struct GradFactorsWork {
     const int32_t from = columns.at[s];
     return {dy.at + from, dy.stride, columns.at[s + 1] - from};
   }
-  // Rows done .. of the pass: of A (side 0), or of B^T and the shift.
+  // Rows done .. of the pass: of A (side 0), or of B^T and the shift. All are f32, or the entry was refused.
   __device__ FactorRows rows_of(const AdapterEntry& entry, int side, int32_t done) const {
     const int32_t left = entry.rank - done, count = left < 0 ? 0 : left < kPassRanks ? left : kPassRanks;
     const bool shift = side == 1 && entry.shift >= 0 && left >= 0 && left < kPassRanks;
-    return {static_cast<int64_t>(side == 0 ? entry.first_a : entry.first_b) + done, count, entry.dtype, shift ? entry.shift : -1};
+    return {static_cast<int64_t>(side == 0 ? entry.first_a : entry.first_b) + done, count, static_cast<int32_t>(DType::kF32), shift ? entry.shift : -1};
   }
 };
 
@@ -85,14 +85,15 @@ __device__ void multiply_tiles(const GradFactorsWork& work, int32_t done, Shared
     if (entry.kind == EntryKind::kNone) continue;
     const float* weight = tokens.weight + tile.first;
     float* products = work.products_of(s, side, tile.first);
-    FactorRows rows = work.rows_of(entry, side, done);
-    rows.extra = -1;
-    if (rows.count > 0)
-      multiply_tile(work.pool, rows, side == 0 ? work.x : work.dy_of(s), tokens.token + tile.first, tile.count, buffer,
-                    [&](int t, int r, float product) { products[t * kPassRanks + r] = product * (weight[t] * entry.scale); });
     const FactorRows other = work.rows_of(entry, 1, done);
     const int thread = static_cast<int>(threadIdx.x);
     if (side == 0 && other.extra >= 0 && thread < tile.count) products[thread * kPassRanks + other.count] = weight[thread];
+    FactorRows rows = work.rows_of(entry, side, done);
+    rows.extra = -1;
+    if (rows.count == 0) continue;
+    const float scale = entry.scale;
+    multiply_tile(work.pool, rows, side == 0 ? work.x : work.dy_of(s), tokens.token + tile.first, tile.count, buffer,
+                  [&](int t, int r, float product) { products[t * kPassRanks + r] = product * (weight[t] * scale); });
   }
 }
 
@@ -119,7 +120,7 @@ __device__ void accumulate_columns(const GradFactorsWork& work, int32_t done, Sh
   }
 }
 
-__global__ void __launch_bounds__(kProductThreads, 4) grad_factors(GradFactorsWork work, FactorRefusals refusals) {
+__global__ void __launch_bounds__(kProductThreads, 3) grad_factors(GradFactorsWork work, FactorRefusals refusals) {
   HEDDLE_SHARED(float, buffer, kTileFloats);
   GroupedState* state = work.tokens.state;
   if (state->refused != 0) return;

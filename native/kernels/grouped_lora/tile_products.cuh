@@ -35,9 +35,9 @@ struct FactorRows {
   __device__ int total() const { return count + (extra >= 0 ? 1 : 0); }
 };
 
-__device__ inline const std::byte* factor_row(const AdapterPool& pool, const FactorRows& rows, int r) {
-  if (r >= rows.total()) return nullptr;
-  return pool.bytes + static_cast<int64_t>(pool.rows[r < rows.count ? rows.first + r : rows.extra]) * kRowUnit;
+// Its address in units of the pool; -1: there is none.
+__device__ inline int32_t factor_row(const AdapterPool& pool, const FactorRows& rows, int r) {
+  return r >= rows.total() ? -1 : pool.rows[r < rows.count ? rows.first + r : rows.extra];
 }
 
 // Four elements from n on, a multiple of 4; those from `width` on are zero and not read. The row may be null.
@@ -81,7 +81,7 @@ __device__ __forceinline__ void multiply_tile(const AdapterPool& pool, const Fac
   // Every thread brings the same four columns of two tokens and M rows.
   const int line = thread / 8, column = thread % 8 * 4;
   const float* from_z[2];
-  const std::byte* from_row[M];
+  int32_t from_row[M];
   bool is_f32[M];
 #pragma unroll
   for (int i = 0; i < 2; i++) {
@@ -95,9 +95,9 @@ __device__ __forceinline__ void multiply_tile(const AdapterPool& pool, const Fac
   }
   const bool whole = z.whole(), whole_rows = z.width % 4 == 0;
 
-  const auto bring = [&](int64_t slice) {
-    const int64_t n = slice * kSliceColumns + column;
-    const SharedPointer<float> to = buffer + static_cast<int>(slice % kSlices) * kSlice + line * kSliceStride + column;
+  const auto bring = [&](int slice) {
+    const int n = slice * kSliceColumns + column;
+    const SharedPointer<float> to = buffer + slice % kSlices * kSlice + line * kSliceStride + column;
 #pragma unroll
     for (int i = 0; i < 2; i++) {
       const SharedPointer<float> at = to + 16 * i * kSliceStride;
@@ -111,11 +111,12 @@ __device__ __forceinline__ void multiply_tile(const AdapterPool& pool, const Fac
 #pragma unroll
     for (int i = 0; i < M; i++) {
       const SharedPointer<float> at = to + (kRunTile + 16 * i) * kSliceStride;
+      const std::byte* row = from_row[i] < 0 ? nullptr : pool.bytes + from_row[i] * kRowUnit;
       if (is_f32[i] && whole_rows) {
-        const bool valid = from_row[i] != nullptr && n < z.width;
-        copy_async16(at, reinterpret_cast<const float*>(valid ? from_row[i] + n * 4 : pool.bytes), valid);
+        const bool valid = row != nullptr && n < z.width;
+        copy_async16(at, reinterpret_cast<const float*>(valid ? row + n * int64_t{4} : pool.bytes), valid);
       } else {
-        store_pack(at, load_four_of(is_f32[i] ? static_cast<int32_t>(DType::kF32) : rows.dtype, from_row[i], n, z.width));
+        store_pack(at, load_four_of(is_f32[i] ? static_cast<int32_t>(DType::kF32) : rows.dtype, row, n, z.width));
       }
     }
   };
@@ -125,18 +126,18 @@ __device__ __forceinline__ void multiply_tile(const AdapterPool& pool, const Fac
   for (int i = 0; i < 4; i++)
 #pragma unroll
     for (int j = 0; j < 4 * M; j++) sum[i][j] = 0;
-  const int64_t slices = (z.width + kSliceColumns - 1) / kSliceColumns;
-  for (int64_t slice = 0; slice + 1 < kSlices; slice++) {
+  const int slices = static_cast<int>((z.width + kSliceColumns - 1) / kSliceColumns);
+  for (int slice = 0; slice + 1 < kSlices; slice++) {
     if (slice < slices) bring(slice);
     copy_async_commit();
   }
-  for (int64_t slice = 0; slice < slices; slice++) {
+  for (int slice = 0; slice < slices; slice++) {
     copy_async_wait<kSlices - 2>();
     __syncthreads();
     if (slice + kSlices - 1 < slices) bring(slice + kSlices - 1);
     copy_async_commit();
-    const SharedPointer<float> at = buffer + static_cast<int>(slice % kSlices) * kSlice + warp * 8;
-#pragma unroll
+    const SharedPointer<float> at = buffer + slice % kSlices * kSlice + warp * 8;
+#pragma unroll(M < 4 ? 2 : 1)
     for (int k = 0; k < 8; k += 4) {
       Pack<float, 4> x[4];
 #pragma unroll
