@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 'use strict';
 // Compiles the addon. The one way in for npm scripts, binding.gyp, CI and `npx heddle build`.
-//   node tools/build_native.cjs [--config Release] [--dest build/Release] [--arch x64] [--sanitize address,undefined] [--tests ON]
+//   node tools/build_native.cjs [--config Release] [--dest build/Release] [--arch x64] [--sanitize address,undefined] [--tests ON] [--emulator ON]
 // Environment: HEDDLE_CUDA=AUTO|ON|OFF, HEDDLE_BUILD_JOBS, HEDDLE_CMAKE_GENERATOR, CXX.
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -19,8 +19,8 @@ function readArguments(words) {
   const options = { config: 'Release' };
   for (let i = 0; i < words.length; i += 2) {
     const name = words[i].replace(/^--/, '');
-    if (!words[i].startsWith('--') || !['config', 'dest', 'arch', 'sanitize', 'tests'].includes(name)) {
-      throw new BuildError(`unknown argument ${words[i]}: expected --config, --dest, --arch, --sanitize or --tests`);
+    if (!words[i].startsWith('--') || !['config', 'dest', 'arch', 'sanitize', 'tests', 'emulator'].includes(name)) {
+      throw new BuildError(`unknown argument ${words[i]}: expected --config, --dest, --arch, --sanitize, --tests or --emulator`);
     }
     if (words[i + 1] === undefined) throw new BuildError(`${words[i]} needs a value`);
     options[name] = words[i + 1];
@@ -138,7 +138,8 @@ function build(options, env, say) {
   checkCompiler(env);
   const generator = chooseGenerator(env);
   reportCuda(env, say);
-  const kind = options.sanitize ? `${options.config}-${options.sanitize.replace(/,/g, '-')}` : options.config;
+  const emulator = options.emulator === 'ON';
+  const kind = emulator ? 'Emulator' : options.sanitize ? `${options.config}-${options.sanitize.replace(/,/g, '-')}` : options.config;
   const dest = path.resolve(
     root,
     options.dest || (options.sanitize ? path.join('.cmake', 'sanitized', 'build', 'Release') : path.join('build', options.config)),
@@ -149,7 +150,9 @@ function build(options, env, say) {
   const definitions = {
     CMAKE_LIBRARY_OUTPUT_DIRECTORY: dest,
     HEDDLE_SANITIZE: options.sanitize || '',
+    HEDDLE_CUDA: (env.HEDDLE_CUDA || 'AUTO').toUpperCase(),
     HEDDLE_TESTS: options.tests || 'OFF',
+    HEDDLE_EMULATOR: options.emulator || 'OFF',
   };
   const cmakeJs = cmakeJsProgram();
   const live = Boolean(process.stdout.isTTY);
@@ -162,7 +165,8 @@ function build(options, env, say) {
     const defines = Object.entries(definitions).map(([name, value]) => `--CD${name}=${value}`);
     // configure always: `cmake-js build` alone skips it when a cache exists, and a changed option would be ignored
     run(process.execPath, [cmakeJs, 'configure', ...common, '--generator', generator, ...defines], env, false);
-    run(process.execPath, [cmakeJs, 'build', ...common, '--parallel', jobs], env, live);
+    const target = emulator ? ['--target', 'heddle_cuda_emulated'] : [];
+    run(process.execPath, [cmakeJs, 'build', ...common, ...target, '--parallel', jobs], env, live);
   } else {
     Object.assign(definitions, { CMAKE_BUILD_TYPE: options.config, CMAKE_JS_INC: nodeHeaders() });
     const defines = Object.entries(definitions).map(([name, value]) => `-D${name}=${value}`);
@@ -170,7 +174,7 @@ function build(options, env, say) {
     run(cmake, ['--build', tree, '--config', options.config, '--parallel', jobs], env, live);
     fs.rmSync(path.join(root, '.cmake'), { recursive: true, force: true });
   }
-  const file = path.join(dest, 'heddle.node');
+  const file = emulator ? path.join(root, 'build', 'emulator', 'libheddle_cuda.so') : path.join(dest, 'heddle.node');
   if (!fs.existsSync(file)) throw new BuildError(`the build ended without an error, but ${file} is not there`);
   say(`${path.relative(process.cwd(), file)} ready after ${((Date.now() - start) / 1000).toFixed(1)} s`);
 }

@@ -22,18 +22,6 @@ Status refuse(uint64_t bytes) { return fail(StatusCode::kOutOfMemory, "cannot al
 
 }  // namespace
 
-void MemoryCounter::add(int64_t bytes, int64_t blocks) {
-  const int64_t now = bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-  blocks_.fetch_add(blocks, std::memory_order_relaxed);
-  int64_t peak = peak_.load(std::memory_order_relaxed);
-  while (now > peak && !peak_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
-  }
-}
-
-MemoryCounters MemoryCounter::read() const {
-  return {bytes_.load(std::memory_order_relaxed), peak_.load(std::memory_order_relaxed), blocks_.load(std::memory_order_relaxed)};
-}
-
 Status MemoryBlock::allocate(uint64_t bytes, std::shared_ptr<MemoryBlock>* out) {
   if (bytes > kLargest) return refuse(bytes);
   // One page of slack at the end: kernels may read (never write) a vector beyond the last element.

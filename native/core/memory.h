@@ -18,8 +18,16 @@ struct MemoryCounters {
 
 class MemoryCounter {
  public:
-  void add(int64_t bytes, int64_t blocks);
-  MemoryCounters read() const;
+  void add(int64_t bytes, int64_t blocks) {
+    const int64_t now = bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+    blocks_.fetch_add(blocks, std::memory_order_relaxed);
+    int64_t peak = peak_.load(std::memory_order_relaxed);
+    while (now > peak && !peak_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
+    }
+  }
+  MemoryCounters read() const {
+    return {bytes_.load(std::memory_order_relaxed), peak_.load(std::memory_order_relaxed), blocks_.load(std::memory_order_relaxed)};
+  }
 
  private:
   std::atomic<int64_t> bytes_{0};

@@ -8,10 +8,16 @@ namespace heddle {
 // One access of sizeof(Pack) bytes to global memory.
 template <int N, class T>
 __device__ __forceinline__ Pack<T, N> load_pack(const T* from) {
+#if defined(HEDDLE_CUDA_EMULATOR)
+  emulator::check_aligned(from, sizeof(Pack<T, N>));
+#endif
   return *reinterpret_cast<const Pack<T, N>*>(from);
 }
 template <int N, class T>
 __device__ __forceinline__ void store_pack(T* to, const Pack<T, N>& pack) {
+#if defined(HEDDLE_CUDA_EMULATOR)
+  emulator::check_aligned(to, sizeof(Pack<T, N>));
+#endif
   *reinterpret_cast<Pack<T, N>*>(to) = pack;
 }
 
@@ -38,8 +44,8 @@ __host__ __device__ inline bool is_aligned16(const T* pointer, int64_t stride = 
 #if defined(HEDDLE_CUDA_EMULATOR)
 
 template <int N, class T>
-Pack<T, N> load_pack(SharedPointer<T> from) {
-  return from.template load<Pack<T, N>>();
+Pack<std::remove_const_t<T>, N> load_pack(SharedPointer<T> from) {
+  return from.template load<Pack<std::remove_const_t<T>, N>>();
 }
 template <int N, class T>
 void store_pack(SharedPointer<T> to, const Pack<T, N>& pack) {

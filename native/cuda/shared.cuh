@@ -20,8 +20,8 @@ namespace heddle {
 template <class T>
 using SharedPointer = emulator::SharedPointer<T>;
 
-// One place per declaration and block, as __shared__ has.
-#define HEDDLE_SHARED(type, name, count) const ::heddle::SharedPointer<type> name = ::heddle::emulator::static_shared<type, __COUNTER__>(count)
+// One place per declaration and block, as __shared__ has; the lambda's type tells the declarations apart.
+#define HEDDLE_SHARED(type, name, count) const ::heddle::SharedPointer<type> name = ::heddle::emulator::static_shared<type>(count, [] {})
 #define HEDDLE_DYNAMIC_SHARED(name) const ::heddle::SharedPointer<std::byte> name = ::heddle::emulator::dynamic_shared()
 
 template <class T>

@@ -1,0 +1,137 @@
+#include "cuda/emulator/shared_memory.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+
+#include "cuda/emulator/block.h"
+#include "cuda/emulator/emulated_shared.h"
+
+namespace heddle::emulator {
+
+SharedView shared_view;
+
+namespace {
+
+struct StaticArray {
+  const void* declaration;
+  uint32_t offset, bytes;
+};
+constexpr int kMostArrays = 64;
+StaticArray arrays[kMostArrays];
+int array_count = 0;
+uint32_t static_bytes = 0;
+
+constexpr uint32_t kCopyAlignment = 16;
+
+}  // namespace
+
+uint32_t most_shared() {
+  static const uint32_t bytes = [] {
+    const char* wanted = std::getenv("HEDDLE_EMULATOR_SHARED");
+    const unsigned long value = wanted == nullptr ? 0 : std::strtoul(wanted, nullptr, 10);
+    return value == 0 || value > kMostShared ? kMostShared : static_cast<uint32_t>(value);
+  }();
+  return bytes;
+}
+
+SharedMemory* new_shared() {
+  auto* shared = new SharedMemory();
+  void* memory = mmap(nullptr, kMostShared, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  shared->bytes = static_cast<std::byte*>(memory);
+  return shared;
+}
+
+void start_launch_shared() {
+  array_count = 0;
+  static_bytes = 0;
+}
+
+void start_shared(SharedMemory* shared, size_t dynamic_bytes) { shared->dynamic_bytes = static_cast<uint32_t>(dynamic_bytes); }
+
+void use_shared(SharedMemory* shared) {
+  shared_view.bytes = shared->bytes;
+  shared_view.dynamic_bytes = shared->dynamic_bytes;
+}
+
+void shared_barrier(Block*) {}
+void shared_warp_sync(Block*, uint32_t, uint32_t) {}
+
+uint32_t place_static(const void* declaration, size_t bytes) {
+  for (int i = 0; i < array_count; i++) {
+    if (arrays[i].declaration == declaration) return arrays[i].offset;
+  }
+  const uint32_t dynamic_bytes = (shared_view.dynamic_bytes + 15) / 16 * 16;
+  const uint32_t rounded = static_cast<uint32_t>((bytes + 15) / 16 * 16);
+  if (array_count == kMostArrays) fail_thread("more than %d static arrays in shared memory", kMostArrays);
+  if (static_bytes + rounded > kMostStaticShared)
+    fail_thread("%u bytes of static shared memory: at most %u", static_bytes + rounded, kMostStaticShared);
+  if (dynamic_bytes + static_bytes + rounded > most_shared())
+    fail_thread("%u bytes of shared memory, %u of them dynamic: at most %u", dynamic_bytes + static_bytes + rounded, dynamic_bytes, most_shared());
+  const uint32_t offset = dynamic_bytes + static_bytes;
+  arrays[array_count++] = {declaration, offset, static_cast<uint32_t>(bytes)};
+  static_bytes += rounded;
+  return offset;
+}
+
+void fail_bounds(uint32_t offset, uint32_t begin, uint32_t end, uint32_t bytes, bool write) {
+  fail_thread("shared memory: %s of %u bytes at byte %d of an array of %u", write ? "write" : "read", bytes, static_cast<int32_t>(offset - begin),
+              end - begin);
+}
+
+void fail_alignment(uint32_t offset, uint32_t bytes, bool write) {
+  fail_thread("shared memory: misaligned %s of %u bytes at byte %u of the block", write ? "write" : "read", bytes, offset);
+}
+
+void read_shared(SharedAddress at, uint32_t bytes, uint32_t thread, void* to) {
+  static_cast<void>(thread);
+  if (at.offset < at.begin || at.end - at.begin < bytes || at.offset > at.end - bytes) fail_bounds(at.offset, at.begin, at.end, bytes, false);
+  if (at.offset % bytes != 0) fail_alignment(at.offset, bytes, false);
+  std::memcpy(to, shared_view.bytes + at.offset, bytes);
+}
+
+void copy_async(SharedAddress to, const void* from, int bytes, bool valid) {
+  const auto size = static_cast<uint32_t>(bytes);
+  if (to.offset < to.begin || to.end - to.begin < size || to.offset > to.end - size) fail_bounds(to.offset, to.begin, to.end, size, true);
+  if (to.offset % kCopyAlignment != 0) fail_alignment(to.offset, size, true);
+  if (valid) check_aligned(from, kCopyAlignment);
+  Thread* self = scheduler.thread;
+  self->copies.push_back({from, to.offset, self->copy_groups, valid});
+}
+
+void copy_async_commit() { scheduler.thread->copy_groups++; }
+
+void copy_async_wait(int pending) {
+  Thread* self = scheduler.thread;
+  size_t landed = 0;
+  while (landed < self->copies.size() && self->copies[landed].group + static_cast<uint32_t>(pending) < self->copy_groups) {
+    const AsyncCopy& copy = self->copies[landed++];
+    if (copy.valid) {
+      std::memcpy(shared_view.bytes + copy.to, copy.from, kCopyAlignment);
+    } else {
+      std::memset(shared_view.bytes + copy.to, 0, kCopyAlignment);
+    }
+  }
+  self->copies.erase(self->copies.begin(), self->copies.begin() + static_cast<ptrdiff_t>(landed));
+}
+
+int32_t load_acquire(const int32_t* from) {
+  check_aligned(from, 4);
+  return *from;
+}
+
+void store_release(int32_t* to, int32_t value) {
+  check_atomic(to, 4);
+  *to = value;
+}
+
+int32_t add_release(int32_t* to, int32_t value) {
+  check_atomic(to, 4);
+  const int32_t before = *to;
+  *to = before + value;
+  return before;
+}
+
+void fail_global_alignment(const void* at, size_t bytes) { fail_thread("misaligned access of %zu bytes to global memory at %p", bytes, at); }
+
+}  // namespace heddle::emulator
