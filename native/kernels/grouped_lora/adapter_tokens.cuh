@@ -44,7 +44,7 @@ struct KeyCount {
 struct GroupedTokens {
   GroupedState* state;
   KeyCount* keys;
-  uint32_t* claimed;     // one bit per unit of gradients, where gradients are written
+  uint32_t* zeroed;      // as many words as the op asks for, zero before its first kernel
   int32_t* part_tiles;   // [parts]: the end of each part's tiles
   AdapterRun* runs;
   RunTile* tiles;
@@ -91,11 +91,11 @@ struct GroupingRefusals {
         (context).failure("[" op "] sites {0} to {1} of {2}")                     \
   }
 
-size_t grouped_tokens_bytes(const Grouping& grouping, int64_t claimed_units);
-GroupedTokens place_grouped_tokens(const Grouping& grouping, int64_t claimed_units, std::byte* memory);
+size_t grouped_tokens_bytes(const Grouping& grouping, int64_t zeroed_words);
+GroupedTokens place_grouped_tokens(const Grouping& grouping, int64_t zeroed_words, std::byte* memory);
 
 // Fills what place_grouped_tokens placed. A slot that does not exist and columns that are wrong are reported and set `refused`.
-Status group_tokens(const char* op, const Grouping& grouping, const GroupedColumns& columns, int64_t claimed_units, const GroupingRefusals& refusals,
+Status group_tokens(const char* op, const Grouping& grouping, const GroupedColumns& columns, int64_t zeroed_words, const GroupingRefusals& refusals,
                     const GroupedTokens& tokens, const CudaContext& context);
 
 // A cooperative launch of as many blocks as there are items of work, or as are resident at once.
@@ -108,14 +108,14 @@ Status launch_resident(const char* op, void (*kernel)(Parameters...), int thread
   return context.launch(op, kernel, {strided_grid(items, resident), static_cast<unsigned>(threads), 0, true}, arguments...);
 }
 
-// All blocks of a cooperative launch have come here, and what they wrote before can be read. `passed` starts at 0.
-__device__ inline void grid_barrier(int32_t* arrived, int32_t& passed) {
+// All blocks of a cooperative launch have come here, and what they wrote before can be read.
+__device__ inline void grid_barrier(int32_t* arrived) {
   __syncthreads();
-  passed += static_cast<int32_t>(gridDim.x);
   if (threadIdx.x == 0) {
+    const int32_t blocks = static_cast<int32_t>(gridDim.x);
     __threadfence();
-    add_release(arrived, 1);
-    while (load_acquire(arrived) < passed) wait_a_little();
+    const int32_t all = (add_release(arrived, 1) / blocks + 1) * blocks;
+    while (load_acquire(arrived) < all) wait_a_little();
     __threadfence();
   }
   __syncthreads();

@@ -4,6 +4,7 @@
 #include "kernels/grouped_lora/adapter_pool.cuh"
 #include "kernels/grouped_lora/adapter_tokens.cuh"
 #include "kernels/grouped_lora/gradient_rows.h"
+#include "kernels/grouped_lora/pool_rows.cuh"
 
 namespace heddle {
 
@@ -43,21 +44,10 @@ struct GradientSpace {
   uint32_t* claimed;  // one bit per unit of the pool
 };
 
-inline int64_t claimed_units(const TensorView& gradients) { return ceil_div(gradients.dims[0], kUnitFloats); }
+inline int64_t claimed_words(const TensorView& gradients) { return ceil_div(ceil_div(gradients.dims[0], kUnitFloats), 32); }
 
 __device__ inline float* gradient_of(const AdapterPool& pool, const GradientSpace& gradients, int64_t row) {
   return gradients.at + pool.rows[row] * kUnitFloats;
-}
-
-// rows[first .. first + count) exist and lie in the first `bytes` of the pool.
-__device__ inline bool rows_inside(const AdapterPool& pool, int64_t first, int64_t count, int64_t width_bytes, int64_t bytes) {
-  if (!rows_exist(pool, first, count)) return false;
-  bool inside = true;
-  for (int64_t r = threadIdx.x % kWarp; r < count; r += kWarp) {
-    const int64_t at = pool.rows[first + r] * kRowUnit;
-    inside = inside && at >= 0 && at <= bytes - width_bytes;
-  }
-  return __all_sync(kFullWarp, inside) != 0;
 }
 
 // What check_gradient_site checks.

@@ -124,16 +124,15 @@ __global__ void __launch_bounds__(kProductThreads, 3) grad_factors(GradFactorsWo
   HEDDLE_SHARED(float, buffer, kTileFloats);
   GroupedState* state = work.tokens.state;
   if (state->refused != 0) return;
-  int32_t passed = 0;
   check_sites(work, refusals);
-  grid_barrier(&state->arrived, passed);
+  grid_barrier(&state->arrived);
   if (state->unsound != 0) return;
   const int32_t ranks = state->largest_rank;
   for (int32_t done = 0; done < ranks; done += kPassRanks) {
     multiply_tiles(work, done, buffer);
-    grid_barrier(&state->arrived, passed);
+    grid_barrier(&state->arrived);
     accumulate_columns(work, done, buffer);
-    if (done + kPassRanks < ranks) grid_barrier(&state->arrived, passed);
+    if (done + kPassRanks < ranks) grid_barrier(&state->arrived);
   }
 }
 
@@ -146,7 +145,7 @@ Grouping grouping_of(const GroupedLoraGradFactorsArgs& args) {
 
 size_t grouped_lora_grad_factors_cuda_workspace(const GroupedLoraGradFactorsArgs& args, const DeviceLimits&) {
   const size_t products = static_cast<size_t>(2 * (args.columns.dims[0] - 1) * args.index.elements()) * kPassRanks * sizeof(float);
-  return grouped_tokens_bytes(grouping_of(args), claimed_units(args.gradients)) + products;
+  return grouped_tokens_bytes(grouping_of(args), claimed_words(args.gradients)) + products;
 }
 
 Status grouped_lora_grad_factors_cuda(const GroupedLoraGradFactorsArgs& args, CudaContext& context) {
@@ -155,10 +154,10 @@ Status grouped_lora_grad_factors_cuda(const GroupedLoraGradFactorsArgs& args, Cu
   HEDDLE_TRY(read_device_pool(kOp, args.entries, args.rows, args.pool, &pool));
   HEDDLE_CHECK(context.workspace_bytes >= grouped_lora_grad_factors_cuda_workspace(args, context.limits), kOp, "the workspace is too small");
   const Grouping grouping = grouping_of(args);
-  const int64_t sites = args.columns.dims[0] - 1, units = claimed_units(args.gradients);
+  const int64_t sites = args.columns.dims[0] - 1, words = claimed_words(args.gradients);
   const GroupedColumns columns = {args.columns.as<int32_t>(), static_cast<int32_t>(sites), args.dy.dims[1], args.site, pool.sites};
-  const GroupedTokens tokens = place_grouped_tokens(grouping, units, context.workspace);
-  HEDDLE_TRY(group_tokens(kOp, grouping, columns, units, HEDDLE_GROUPING_REFUSALS(context, HEDDLE_OP), tokens, context));
+  const GroupedTokens tokens = place_grouped_tokens(grouping, words, context.workspace);
+  HEDDLE_TRY(group_tokens(kOp, grouping, columns, words, HEDDLE_GROUPING_REFUSALS(context, HEDDLE_OP), tokens, context));
 
   const FactorRefusals refusals = {HEDDLE_GRADIENT_REFUSALS(context, HEDDLE_OP), HEDDLE_TRAINING_REFUSALS(context, HEDDLE_OP)};
   const GradFactorsWork work = {pool,
@@ -166,9 +165,9 @@ Status grouped_lora_grad_factors_cuda(const GroupedLoraGradFactorsArgs& args, Cu
                                 {args.dy.as<float>(), args.dy.leading_stride, args.dy.dims[1]},
                                 columns,
                                 tokens,
-                                {args.accumulated.as<float>(), args.accumulated.dims[0], tokens.claimed},
+                                {args.accumulated.as<float>(), args.accumulated.dims[0], tokens.zeroed},
                                 grouping.elements,
-                                reinterpret_cast<float*>(context.workspace + grouped_tokens_bytes(grouping, units))};
+                                reinterpret_cast<float*>(context.workspace + grouped_tokens_bytes(grouping, words))};
   const int64_t of_columns = grouping.most_runs() * sites * (ceil_div(args.x.dims[1], kOuterColumns) + ceil_div(args.dy.dims[1], kOuterColumns));
   return launch_resident(kOp, grad_factors, kProductThreads, std::max(2 * sites * grouping.most_tiles(), of_columns), context, work, refusals);
 }

@@ -143,19 +143,19 @@ struct Pieces {
   }
 };
 
-size_t zeroed_bytes(const Grouping& grouping, int64_t claimed_units) {
+size_t zeroed_bytes(const Grouping& grouping, int64_t zeroed_words) {
   Pieces pieces = {nullptr};
   pieces.take<GroupedState>(1);
   pieces.take<KeyCount>(grouping.keys());
-  pieces.take<uint32_t>(ceil_div(claimed_units, 32));
+  pieces.take<uint32_t>(zeroed_words);
   return pieces.used;
 }
 
-GroupedTokens place(const Grouping& grouping, int64_t claimed_units, Pieces& pieces) {
+GroupedTokens place(const Grouping& grouping, int64_t zeroed_words, Pieces& pieces) {
   GroupedTokens tokens;
   tokens.state = pieces.take<GroupedState>(1);
   tokens.keys = pieces.take<KeyCount>(grouping.keys());
-  tokens.claimed = pieces.take<uint32_t>(ceil_div(claimed_units, 32));
+  tokens.zeroed = pieces.take<uint32_t>(zeroed_words);
   tokens.part_tiles = pieces.take<int32_t>(grouping.parts);
   tokens.runs = pieces.take<AdapterRun>(grouping.most_runs());
   tokens.tiles = pieces.take<RunTile>(grouping.most_tiles());
@@ -167,22 +167,22 @@ GroupedTokens place(const Grouping& grouping, int64_t claimed_units, Pieces& pie
 
 }  // namespace
 
-size_t grouped_tokens_bytes(const Grouping& grouping, int64_t claimed_units) {
+size_t grouped_tokens_bytes(const Grouping& grouping, int64_t zeroed_words) {
   Pieces pieces = {nullptr};
-  place(grouping, claimed_units, pieces);
+  place(grouping, zeroed_words, pieces);
   return (pieces.used + 255) / 256 * 256;
 }
 
-GroupedTokens place_grouped_tokens(const Grouping& grouping, int64_t claimed_units, std::byte* memory) {
+GroupedTokens place_grouped_tokens(const Grouping& grouping, int64_t zeroed_words, std::byte* memory) {
   Pieces pieces = {memory};
-  return place(grouping, claimed_units, pieces);
+  return place(grouping, zeroed_words, pieces);
 }
 
-Status group_tokens(const char* op, const Grouping& grouping, const GroupedColumns& columns, int64_t claimed_units, const GroupingRefusals& refusals,
+Status group_tokens(const char* op, const Grouping& grouping, const GroupedColumns& columns, int64_t zeroed_words, const GroupingRefusals& refusals,
                     const GroupedTokens& tokens, const CudaContext& context) {
   HEDDLE_CHECK(grouping.elements <= INT32_MAX - kThreads * kItems && grouping.keys() <= INT32_MAX - grouping.parts, op,
                "index has " + std::to_string(grouping.elements) + " elements for " + std::to_string(grouping.keys()) + " adapters: too many");
-  HEDDLE_TRY(context.zero(op, tokens.state, zeroed_bytes(grouping, claimed_units)));
+  HEDDLE_TRY(context.zero(op, tokens.state, zeroed_bytes(grouping, zeroed_words)));
   const int64_t blocks = ceil_div(grouping.elements, kThreads);
   const dim3 counting(static_cast<unsigned>(blocks < 1 ? 1 : blocks)), gathering(static_cast<unsigned>(grouping.keys() + grouping.parts));
   HEDDLE_TRY(context.launch(op, count_routes, {counting, kThreads}, grouping, columns, tokens, refusals));

@@ -40,7 +40,7 @@ __device__ __forceinline__ void add_outer_products(const AdapterPool& pool, cons
 #pragma unroll
   for (int r = 0; r < kOwn; r++) {
     const float* row = row_of(first + r);
-    const Pack<float, 4> before = aligned ? load_four(row, n, width) : load_four_single(row, n, width);
+    const Pack<float, 4> before = load_four_at(row, n, width, aligned);
 #pragma unroll
     for (int e = 0; e < 4; e++) sum[r][e] = before.v[e];
   }
@@ -111,13 +111,7 @@ __device__ __forceinline__ void add_outer_products(const AdapterPool& pool, cons
   for (int r = 0; r < kOwn; r++) {
     float* row = row_of(first + r);
     if (row == nullptr) continue;
-    if (aligned && n + 4 <= width) {
-      store_pack<4>(row + n, Pack<float, 4>{{sum[r][0], sum[r][1], sum[r][2], sum[r][3]}});
-    } else {
-#pragma unroll
-      for (int e = 0; e < 4; e++)
-        if (n + e < width) row[n + e] = sum[r][e];
-    }
+    store_four_at(row, n, width, aligned, {{sum[r][0], sum[r][1], sum[r][2], sum[r][3]}});
   }
   __syncthreads();
 }

@@ -7,6 +7,7 @@
 #include "kernels/grouped_lora/adapter_pool.cuh"
 #include "kernels/grouped_lora/adapter_tokens.cuh"
 #include "kernels/grouped_lora/gradient_rows.h"
+#include "kernels/grouped_lora/pool_rows.cuh"
 
 namespace heddle {
 
@@ -40,38 +41,6 @@ __device__ inline int32_t factor_row(const AdapterPool& pool, const FactorRows& 
   return r >= rows.total() ? -1 : pool.rows[r < rows.count ? rows.first + r : rows.extra];
 }
 
-// Four elements from n on, a multiple of 4; those from `width` on are zero and not read. The row may be null.
-template <class T>
-__device__ __forceinline__ Pack<float, 4> load_four(const T* row, int64_t n, int64_t width) {
-  Pack<float, 4> four = {};
-  if (row == nullptr || n >= width) return four;
-  if (n + 4 <= width) {
-    const Pack<T, 4> pack = load_pack<4>(row + n);
-#pragma unroll
-    for (int i = 0; i < 4; i++) four.v[i] = to_f32(pack.v[i]);
-    return four;
-  }
-#pragma unroll
-  for (int i = 0; i < 3; i++)
-    if (n + i < width) four.v[i] = to_f32(row[n + i]);
-  return four;
-}
-
-// The same from an address of any alignment.
-__device__ __forceinline__ Pack<float, 4> load_four_single(const float* row, int64_t n, int64_t width) {
-  Pack<float, 4> four = {};
-#pragma unroll
-  for (int i = 0; i < 4; i++)
-    if (row != nullptr && n + i < width) four.v[i] = row[n + i];
-  return four;
-}
-
-__device__ __forceinline__ Pack<float, 4> load_four_of(int32_t dtype, const std::byte* row, int64_t n, int64_t width) {
-  if (dtype == static_cast<int32_t>(DType::kBF16)) return load_four(reinterpret_cast<const BF16*>(row), n, width);
-  if (dtype == static_cast<int32_t>(DType::kF16)) return load_four(reinterpret_cast<const F16*>(row), n, width);
-  return load_four(reinterpret_cast<const float*>(row), n, width);
-}
-
 // At most 16 * M rows. store(t, r, product) for the tokens of the tile and the rows.
 template <int M, class Store>
 __device__ __forceinline__ void multiply_tile(const AdapterPool& pool, const FactorRows& rows, const TokenRows& z, const int32_t* token, int tokens,
@@ -80,13 +49,13 @@ __device__ __forceinline__ void multiply_tile(const AdapterPool& pool, const Fac
   const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp, lane = thread % kWarp;
   // Every thread brings the same four columns of two tokens and M rows.
   const int line = thread / 8, column = thread % 8 * 4;
-  const float* from_z[2];
+  int32_t from_z[2];
   int32_t from_row[M];
   bool is_f32[M];
 #pragma unroll
   for (int i = 0; i < 2; i++) {
     const int t = line + 16 * i;
-    from_z[i] = t < tokens ? z.at + token[t] * z.stride : nullptr;
+    from_z[i] = t < tokens ? token[t] : -1;
   }
 #pragma unroll
   for (int i = 0; i < M; i++) {
@@ -101,11 +70,12 @@ __device__ __forceinline__ void multiply_tile(const AdapterPool& pool, const Fac
 #pragma unroll
     for (int i = 0; i < 2; i++) {
       const SharedPointer<float> at = to + 16 * i * kSliceStride;
+      const float* row = from_z[i] < 0 ? nullptr : z.at + from_z[i] * z.stride;
       if (whole) {
-        const bool valid = from_z[i] != nullptr && n < z.width;
-        copy_async16(at, valid ? from_z[i] + n : z.at, valid);
+        const bool valid = row != nullptr && n < z.width;
+        copy_async16(at, valid ? row + n : z.at, valid);
       } else {
-        store_pack(at, load_four_single(from_z[i], n, z.width));
+        store_pack(at, load_four_single(row, n, z.width));
       }
     }
 #pragma unroll
