@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '5065171cc3afc0de';
+export const opTableHash = '399977f01d9d864e';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -222,7 +222,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { site: 'i32' },
     alias: { y: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** adds to gradients, laid out as in grouped_lora_grad_factors, what every adapter's f32 rows get from its own tokens: B^T += sum_t weight scale A[:, ids[t]] dy[t]^T, A[:, ids[t]] += weight scale (B^T dy[t]), or the adapter's own row ids[t] += weight dy[t]; shift += sum_t weight dy[t]; a negative id is no token */
   grouped_embedding_grad_factors: {
@@ -233,7 +233,7 @@ export const opTable = {
     outputs: ['accumulated'],
     attrs: { site: 'i32' },
     alias: { accumulated: 'gradients' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t, columns[s] .. columns[s+1]] += sum_j weight[t, j] delta(index[t, j], site + s, x[t]) for each of the `columns` sites that share x; index -1 or an entry of kind 0 adds nothing. Entries, rows and delta: see grouped_lora_layout.h */
   grouped_lora: {
@@ -255,7 +255,7 @@ export const opTable = {
     outputs: ['accumulated'],
     attrs: { site: 'i32' },
     alias: { accumulated: 'gradients' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dweight[t, j] = base[t, j] + sum_s dy[t, columns[s] .. columns[s+1]] . (scale B (A x[t]) + shift), the gradient of grouped_lora to the weight of a route added to base */
   grouped_lora_grad_weight: {
@@ -266,7 +266,7 @@ export const opTable = {
     outputs: ['dweight'],
     attrs: { site: 'i32' },
     alias: { dweight: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx[t] = base[t] + sum_s sum_j weight[t, j] scale A^T (B^T dy[t, columns[s] .. columns[s+1]]), the gradient of grouped_lora to x added to base; low-rank entries without gain only */
   grouped_lora_grad_x: {
@@ -277,7 +277,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: { site: 'i32' },
     alias: { dx: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t] = norm(x[t]) with the adapter's own weight (and bias) rows for tokens whose adapter has them at this site; other tokens keep base[t]; with k routes: base + sum_j weight (own_j - base) */
   grouped_norm: {
@@ -288,7 +288,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { site: 'i32', kind: ['rms', 'layer'], eps: 'f32', weightOffset: 'f32' },
     alias: { y: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t, h] = base[t, h] + sum_j weight[t, j] gate_j sum_i softmax_i(scale q[t, h] . k_i) v_i over the rows that the adapter of index[t, j] keeps at this site, with a softmax of their own; query heads share key heads in equal groups; q f32 [tokens, heads, width], base f32 [tokens, heads * width]; entries: see grouped_lora_layout.h */
   grouped_prompt: {
@@ -299,7 +299,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { site: 'i32', keyHeads: 'i32', scale: 'f32' },
     alias: { y: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[..] = 1 / sqrt(mean(x^2) + eps) over the last dimension of x[.., n], f32 */
   inverse_rms: {

@@ -169,6 +169,78 @@ Status run_gather_rows(const TensorView* operands, const AttributeValue* attrs, 
   return gather_rows_cuda(read_gather_rows(operands, attrs), context);
 }
 
+GroupedEmbeddingArgs read_grouped_embedding(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], static_cast<int32_t>(attrs[0].integer)};
+}
+
+Status run_grouped_embedding(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return grouped_embedding_cuda(read_grouped_embedding(operands, attrs), context);
+}
+
+GroupedEmbeddingGradFactorsArgs read_grouped_embedding_grad_factors(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], static_cast<int32_t>(attrs[0].integer)};
+}
+
+Status run_grouped_embedding_grad_factors(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return grouped_embedding_grad_factors_cuda(read_grouped_embedding_grad_factors(operands, attrs), context);
+}
+
+size_t workspace_grouped_embedding_grad_factors(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return grouped_embedding_grad_factors_cuda_workspace(read_grouped_embedding_grad_factors(operands, attrs), limits);
+}
+
+GroupedLoraGradFactorsArgs read_grouped_lora_grad_factors(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], operands[9], static_cast<int32_t>(attrs[0].integer)};
+}
+
+Status run_grouped_lora_grad_factors(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return grouped_lora_grad_factors_cuda(read_grouped_lora_grad_factors(operands, attrs), context);
+}
+
+size_t workspace_grouped_lora_grad_factors(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return grouped_lora_grad_factors_cuda_workspace(read_grouped_lora_grad_factors(operands, attrs), limits);
+}
+
+GroupedLoraGradWeightArgs read_grouped_lora_grad_weight(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], static_cast<int32_t>(attrs[0].integer)};
+}
+
+Status run_grouped_lora_grad_weight(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return grouped_lora_grad_weight_cuda(read_grouped_lora_grad_weight(operands, attrs), context);
+}
+
+size_t workspace_grouped_lora_grad_weight(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return grouped_lora_grad_weight_cuda_workspace(read_grouped_lora_grad_weight(operands, attrs), limits);
+}
+
+GroupedLoraGradXArgs read_grouped_lora_grad_x(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], static_cast<int32_t>(attrs[0].integer)};
+}
+
+Status run_grouped_lora_grad_x(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return grouped_lora_grad_x_cuda(read_grouped_lora_grad_x(operands, attrs), context);
+}
+
+size_t workspace_grouped_lora_grad_x(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return grouped_lora_grad_x_cuda_workspace(read_grouped_lora_grad_x(operands, attrs), limits);
+}
+
+GroupedNormArgs read_grouped_norm(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], static_cast<int32_t>(attrs[0].integer), static_cast<GroupedNormKind>(attrs[1].integer), static_cast<float>(attrs[2].real), static_cast<float>(attrs[3].real)};
+}
+
+Status run_grouped_norm(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return grouped_norm_cuda(read_grouped_norm(operands, attrs), context);
+}
+
+GroupedPromptArgs read_grouped_prompt(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], static_cast<int32_t>(attrs[0].integer), static_cast<int32_t>(attrs[1].integer), static_cast<float>(attrs[2].real)};
+}
+
+Status run_grouped_prompt(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return grouped_prompt_cuda(read_grouped_prompt(operands, attrs), context);
+}
+
 InverseRmsArgs read_inverse_rms(const TensorView* operands, const AttributeValue* attrs) {
   return {operands[0], operands[1], static_cast<float>(attrs[0].real)};
 }
@@ -613,14 +685,14 @@ constexpr CudaOpInfo kTable[] = {
     {"gate", run_gate, nullptr},
     {"gate_grad", run_gate_grad, nullptr},
     {"gather_rows", run_gather_rows, nullptr},
-    {"grouped_embedding", nullptr, nullptr},
-    {"grouped_embedding_grad_factors", nullptr, nullptr},
+    {"grouped_embedding", run_grouped_embedding, nullptr},
+    {"grouped_embedding_grad_factors", run_grouped_embedding_grad_factors, workspace_grouped_embedding_grad_factors},
     {"grouped_lora", nullptr, nullptr},
-    {"grouped_lora_grad_factors", nullptr, nullptr},
-    {"grouped_lora_grad_weight", nullptr, nullptr},
-    {"grouped_lora_grad_x", nullptr, nullptr},
-    {"grouped_norm", nullptr, nullptr},
-    {"grouped_prompt", nullptr, nullptr},
+    {"grouped_lora_grad_factors", run_grouped_lora_grad_factors, workspace_grouped_lora_grad_factors},
+    {"grouped_lora_grad_weight", run_grouped_lora_grad_weight, workspace_grouped_lora_grad_weight},
+    {"grouped_lora_grad_x", run_grouped_lora_grad_x, workspace_grouped_lora_grad_x},
+    {"grouped_norm", run_grouped_norm, nullptr},
+    {"grouped_prompt", run_grouped_prompt, nullptr},
     {"inverse_rms", run_inverse_rms, nullptr},
     {"kv_write", run_kv_write, nullptr},
     {"layer_norm", run_layer_norm, nullptr},
@@ -670,6 +742,6 @@ constexpr CudaOpInfo kTable[] = {
 }  // namespace
 
 const CudaOpInfo& cuda_op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* cuda_op_table_hash() { return "5065171cc3afc0de"; }
+const char* cuda_op_table_hash() { return "399977f01d9d864e"; }
 
 }  // namespace heddle
