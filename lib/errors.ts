@@ -95,10 +95,18 @@ export class PoolExhaustedError extends HeddleError {
   }
 }
 
-/** A device or instruction set is not available. */
+/** Codes of a DeviceError that say why a CUDA device cannot be used. */
+export type CudaErrorCode =
+  | 'ERR_HEDDLE_CUDA_LIBRARY'
+  | 'ERR_HEDDLE_CUDA_DRIVER'
+  | 'ERR_HEDDLE_CUDA_DRIVER_TOO_OLD'
+  | 'ERR_HEDDLE_CUDA_NO_DEVICE'
+  | 'ERR_HEDDLE_DEVICE_LOST';
+
+/** A device or instruction set is not available. Of a CUDA device the code says why: see CudaErrorCode. */
 export class DeviceError extends HeddleError {
-  constructor(...args: Arguments) {
-    super('ERR_HEDDLE_DEVICE', ...args);
+  constructor(message: string, details?: ErrorDetails, options: { cause?: unknown; code?: CudaErrorCode } = {}) {
+    super(options.code ?? 'ERR_HEDDLE_DEVICE', message, details, options);
   }
 }
 
@@ -131,6 +139,14 @@ export class AbortError extends HeddleError {
   }
 }
 
+const cudaErrors: ReadonlySet<string> = new Set<CudaErrorCode>([
+  'ERR_HEDDLE_CUDA_LIBRARY',
+  'ERR_HEDDLE_CUDA_DRIVER',
+  'ERR_HEDDLE_CUDA_DRIVER_TOO_OLD',
+  'ERR_HEDDLE_CUDA_NO_DEVICE',
+  'ERR_HEDDLE_DEVICE_LOST',
+]);
+
 const nativeErrors: Record<string, new (...args: Arguments) => HeddleError> = {
   ERR_HEDDLE_ARGUMENT: OptionError,
   ERR_HEDDLE_PROGRAM: InternalError,
@@ -144,6 +160,8 @@ const nativeErrors: Record<string, new (...args: Arguments) => HeddleError> = {
 export function fromNative(error: unknown, details?: ErrorDetails): Error {
   if (error instanceof HeddleError || !(error instanceof Error)) return error as Error;
   const code = (error as Error & { code?: string }).code;
+  if (code !== undefined && cudaErrors.has(code))
+    return new DeviceError(error.message, details, { cause: error, code: code as CudaErrorCode });
   const Class = code === undefined ? undefined : nativeErrors[code];
   return Class === undefined ? error : new Class(error.message, details, { cause: error });
 }

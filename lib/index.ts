@@ -24,6 +24,7 @@ export { Tensor } from './graph/tensor.js';
 export { gradient } from './ops/gradient.js';
 /** The operations of graphs: each checks shapes and dtypes where it is called. */
 export * as ops from './ops/index.js';
+export { type Device, openDevice } from './runtime/device.js';
 export { type DeviceTensor, emptyTensor, packedWeight, tensor, tensorSlice } from './runtime/device_tensor.js';
 export type { DType } from './runtime/dtype.js';
 export { type BurstResult, Program, type RunOptions } from './runtime/program.js';

@@ -138,7 +138,8 @@ function build(options, env, say) {
   checkCompiler(env);
   const generator = chooseGenerator(env);
   reportCuda(env, say);
-  const kind = options.sanitize ? `${options.config}-${options.sanitize.replace(/,/g, '-')}` : options.config;
+  const emulator = options.emulator === 'ON';
+  const kind = emulator ? 'Emulator' : options.sanitize ? `${options.config}-${options.sanitize.replace(/,/g, '-')}` : options.config;
   const dest = path.resolve(
     root,
     options.dest || (options.sanitize ? path.join('.cmake', 'sanitized', 'build', 'Release') : path.join('build', options.config)),
@@ -149,6 +150,7 @@ function build(options, env, say) {
   const definitions = {
     CMAKE_LIBRARY_OUTPUT_DIRECTORY: dest,
     HEDDLE_SANITIZE: options.sanitize || '',
+    HEDDLE_CUDA: (env.HEDDLE_CUDA || 'AUTO').toUpperCase(),
     HEDDLE_TESTS: options.tests || 'OFF',
     HEDDLE_EMULATOR: options.emulator || 'OFF',
   };
@@ -163,7 +165,8 @@ function build(options, env, say) {
     const defines = Object.entries(definitions).map(([name, value]) => `--CD${name}=${value}`);
     // configure always: `cmake-js build` alone skips it when a cache exists, and a changed option would be ignored
     run(process.execPath, [cmakeJs, 'configure', ...common, '--generator', generator, ...defines], env, false);
-    run(process.execPath, [cmakeJs, 'build', ...common, '--parallel', jobs], env, live);
+    const target = emulator ? ['--target', 'heddle_cuda_emulated'] : [];
+    run(process.execPath, [cmakeJs, 'build', ...common, ...target, '--parallel', jobs], env, live);
   } else {
     Object.assign(definitions, { CMAKE_BUILD_TYPE: options.config, CMAKE_JS_INC: nodeHeaders() });
     const defines = Object.entries(definitions).map(([name, value]) => `-D${name}=${value}`);
@@ -171,7 +174,7 @@ function build(options, env, say) {
     run(cmake, ['--build', tree, '--config', options.config, '--parallel', jobs], env, live);
     fs.rmSync(path.join(root, '.cmake'), { recursive: true, force: true });
   }
-  const file = path.join(dest, 'heddle.node');
+  const file = emulator ? path.join(root, 'build', 'emulator', 'libheddle_cuda.so') : path.join(dest, 'heddle.node');
   if (!fs.existsSync(file)) throw new BuildError(`the build ended without an error, but ${file} is not there`);
   say(`${path.relative(process.cwd(), file)} ready after ${((Date.now() - start) / 1000).toFixed(1)} s`);
 }

@@ -51,8 +51,8 @@ export class ModelGraphs {
   /** Sites in the order of their numbers. Asks for every weight on the way. */
   sites(state: Pick<ModelState, 'pool'>): readonly Site[] {
     // Entries are sized by the number of sites, which this tells: a stand-in of one site does for the walk.
-    const entries: DeviceTensor = { dtype: 'i32', dims: [1, 1, 8], buffer: state.pool.buffer, offset: 0 };
-    const rows: DeviceTensor = { dtype: 'i32', dims: [1], buffer: state.pool.buffer, offset: 0 };
+    const entries: DeviceTensor = { ...state.pool, dtype: 'i32', dims: [1, 1, 8] };
+    const rows: DeviceTensor = { ...state.pool, dtype: 'i32', dims: [1] };
     return this.build({ pool: state.pool, entries, adapterRows: rows }).builder.sites;
   }
 

@@ -3,6 +3,7 @@ import { OptionError, ShapeError } from '../errors.js';
 import { opTable } from '../generated/op_table.js';
 import { type LogicalProgram, newValue, type PlanNode, type Value } from '../plan/ir.js';
 import { arenaBytes, compilePlan, compilePlanInTurns } from '../plan/plan.js';
+import type { Device } from '../runtime/device.js';
 import type { Program } from '../runtime/program.js';
 import type { Graph } from './graph.js';
 import type { OpCall, Tensor } from './tensor.js';
@@ -19,21 +20,24 @@ export interface CompileOptions {
   feeds?: readonly { output: string; input: string }[];
   /** An i32 [1] output: a burst ends when it is 0. */
   while?: string;
+  /** Where it runs, for a graph without weights, parameters and state. Default: where those lie, otherwise the processor. */
+  device?: Device | undefined;
 }
 
 /**
  * Plans and verifies the part of `graph` that the outputs need, and reserves its memory for the largest extents.
- * Throws OptionError for an extent without a bound, ShapeError for an output of another graph, PoolExhaustedError without memory.
+ * Throws OptionError for an extent without a bound, ShapeError for an output of another graph, PoolExhaustedError without memory,
+ * DeviceError where its tensors lie on several devices.
  */
 export function compile(graph: Graph, options: CompileOptions): Program {
-  return compilePlan(lower(graph, options));
+  return compilePlan(lower(graph, options), options.device);
 }
 
 /** The same without holding the event loop for long, for large graphs. */
 export async function compileInTurns(graph: Graph, options: CompileOptions): Promise<Program> {
   const program = lower(graph, options);
   await nextTurn();
-  return compilePlanInTurns(program);
+  return compilePlanInTurns(program, options.device);
 }
 
 /** Bytes of intermediates that a program would reserve, without making it. */

@@ -1,13 +1,12 @@
 import { OptionError } from '../errors.js';
 import type { OpName } from '../generated/op_table.js';
 import { buildGradients, type GradientOps, type GradientOptions, type UntypedRule } from '../graph/gradient.js';
-import type { Graph } from '../graph/graph.js';
 import type { Tensor } from '../graph/tensor.js';
-import { tensor } from '../runtime/device_tensor.js';
 import { formatShape } from '../runtime/shape.js';
 import { accumulate, add, zerosLike } from './elementwise.js';
 import { opRules } from './index.js';
 import { concatColumns } from './layout.js';
+import { map } from './map.js';
 
 const gradientOps: GradientOps = {
   rule: (op: OpName) => opRules[op] as UntypedRule,
@@ -26,21 +25,10 @@ export function gradient(loss: Tensor, parameters: readonly Tensor[], options: G
   return buildGradients(loss, parameters, gradientOps, { ...options, upstream: options.upstream ?? one(loss) });
 }
 
-// Names of constants must differ within a graph.
-let ones = 0;
-
 function one(loss: Tensor): Tensor {
   if (loss.shape.some((size) => size !== 1))
     throw new OptionError(`gradient: loss is ${formatShape(loss.shape)}: expected one element, or an upstream gradient`, {
       actual: loss.shape,
     });
-  const name = `one ${ones++}`;
-  return (loss.graph as Graph).weight(
-    name,
-    tensor(
-      'f32',
-      loss.shape.map(() => 1),
-      Float32Array.of(1),
-    ),
-  );
+  return map(zerosLike(loss), 'complement');
 }

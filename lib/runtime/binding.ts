@@ -54,16 +54,46 @@ export interface NativeSafetensorsFile {
   close(): void;
 }
 
+/** A CUDA device and what this process holds there. */
+export interface NativeCudaDevice {
+  name: string;
+  ordinal: number;
+  computeMajor: number;
+  computeMinor: number;
+  multiprocessors: number;
+  totalBytes: number;
+  freeBytes: number;
+  /** As CUDA counts: 13000 is 13.0. */
+  driverVersion: number;
+  runtimeVersion: number;
+  /** On the processor, for tests. */
+  emulated: boolean;
+  /** What multiplies large matrices. */
+  linearLibrary: string;
+  bytes: number;
+  peakBytes: number;
+  blocks: number;
+}
+
 /** The native library: everything that crosses the boundary, on one screen. */
 export interface Binding {
   readonly opTableHash: string;
-  Buffer: new (bytes: number) => NativeBuffer;
-  Program: new (encoded: Uint8Array, buffers: NativeBuffer[]) => NativeProgram;
+  /** In the memory of the CUDA device of this number; undefined: the processor's. */
+  Buffer: new (
+    bytes: number,
+    ordinal?: number,
+  ) => NativeBuffer;
+  Program: new (encoded: Uint8Array, buffers: NativeBuffer[], ordinal?: number) => NativeProgram;
   RunControl: new () => NativeRunControl;
   SafetensorsFile: { open(path: string, maxHeaderBytes?: number): Promise<NativeSafetensorsFile> };
-  /** Bytes of a weight [outputs, inputs] in the packed panels of `linear`. */
+  /** Throws an error with a code where there is none. */
+  cudaDevices(): NativeCudaDevice[];
+  /** What this process holds on the devices that it opened; asks no driver. */
+  deviceMemory(): { ordinal: number; bytes: number; peakBytes: number; blocks: number }[];
+  cudaLibraryPath(): string;
+  /** Bytes of a weight [outputs, inputs] packed for `linear`, on any device. */
   packedBytes(dtype: number, outputs: number, inputs: number): number;
-  /** Packs rows of a tensor of a file (or of host memory) as outputs `firstOutput`.. of a packed weight. */
+  /** Packs rows of a tensor of a file (or of host memory) as outputs `firstOutput`.. of a packed weight, in the order of the target's device. */
   packRows(
     source: NativeSafetensorsFile | TensorData,
     begin: number,

@@ -1,5 +1,6 @@
-import { DTypeError, ShapeError } from '../errors.js';
+import { DTypeError, fromNative, ShapeError } from '../errors.js';
 import { binding, type NativeBuffer } from './binding.js';
+import { cpu, type Device } from './device.js';
 import { type DType, dtypeBytes, holderName, holds, type TensorData } from './dtype.js';
 
 // A cache line, and what vector loads like best.
@@ -15,16 +16,26 @@ export interface DeviceTensor {
   readonly buffer: NativeBuffer;
   /** Bytes from the start of the buffer. */
   readonly offset: number;
+  /** What it lies in the memory of. */
+  readonly device: Device;
 }
 
-/** A zeroed tensor in native memory. Throws PoolExhaustedError when there is no memory. */
-export function emptyTensor(dtype: DType, dims: readonly number[]): DeviceTensor {
+/** A zeroed tensor in native memory. Throws PoolExhaustedError when there is no memory, DeviceError when the device is lost. */
+export function emptyTensor(dtype: DType, dims: readonly number[], device: Device = cpu): DeviceTensor {
   const elements = dims.reduce((count, size) => count * size, 1);
-  return { dtype, dims, buffer: new (binding().Buffer)(elements * dtypeBytes[dtype]), offset: 0 };
+  return { dtype, dims, buffer: allocate(elements * dtypeBytes[dtype], device), offset: 0, device };
+}
+
+function allocate(bytes: number, device: Device): NativeBuffer {
+  try {
+    return new (binding().Buffer)(bytes, device.ordinal);
+  } catch (error) {
+    throw fromNative(error, { bytes, device: device.name });
+  }
 }
 
 /** A tensor in native memory with a copy of `data`; 16-bit floats are given as their bits. */
-export function tensor(dtype: DType, dims: readonly number[], data: TensorData): DeviceTensor {
+export function tensor(dtype: DType, dims: readonly number[], data: TensorData, device: Device = cpu): DeviceTensor {
   if (!holds(dtype, data))
     throw new DTypeError(`a ${dtype} tensor takes a ${holderName(dtype)}, got ${(data as object | undefined)?.constructor.name}`, {
       expected: holderName(dtype),
@@ -35,22 +46,23 @@ export function tensor(dtype: DType, dims: readonly number[], data: TensorData):
       expected: elements,
       actual: data.length,
     });
-  const made = emptyTensor(dtype, dims);
-  void made.buffer.write(0, data);
+  const made = emptyTensor(dtype, dims, device);
+  // Only a lost device refuses it, and that refuses whatever would read the tensor.
+  made.buffer.write(0, data).catch(() => {});
   return made;
 }
 
 /** A f32 weight [outputs, inputs] in host memory, packed for `linear`. */
-export async function packedWeight(data: Float32Array, outputs: number, inputs: number): Promise<DeviceTensor> {
+export async function packedWeight(data: Float32Array, outputs: number, inputs: number, device: Device = cpu): Promise<DeviceTensor> {
   if (data.length !== outputs * inputs)
     throw new ShapeError(`a weight [${outputs}, ${inputs}] has ${outputs * inputs} elements, got ${data.length}`, {
       expected: outputs * inputs,
       actual: data.length,
     });
   const native = binding();
-  const buffer = new native.Buffer(native.packedBytes(0, outputs, inputs));
+  const buffer = allocate(native.packedBytes(0, outputs, inputs), device);
   await native.packRows(data, 0, { dtype: 0, rows: outputs, inputs, transposed: false }, buffer, 0);
-  return { dtype: 'f32', dims: [Math.ceil(outputs / 16), inputs + (inputs % 2), 16], buffer, offset: 0 };
+  return { dtype: 'f32', dims: [Math.ceil(outputs / 16), inputs + (inputs % 2), 16], buffer, offset: 0, device };
 }
 
 /**
@@ -71,5 +83,5 @@ export function tensorSlice(whole: DeviceTensor, first: number, dims: readonly n
       actual: first * size,
       expected: sliceAlignment,
     });
-  return { dtype: whole.dtype, dims, buffer: whole.buffer, offset: whole.offset + first * size };
+  return { ...whole, dims, offset: whole.offset + first * size };
 }

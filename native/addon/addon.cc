@@ -3,6 +3,7 @@
 
 #include "addon/arguments.h"
 #include "addon/buffer_object.h"
+#include "addon/device_argument.h"
 #include "addon/environment.h"
 #include "addon/packing.h"
 #include "addon/program_object.h"
@@ -65,6 +66,7 @@ Napi::Object install(Napi::Env env, Napi::Object exports) {
   ProgramObject::install(env, exports);
   SafetensorsObject::install(env, exports);
   install_packing(env, exports);
+  install_devices(env, exports);
   exports.Set("opTableHash", Napi::String::New(env, op_table_hash()));
   exports.Set("memory", Napi::Function::New(env, memory));
   exports.Set("cpu", Napi::Function::New(env, cpu));

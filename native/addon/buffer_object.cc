@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "addon/arguments.h"
+#include "addon/device_argument.h"
 #include "addon/environment.h"
 
 namespace heddle {
@@ -22,8 +23,11 @@ void BufferObject::install(Napi::Env env, Napi::Object exports) {
   exports.Set("Buffer", constructor);
 }
 
+// new Buffer(bytes, device?)
 BufferObject::BufferObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<BufferObject>(info) {
-  const Status status = MemoryBlock::allocate(static_cast<uint64_t>(integer_argument(info, 0)), &block_);
+  const auto bytes = static_cast<uint64_t>(integer_argument(info, 0));
+  const std::shared_ptr<Device> device = device_argument(info, 1);
+  const Status status = MemoryBlock::allocate(bytes, device->memory(), &block_);
   if (!status.ok()) throw to_error(info.Env(), status);
   Napi::MemoryManagement::AdjustExternalMemory(info.Env(), static_cast<int64_t>(block_->bytes()));
 }
@@ -70,8 +74,7 @@ Napi::Value BufferObject::write(const Napi::CallbackInfo& info) {
   auto data = std::make_shared<std::vector<std::byte>>(source.data, source.data + source.size);
   return Environment::of(info.Env()).run(
       [target, offset, data](ThreadPool&) {
-        if (!data->empty()) std::memcpy(target->data() + offset, data->data(), data->size());
-        return Status::success();
+        return target->write(offset, data->data(), data->size());
       },
       [](Napi::Env env) { return env.Undefined(); });
 }
@@ -87,8 +90,7 @@ Napi::Value BufferObject::read(const Napi::CallbackInfo& info) {
   auto data = std::make_shared<std::vector<std::byte>>(bytes);
   return Environment::of(info.Env()).run(
       [source, offset, data](ThreadPool&) {
-        if (!data->empty()) std::memcpy(data->data(), source->data() + offset, data->size());
-        return Status::success();
+        return source->read(offset, data->data(), data->size());
       },
       [data](Napi::Env env) -> Napi::Value {
         auto copy = Napi::ArrayBuffer::New(env, data->size());

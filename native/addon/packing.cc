@@ -12,12 +12,15 @@
 #include "core/float16.h"
 #include "core/mapped_file.h"
 #include "kernels/linear/linear_pack.h"
+#include "kernels/linear/linear_row_major.h"
 
 namespace heddle {
 namespace {
 
 // Bytes that one worker reads at a time: stays in its cache between reading and packing.
 constexpr uint64_t kPieceBytes = 512 << 10;
+// The same for copies that one thread makes.
+constexpr uint64_t kCopyBytes = 8 << 20;
 
 // Where elements come from: a file, read by copying so that a file cut short is an error and not a signal, or host memory.
 struct ElementSource {
@@ -62,35 +65,47 @@ struct PackJob {
   int64_t rows, inputs, first_output;
   bool transposed;
 
-  Status run(ThreadPool& pool) const {
-    const uint64_t width = dtype_bytes(dtype);
-    if (transposed) {  // the rows of a transposed source lie apart: take it whole
-      std::vector<std::byte> whole(static_cast<uint64_t>(rows * inputs) * width);
-      HEDDLE_TRY(source->read(0, whole.size(), whole.data()));
-      const int64_t pieces = std::max<int64_t>(1, std::min<int64_t>(rows / 64, 256));
-      pool.parallel(pieces, [&](int64_t piece, int) {
-        const int64_t from = rows * piece / pieces, to = rows * (piece + 1) / pieces;
-        linear_pack_rows(dtype, whole.data() + static_cast<uint64_t>(from) * width, to - from, inputs, true, rows, first_output + from, target->data());
-      });
+  // Lays `count` outputs from `from` on out as their device wants them, and stores them. `staging` is the worker's own.
+  Status store(const std::byte* rows_at, int64_t count, int64_t stride, int64_t from, std::vector<std::byte>& staging) const {
+    if (target->device() == nullptr) {
+      linear_pack_rows(dtype, rows_at, count, inputs, transposed, stride, first_output + from, target->data());
       return Status::success();
     }
-    const uint64_t row_bytes = static_cast<uint64_t>(inputs) * width;
-    const int64_t piece_rows = std::max<int64_t>(1, static_cast<int64_t>(kPieceBytes / std::max<uint64_t>(row_bytes, 1)));
+    const size_t row_bytes = linear_row_bytes(dtype, inputs);
+    staging.resize(static_cast<size_t>(count) * row_bytes);
+    linear_row_major_rows(dtype, rows_at, count, inputs, transposed, stride, 0, staging.data());
+    return target->write(static_cast<uint64_t>(first_output + from) * row_bytes, staging.data(), staging.size());
+  }
+
+  Status run(ThreadPool& pool) const {
+    const uint64_t width = dtype_bytes(dtype);
+    const uint64_t source_row = static_cast<uint64_t>(inputs) * width;
+    std::vector<std::byte> whole;
+    if (transposed) {  // the rows of a transposed source lie apart: take it whole
+      whole.resize(static_cast<uint64_t>(rows) * source_row);
+      HEDDLE_TRY(source->read(0, whole.size(), whole.data()));
+    }
+    const int64_t fitting = std::max<int64_t>(1, static_cast<int64_t>(kPieceBytes / std::max<uint64_t>(source_row, 1)));
+    const int64_t piece_rows = transposed ? std::max<int64_t>(64, (rows + 255) / 256) : fitting;
     const int64_t pieces = (rows + piece_rows - 1) / piece_rows;
-    std::vector<std::vector<std::byte>> buffers(static_cast<size_t>(pool.threads()));
-    for (auto& buffer : buffers) buffer.resize(row_bytes * static_cast<uint64_t>(std::min(piece_rows, rows)));
-    std::vector<Status> failures(static_cast<size_t>(pool.threads()));
-    pool.parallel(pieces, [&](int64_t piece, int worker) {
+    struct Worker {
+      std::vector<std::byte> source, staging;
+      Status failure;
+    };
+    std::vector<Worker> workers(static_cast<size_t>(pool.threads()));
+    pool.parallel(pieces, [&](int64_t piece, int number) {
+      Worker& worker = workers[static_cast<size_t>(number)];
+      if (!worker.failure.ok()) return;
       const int64_t from = piece * piece_rows, count = std::min(piece_rows, rows - from);
-      auto& buffer = buffers[static_cast<size_t>(worker)];
-      Status status = source->read(static_cast<uint64_t>(from) * row_bytes, static_cast<uint64_t>(count) * row_bytes, buffer.data());
-      if (status.ok()) {
-        linear_pack_rows(dtype, buffer.data(), count, inputs, false, inputs, first_output + from, target->data());
-      } else {
-        failures[static_cast<size_t>(worker)] = std::move(status);
+      if (transposed) {
+        worker.failure = store(whole.data() + static_cast<uint64_t>(from) * width, count, rows, from, worker.staging);
+        return;
       }
+      worker.source.resize(source_row * static_cast<uint64_t>(count));
+      worker.failure = source->read(static_cast<uint64_t>(from) * source_row, worker.source.size(), worker.source.data());
+      if (worker.failure.ok()) worker.failure = store(worker.source.data(), count, inputs, from, worker.staging);
     });
-    for (Status& failure : failures) HEDDLE_TRY(std::move(failure));
+    for (Worker& worker : workers) HEDDLE_TRY(std::move(worker.failure));
     return Status::success();
   }
 };
@@ -138,12 +153,24 @@ Napi::Value copy_elements(const Napi::CallbackInfo& info) {
   const bool converts = from != to;
   if (converts && (to != DType::kF32 || (from != DType::kF16 && from != DType::kBF16))) bad_argument(info, 4, "the same dtype, or f32 from a float");
   return Environment::of(env).run(
-      [=](ThreadPool&) {
-        if (!converts) return source->read(0, bytes, target->data() + offset);
-        std::vector<std::byte> raw(static_cast<uint64_t>(count) * dtype_bytes(from));
-        HEDDLE_TRY(source->read(0, raw.size(), raw.data()));
-        auto* out = reinterpret_cast<float*>(target->data() + offset);
-        for (int64_t i = 0; i < count; i++) out[i] = to_f32(from, raw.data() + static_cast<size_t>(i) * dtype_bytes(from));
+      [=](ThreadPool&) -> Status {
+        if (!converts && target->device() == nullptr) return source->read(0, bytes, target->data() + offset);
+        // In pieces: a converted or device-bound tensor never lies in the processor's memory as a whole.
+        const uint64_t from_width = dtype_bytes(from), to_width = dtype_bytes(to);
+        std::vector<std::byte> raw, converted;
+        for (int64_t done = 0; done < count;) {
+          const int64_t piece = std::min<int64_t>(count - done, static_cast<int64_t>(kCopyBytes / to_width));
+          raw.resize(static_cast<size_t>(piece) * from_width);
+          HEDDLE_TRY(source->read(static_cast<uint64_t>(done) * from_width, raw.size(), raw.data()));
+          if (converts) {
+            converted.resize(static_cast<size_t>(piece) * to_width);
+            auto* out = reinterpret_cast<float*>(converted.data());
+            for (int64_t i = 0; i < piece; i++) out[i] = to_f32(from, raw.data() + static_cast<size_t>(i) * from_width);
+          }
+          const auto& ready = converts ? converted : raw;
+          HEDDLE_TRY(target->write(offset + static_cast<uint64_t>(done) * to_width, ready.data(), ready.size()));
+          done += piece;
+        }
         return Status::success();
       },
       [](Napi::Env done) { return done.Undefined(); });

@@ -5,6 +5,7 @@
 
 #include "addon/arguments.h"
 #include "addon/buffer_object.h"
+#include "addon/device_argument.h"
 #include "addon/environment.h"
 #include "executor/engine.h"
 
@@ -48,17 +49,18 @@ void ProgramObject::install(Napi::Env env, Napi::Object exports) {
   exports.Set("Program", constructor);
 }
 
-// new Program(encoded: Uint8Array, buffers: Buffer[])
+// new Program(encoded: Uint8Array, buffers: Buffer[], device?)
 ProgramObject::ProgramObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ProgramObject>(info) {
   const Bytes encoded = bytes_argument(info, 0);
   if (!info[1].IsArray()) bad_argument(info, 1, "an array of native Buffers");
   const auto list = info[1].As<Napi::Array>();
+  const std::shared_ptr<Device> device = device_argument(info, 2);
   std::vector<std::shared_ptr<MemoryBlock>> bound;
   for (uint32_t i = 0; i < list.Length(); i++) bound.push_back(BufferObject::unwrap(info.Env(), list.Get(i)).block(info.Env()));
   ProgramSpec spec;
   std::unique_ptr<Program> program;
   Status status = decode_program(reinterpret_cast<const uint8_t*>(encoded.data), encoded.size, &spec);
-  if (status.ok()) status = Program::create(std::move(spec), std::move(bound), Engine::instance().threads(), &program);
+  if (status.ok()) status = Program::create(std::move(spec), std::move(bound), device, Engine::instance().threads(), &program);
   if (!status.ok()) throw to_error(info.Env(), status);
   program_ = std::move(program);
   counted_bytes_ = static_cast<int64_t>(program_->arena_bytes() + program_->workspace_bytes());

@@ -2,7 +2,7 @@
 
 #include <sys/mman.h>
 
-#include <atomic>
+#include <cstring>
 #include <new>
 #include <string>
 
@@ -10,50 +10,72 @@ namespace heddle {
 
 namespace {
 
-std::atomic<int64_t> g_bytes{0};
-std::atomic<int64_t> g_peak{0};
-std::atomic<int64_t> g_blocks{0};
+MemoryCounter& host_counter() {
+  static MemoryCounter* counter = new MemoryCounter;  // blocks may be freed while the process ends
+  return *counter;
+}
 
 constexpr uint64_t kHugePage = 2u << 20;
+constexpr uint64_t kLargest = uint64_t{1} << 46;
 
-void count(int64_t bytes, int64_t blocks) {
-  const int64_t now = g_bytes.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-  g_blocks.fetch_add(blocks, std::memory_order_relaxed);
-  int64_t peak = g_peak.load(std::memory_order_relaxed);
-  while (now > peak && !g_peak.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
-  }
-}
+Status refuse(uint64_t bytes) { return fail(StatusCode::kOutOfMemory, "cannot allocate " + std::to_string(bytes) + " bytes of tensor memory"); }
 
 }  // namespace
 
 Status MemoryBlock::allocate(uint64_t bytes, std::shared_ptr<MemoryBlock>* out) {
-  const auto refuse = [&] { return fail(StatusCode::kOutOfMemory, "cannot allocate " + std::to_string(bytes) + " bytes of tensor memory"); };
-  if (bytes > (uint64_t{1} << 46)) return refuse();
+  if (bytes > kLargest) return refuse(bytes);
   // One page of slack at the end: kernels may read (never write) a vector beyond the last element.
   const uint64_t unit = bytes >= kHugePage ? kHugePage : 4096;
   const uint64_t mapped = (bytes + 64 + unit - 1) / unit * unit;
   void* data = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (data == MAP_FAILED) return refuse();
+  if (data == MAP_FAILED) return refuse(bytes);
 #if defined(MADV_HUGEPAGE)
   if (unit == kHugePage) madvise(data, mapped, MADV_HUGEPAGE);
 #endif
   try {
-    out->reset(new MemoryBlock(static_cast<std::byte*>(data), bytes, mapped));
+    out->reset(new MemoryBlock(static_cast<std::byte*>(data), bytes, mapped, nullptr));
   } catch (const std::bad_alloc&) {
     munmap(data, mapped);
-    return refuse();
+    return refuse(bytes);
   }
-  count(static_cast<int64_t>(bytes), 1);
+  host_counter().add(static_cast<int64_t>(bytes), 1);
+  return Status::success();
+}
+
+Status MemoryBlock::allocate(uint64_t bytes, std::shared_ptr<DeviceMemory> device, std::shared_ptr<MemoryBlock>* out) {
+  if (!device) return allocate(bytes, out);
+  if (bytes > kLargest) return refuse(bytes);
+  std::byte* data = nullptr;
+  HEDDLE_TRY(device->allocate(bytes, &data));
+  device->counter.add(static_cast<int64_t>(bytes), 1);
+  out->reset(new MemoryBlock(data, bytes, 0, std::move(device)));
   return Status::success();
 }
 
 MemoryBlock::~MemoryBlock() {
+  if (device_) {
+    device_->release(data_);
+    device_->counter.add(-static_cast<int64_t>(bytes_), -1);
+    return;
+  }
   munmap(data_, mapped_bytes_);
-  count(-static_cast<int64_t>(bytes_), -1);
+  host_counter().add(-static_cast<int64_t>(bytes_), -1);
 }
 
-MemoryCounters memory_counters() {
-  return {g_bytes.load(std::memory_order_relaxed), g_peak.load(std::memory_order_relaxed), g_blocks.load(std::memory_order_relaxed)};
+Status MemoryBlock::write(uint64_t offset, const void* from, uint64_t bytes) {
+  if (bytes == 0) return Status::success();
+  if (device_) return device_->write(data_ + offset, from, bytes);
+  std::memcpy(data_ + offset, from, bytes);
+  return Status::success();
 }
+
+Status MemoryBlock::read(uint64_t offset, void* to, uint64_t bytes) const {
+  if (bytes == 0) return Status::success();
+  if (device_) return device_->read(to, data_ + offset, bytes);
+  std::memcpy(to, data_ + offset, bytes);
+  return Status::success();
+}
+
+MemoryCounters memory_counters() { return host_counter().read(); }
 
 }  // namespace heddle

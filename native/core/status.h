@@ -13,6 +13,11 @@ enum class StatusCode {
   kIo,               // the operating system refused
   kOutOfMemory,
   kAborted,
+  kCudaLibrary,       // libheddle_cuda.so is missing, does not load, or is of another build
+  kCudaDriver,        // no NVIDIA driver
+  kCudaDriverTooOld,
+  kCudaNoDevice,      // a driver, but no device, or none of that number
+  kDeviceLost,        // a kernel faulted or the device fell off the bus: nothing on it can be used any more
 };
 
 constexpr const char* status_code_name(StatusCode code) {
@@ -31,6 +36,16 @@ constexpr const char* status_code_name(StatusCode code) {
       return "ERR_HEDDLE_OUT_OF_MEMORY";
     case StatusCode::kAborted:
       return "ABORT_ERR";
+    case StatusCode::kCudaLibrary:
+      return "ERR_HEDDLE_CUDA_LIBRARY";
+    case StatusCode::kCudaDriver:
+      return "ERR_HEDDLE_CUDA_DRIVER";
+    case StatusCode::kCudaDriverTooOld:
+      return "ERR_HEDDLE_CUDA_DRIVER_TOO_OLD";
+    case StatusCode::kCudaNoDevice:
+      return "ERR_HEDDLE_CUDA_NO_DEVICE";
+    case StatusCode::kDeviceLost:
+      return "ERR_HEDDLE_DEVICE_LOST";
   }
   return "ERR_HEDDLE_INTERNAL";
 }

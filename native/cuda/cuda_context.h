@@ -37,11 +37,15 @@ struct LaunchShape {
   bool cooperative = false;      // every block is resident at once: blocks may wait for each other
 };
 
+inline constexpr int kCounters = 1 << 16;
+
 struct CudaContext {
   cudaStream_t stream = nullptr;
   // At least <op>_cuda_workspace(args at the largest extents, limits) bytes, aligned to 256; contents undefined.
   std::byte* workspace = nullptr;
   size_t workspace_bytes = 0;
+  // kCounters integers for blocks of one launch that count each other. Zero when a kernel begins; a kernel leaves zeros.
+  int32_t* counters = nullptr;
   DeviceLimits limits;
   FailureSlot* failure_slot = nullptr;
 

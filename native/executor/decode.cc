@@ -1,7 +1,7 @@
 // Bytes to ProgramSpec. Every read is bounded; every count is checked against what is left before memory is reserved.
 #include <cstring>
 
-#include "executor/program.h"
+#include "executor/program_spec.h"
 
 namespace heddle {
 

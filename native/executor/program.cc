@@ -5,8 +5,6 @@
 #include <cstring>
 #include <string>
 
-#include "cpu/cpu_context.h"
-
 namespace heddle {
 
 namespace {
@@ -14,6 +12,10 @@ namespace {
 int64_t now_nanoseconds() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
+
+uint64_t view_bytes(const TensorView& view) { return static_cast<uint64_t>(view.elements()) * dtype_bytes(view.dtype); }
+
+}  // namespace
 
 TensorView resolve_tensor(const TensorSpec& spec, const std::vector<int64_t>& extents, std::byte* base) {
   TensorView view;
@@ -25,22 +27,29 @@ TensorView resolve_tensor(const TensorSpec& spec, const std::vector<int64_t>& ex
   return view;
 }
 
-uint64_t view_bytes(const TensorView& view) { return static_cast<uint64_t>(view.elements()) * dtype_bytes(view.dtype); }
-
-}  // namespace
-
-Status Program::create(ProgramSpec spec, std::vector<std::shared_ptr<MemoryBlock>> bound, int threads, std::unique_ptr<Program>* out) {
+Status Program::create(ProgramSpec spec, std::vector<std::shared_ptr<MemoryBlock>> bound, std::shared_ptr<Device> device, int threads,
+                       std::unique_ptr<Program>* out) {
   std::vector<uint64_t> bound_bytes;
-  for (const auto& block : bound) bound_bytes.push_back(block->bytes());
+  const std::shared_ptr<DeviceMemory> memory = device->memory();
+  for (const auto& block : bound) {
+    if (block->device() != memory.get())
+      return fail(StatusCode::kInvalidArgument, std::string("program: a bound buffer does not lie in the memory of ") + device->name());
+    bound_bytes.push_back(block->bytes());
+  }
   HEDDLE_TRY(verify_program(spec, bound_bytes));
+  for (const Instruction& instruction : spec.instructions)
+    if (!device->has_kernel(instruction.op))
+      return fail(StatusCode::kInvalidProgram, std::string("program: ") + op_info(instruction.op).name + " has no kernel for " + device->name());
   std::unique_ptr<Program> program(new Program());
   program->spec_ = std::move(spec);
   program->bound_ = std::move(bound);
+  program->device_ = std::move(device);
+  program->cache_ = program->device_->make_step_cache();
   program->views_.resize(program->spec_.tensors.size());
   program->operands_.resize(program->spec_.operands.size());
   program->times_.resize(static_cast<size_t>(Op::kCount));
   program->extents_ = {-1};  // no extents: nothing is resolved yet
-  HEDDLE_TRY(MemoryBlock::allocate(program->spec_.arena_bytes, &program->arena_));
+  HEDDLE_TRY(MemoryBlock::allocate(program->spec_.arena_bytes, memory, &program->arena_));
   HEDDLE_TRY(program->size_workspace(threads));
   *out = std::move(program);
   return Status::success();
@@ -50,18 +59,19 @@ Status Program::size_workspace(int threads) {
   uint64_t largest = 0;
   std::vector<TensorView> operands;
   for (const Instruction& instruction : spec_.instructions) {
-    const OpInfo& info = op_info(instruction.op);
-    if (info.workspace == nullptr) continue;
     operands.clear();
     for (uint32_t i = 0; i < instruction.operand_count; i++) {
       const uint32_t tensor = spec_.operands[instruction.first_operand + i];
       operands.push_back(tensor == kNoTensor ? TensorView{} : resolve_tensor(spec_.tensors[tensor], spec_.extents, nullptr));
     }
-    largest = std::max<uint64_t>(largest, info.workspace(operands.data(), spec_.attributes.data() + instruction.first_attribute, threads));
+    const AttributeValue* attributes = spec_.attributes.data() + instruction.first_attribute;
+    largest = std::max(largest, device_->workspace_bytes(instruction.op, operands.data(), attributes, threads));
   }
-  workspace_.reset();
-  HEDDLE_TRY(MemoryBlock::allocate(largest, &workspace_));
   workspace_threads_ = threads;
+  if (workspace_ && workspace_->bytes() == largest) return Status::success();
+  cache_ = device_->make_step_cache();  // what it had captured names the old workspace
+  workspace_.reset();
+  HEDDLE_TRY(MemoryBlock::allocate(largest, device_->memory(), &workspace_));
   return Status::success();
 }
 
@@ -76,19 +86,24 @@ void Program::resolve(const std::vector<int64_t>& extents) {
   resolved_ = true;
 }
 
-Status Program::step(ThreadPool& pool, RunControl* control) {
-  CpuContext context{pool, workspace_->data(), workspace_->bytes()};
-  for (const Instruction& instruction : spec_.instructions) {
-    if (control != nullptr && control->abort.load(std::memory_order_relaxed)) return fail(StatusCode::kAborted, "The operation was aborted");
-    const int64_t begin = profiling_ ? now_nanoseconds() : 0;
-    HEDDLE_TRY(op_info(instruction.op)
-                   .run(operands_.data() + instruction.first_operand, spec_.attributes.data() + instruction.first_attribute, context));
-    if (profiling_) {
-      auto& time = times_[static_cast<size_t>(instruction.op)];
-      time.first++;
-      time.second += now_nanoseconds() - begin;
-    }
+Status Program::step(ThreadPool& pool, RunControl* control, RunResult* result, int32_t* condition) {
+  const Step step{spec_, operands_.data(), extents_, workspace_->data(), workspace_->bytes(), control, profiling_ ? &times_ : nullptr};
+  HEDDLE_TRY(device_->run(step, cache_.get(), pool));
+  size_t end = result->data.size();
+  for (uint32_t output : spec_.outputs) end += view_bytes(views_[output]);
+  size_t at = result->data.size();
+  result->data.resize(end);
+  transfers_.clear();
+  std::byte* while_value = nullptr;
+  for (uint32_t i = 0; i < spec_.outputs.size(); i++) {
+    const TensorView& view = views_[spec_.outputs[i]];
+    if (i == spec_.while_output) while_value = result->data.data() + at;
+    transfers_.push_back({view.as<std::byte>(), result->data.data() + at, view_bytes(view)});
+    at += view_bytes(view);
   }
+  HEDDLE_TRY(device_->read_outputs(transfers_));
+  if (while_value != nullptr) std::memcpy(condition, while_value, sizeof *condition);
+  result->steps++;
   return Status::success();
 }
 
@@ -102,30 +117,20 @@ Status Program::bind(const RunRequest& request, ThreadPool& pool) {
                                                     ": expected 0 to " + std::to_string(spec_.extents[i]));
   if (pool.threads() != workspace_threads_) HEDDLE_TRY(size_workspace(pool.threads()));
   resolve(request.extents);
+  std::vector<Transfer> inputs;
   for (size_t i = 0; i < request.inputs.size(); i++) {
     const TensorView& view = views_[spec_.inputs[i]];
     const auto& [data, bytes] = request.inputs[i];
     if (bytes != view_bytes(view))
       return fail(StatusCode::kInvalidArgument, "run: input " + std::to_string(i) + " has " + std::to_string(bytes) + " bytes: expected " +
                                                     std::to_string(view_bytes(view)));
-    if (bytes != 0) std::memcpy(view.data, data, bytes);
+    inputs.push_back({view.as<std::byte>(), const_cast<std::byte*>(data), bytes});
   }
   for (const Feed& feed : spec_.feeds)
     if (request.steps > 1 && view_bytes(views_[spec_.outputs[feed.output]]) != view_bytes(views_[spec_.inputs[feed.input]]))
       return fail(StatusCode::kInvalidArgument, "run: a fed output and its input differ in size at these extents");
-  return Status::success();
+  return device_->write_inputs(inputs);
 }
-
-void Program::append_outputs(RunResult* result) const {
-  for (uint32_t output : spec_.outputs) {
-    const TensorView& view = views_[output];
-    const auto* bytes = static_cast<const std::byte*>(view.data);
-    result->data.insert(result->data.end(), bytes, bytes + view_bytes(view));
-  }
-  result->steps++;
-}
-
-int32_t Program::while_value() const { return *views_[spec_.outputs[spec_.while_output]].as<int32_t>(); }
 
 Status Program::run(const RunRequest& request, ThreadPool& pool, RunResult* result) {
   HEDDLE_TRY(bind(request, pool));
@@ -135,16 +140,15 @@ Status Program::run(const RunRequest& request, ThreadPool& pool, RunResult* resu
   int32_t condition = 0;
   int64_t begin = now_nanoseconds();
   for (int64_t done = 0;;) {
-    HEDDLE_TRY(step(pool, request.control));
-    append_outputs(result);
-    if (++done == request.steps) break;
     const int32_t before = condition;
-    if (conditional && (condition = while_value()) == 0) break;
+    HEDDLE_TRY(step(pool, request.control, result, &condition));
+    if (++done == request.steps) break;
+    if (conditional && condition == 0) break;
     if (request.control != nullptr && request.control->interrupt.load(std::memory_order_relaxed)) break;
     if (request.wanted_elsewhere && request.wanted_elsewhere()) break;
     for (const Feed& feed : spec_.feeds) {
       const TensorView &from = views_[spec_.outputs[feed.output]], &into = views_[spec_.inputs[feed.input]];
-      if (view_bytes(from) != 0) std::memmove(into.data, from.data, view_bytes(from));
+      HEDDLE_TRY(device_->copy(into.as<std::byte>(), from.as<std::byte>(), view_bytes(from)));
     }
     if (!request.take_part) continue;
     const int64_t now = now_nanoseconds();

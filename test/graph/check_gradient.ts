@@ -1,9 +1,12 @@
 // Checks an op's gradient rule on the cases that test the op: float64 evaluation against finite differences, f32 against float64.
 import { describe, expect, it } from 'vitest';
 import { type OpName, opTable } from '../../lib/generated/op_table.js';
+import { lower } from '../../lib/graph/compile.js';
 import { compile, type Graph, gradient, graph, ops, type Tensor } from '../../lib/index.js';
-import { f32, type OpCase, type Operand, tolerance } from '../kernels/check_op.ts';
+import type { Device } from '../../lib/runtime/device.js';
+import { f32, type OpCase, type Operand, tolerance, valuesOn } from '../kernels/check_op.ts';
 import { randomNormal, toBits, uniform } from '../kernels/numbers.ts';
+import { hasCudaKernel, testedDevices } from '../kernels/test_devices.ts';
 import { Float64Graph, type Float64Inputs } from './evaluate_float64.ts';
 
 /** What of an op's gradient is checked. */
@@ -243,12 +246,30 @@ async function compareCompiled(
   gradients: readonly Tensor[],
   exact: readonly Float64Array[],
 ): Promise<void> {
-  const program = compile(scene.graph, { outputs: Object.fromEntries(gradients.map((tensor, i) => [`gradient ${i}`, tensor])) });
+  const outputs = Object.fromEntries(gradients.map((tensor, i) => [`gradient ${i}`, tensor]));
+  const everywhere = lower(scene.graph, { outputs }).nodes.every(({ op }) => hasCudaKernel(op));
+  for (const device of testedDevices)
+    if (device.ordinal === undefined || everywhere)
+      await compareOn(device, `${what} on ${device.name}`, test, check, scene, { outputs, gradients, exact });
+}
+
+async function compareOn(
+  device: Device,
+  what: string,
+  test: OpCase,
+  check: GradientCheck,
+  scene: Scene,
+  { outputs, gradients, exact }: { outputs: Record<string, Tensor>; gradients: readonly Tensor[]; exact: readonly Float64Array[] },
+): Promise<void> {
+  const program = compile(scene.graph, { outputs, device });
   try {
     const inputs = (await Float64Graph.of(gradients)).inputs;
-    const dtypes = Object.fromEntries(Object.entries(test.inputs).map(([name, operand]) => [name, operand?.dtype ?? 'f32']));
+    const bits = (name: string, values: Float64Array) => {
+      const operand = test.inputs[name];
+      return operand === undefined ? toBits('f32', values) : toBits(operand.dtype, valuesOn(device, { ...operand, values }));
+    };
     const data = Object.fromEntries(
-      Object.entries(scene.values).flatMap(([name, values]) => (inputs.has(name) ? [[name, toBits(dtypes[name] ?? 'f32', values)]] : [])),
+      Object.entries(scene.values).flatMap(([name, values]) => (inputs.has(name) ? [[name, bits(name, values)]] : [])),
     );
     const results = await program.run(data);
     const longest = Math.max(

@@ -6,6 +6,7 @@ import { viewAs } from '../../lib/runtime/dtype.js';
 import { checkOp, i32, type OpCase } from './check_op.ts';
 import { advance } from './sampling.reference.ts';
 import { capacity } from './sampling_step.ts';
+import { testsCpu } from './test_devices.ts';
 
 const turn = (name: string, more: Partial<OpCase['inputs']> = {}, rest: Partial<OpCase> = {}): OpCase => {
   // Row: 0 goes on, 1 stops, 2 is full, 3 ended before, 4 stops and is full at once, 5 goes on although its padding is -1.
@@ -47,7 +48,7 @@ checkOp('advance', {
   reference: advance,
 });
 
-describe('advance', () => {
+describe.skipIf(!testsCpu)('advance', () => {
   it('appends to the history of the row, and only of rows that go on', async () => {
     const ints = (dims: number[], list: number[]) => tensor('i32', dims, Int32Array.from(list));
     const held = {

@@ -3,6 +3,7 @@ import { binding } from '../../lib/runtime/binding.js';
 import { attentionReference, kvWriteReference } from './attention.reference.ts';
 import { Scene, type SceneOptions, type Token, tokensOf, wholePrompts } from './attention.scene.ts';
 import { checkOp, f32, i32, type OpCase, runOp } from './check_op.ts';
+import { testsCpu } from './test_devices.ts';
 
 const whole = (name: string, options: SceneOptions, more: Partial<OpCase> = {}): OpCase => ({
   name,
@@ -174,7 +175,7 @@ checkOp('attention', {
   ],
 });
 
-describe('attention, bit for bit', () => {
+describe.skipIf(!testsCpu)('attention, bit for bit', () => {
   const native = binding();
   const best = native.cpu().target;
   afterAll(() => native.setCpuTarget(best));

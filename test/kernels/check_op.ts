@@ -1,12 +1,15 @@
-// Runs one op on every CPU target and thread count, and compares with its float64 definition.
+// Runs one op on every CPU target and thread count and on a CUDA device, and compares with its float64 definition.
 import { afterAll, describe, expect, it } from 'vitest';
 import { type OpName, opTable } from '../../lib/generated/op_table.js';
 import { newValue, type Value } from '../../lib/plan/ir.js';
 import { compilePlan } from '../../lib/plan/plan.js';
 import { binding } from '../../lib/runtime/binding.js';
+import { cpu, type Device } from '../../lib/runtime/device.js';
 import { type DeviceTensor, emptyTensor } from '../../lib/runtime/device_tensor.js';
 import { type DType, dtypeBytes, type TensorData, viewAs } from '../../lib/runtime/dtype.js';
 import { fromBits, randomNormal, toBits } from './numbers.ts';
+import { type PackedWeight, rowMajorValues } from './packed_weight.ts';
+import { hasCudaKernel, testedCuda, testsCpu } from './test_devices.ts';
 
 /** A tensor of a test case: its exact values as float64, and the same as the bytes that the kernel reads. */
 export interface Operand {
@@ -16,6 +19,8 @@ export interface Operand {
   readonly values: Float64Array;
   /** Elements between rows when the kernel sees columns of a wider tensor; undefined: dense. */
   readonly stride?: number;
+  /** A packed weight of linear: its values are in the CPU's order. */
+  readonly packed?: PackedWeight;
 }
 
 export type Reference = (
@@ -75,18 +80,22 @@ export function tolerance(dtype: DType, reduction: number): number {
   return ulp[dtype] * (4 + 2 * Math.sqrt(reduction));
 }
 
+/** The values of an operand in the order that a device holds them in. */
+export const valuesOn = (device: Device, { dims, packed, values }: Operand): Float64Array =>
+  packed === undefined || device.ordinal === undefined ? values : rowMajorValues(dims, packed, values);
+
 // Memory that the op sees: dense, or rows `stride` apart inside a wider tensor whose other columns are a pattern that must survive.
-function place(operand: Operand): { tensor: DeviceTensor; value: Value } {
+function place(operand: Operand, device: Device): { tensor: DeviceTensor; value: Value } {
   const { dtype, dims, stride } = operand;
   const rows = dims[0] ?? 1;
   const inner = elements(dims.slice(1));
-  const bits = toBits(dtype, operand.values);
+  const bits = toBits(dtype, valuesOn(device, operand));
   if (stride === undefined) {
-    const tensor = emptyTensor(dtype, dims);
+    const tensor = emptyTensor(dtype, dims, device);
     void tensor.buffer.write(0, bits);
     return { tensor, value: { ...newValue(dtype, dims), bound: tensor } };
   }
-  const tensor = emptyTensor(dtype, [rows, stride]);
+  const tensor = emptyTensor(dtype, [rows, stride], device);
   const wide = toBits(dtype, new Float64Array(rows * stride).fill(7)) as Uint16Array;
   for (let r = 0; r < rows; r++) wide.set((bits as Uint16Array).subarray(r * inner, (r + 1) * inner), r * stride);
   void tensor.buffer.write(0, wide);
@@ -115,9 +124,9 @@ async function read(
 }
 
 /** Runs an op once and returns its outputs; those in place come from the operand's memory. */
-export async function runOp(op: OpName, test: OpCase): Promise<Record<string, Float64Array>> {
+export async function runOp(op: OpName, test: OpCase, device: Device = cpu): Promise<Record<string, Float64Array>> {
   const info = opTable[op] as { inputs: readonly string[]; outputs: readonly string[]; alias: Readonly<Record<string, string>> };
-  const operands = info.inputs.map((name) => (test.inputs[name] === undefined ? undefined : place(test.inputs[name])));
+  const operands = info.inputs.map((name) => (test.inputs[name] === undefined ? undefined : place(test.inputs[name], device)));
   const results = info.outputs.map((name) => {
     const over = info.alias[name];
     const index = over === undefined ? -1 : info.inputs.indexOf(over);
@@ -128,7 +137,7 @@ export async function runOp(op: OpName, test: OpCase): Promise<Record<string, Fl
     const type = test.outputs?.[name];
     if (type === undefined) throw new Error(`${op}: case '${test.name}' gives no type for output ${name}`);
     const fill = new Float64Array(elements(type.dims));
-    return { name, type, ...place({ ...type, values: fill }) };
+    return { name, type, ...place({ ...type, values: fill }, device) };
   });
   const program = compilePlan({
     nodes: [{ op, inputs: operands.map((o) => o?.value), outputs: results.map((r) => r.value), attrs: test.attrs ?? {} }],
@@ -177,12 +186,61 @@ function compare(op: OpName, test: OpCase, name: string, dtype: DType, actual: F
   }
 }
 
-/** Registers the tests of an op: every case on every target with 1 and 2 threads, twice; bits must agree between thread counts and runs. */
+// Where a case runs, and how often.
+interface Run {
+  readonly name: string;
+  readonly device: Device;
+  readonly target?: string;
+  readonly threads: readonly number[];
+}
+
+function runsOf(op: OpName): Run[] {
+  const targets = testsCpu ? binding().cpu().targets : [];
+  const runs: Run[] = targets.map((target) => ({ name: target, device: cpu, target, threads: [1, 2, 2] }));
+  if (testedCuda !== undefined && hasCudaKernel(op)) runs.push({ name: 'cuda', device: testedCuda, threads: [1, 1] });
+  return runs;
+}
+
+async function checkRun(op: OpName, test: OpCase, run: Run, expected: Record<string, ArrayLike<number>>): Promise<void> {
+  const native = binding();
+  if (run.target !== undefined) await native.setCpuTarget(run.target);
+  if (test.error !== undefined) {
+    await expect(runOp(op, test, run.device), run.name).rejects.toThrow(test.error);
+    return;
+  }
+  let first: Record<string, Float64Array> | undefined;
+  for (const count of run.threads) {
+    native.setThreads(count);
+    const actual = await runOp(op, test, run.device);
+    for (const [name, values] of Object.entries(expected)) {
+      const got = actual[name] as Float64Array;
+      const alias = (opTable[op].alias as Record<string, string>)[name];
+      const dtype = (alias === undefined ? test.outputs?.[name]?.dtype : test.inputs[alias]?.dtype) as DType;
+      try {
+        compare(op, test, name, dtype, got, values);
+      } catch (error) {
+        throw new Error(`${run.name}, ${count} thread(s): ${(error as Error).message}`);
+      }
+      if (first !== undefined)
+        expect(
+          Buffer.from(got.buffer).equals(Buffer.from((first[name] as Float64Array).buffer)),
+          `${run.name}: bits of ${name} depend on threads or run`,
+        ).toBe(true);
+    }
+    first ??= actual;
+  }
+}
+
+/**
+ * Registers the tests of an op: every case on every CPU target with 1 and 2 threads, twice, and twice on a CUDA device where there is one and
+ * the op has a kernel for it; bits must agree between thread counts and runs.
+ */
 export function checkOp(op: OpName, { cases, reference }: { cases: readonly OpCase[]; reference: Reference }): void {
   const native = binding();
   const { threads } = native.cpu();
   const best = native.cpu().target;
-  describe(op, () => {
+  const runs = runsOf(op);
+  describe.skipIf(runs.length === 0)(op, () => {
     afterAll(async () => {
       native.setThreads(threads);
       await native.setCpuTarget(best);
@@ -193,34 +251,7 @@ export function checkOp(op: OpName, { cases, reference }: { cases: readonly OpCa
           throw new Error('a case that loosens the tolerance says why in `because`');
         const dims = Object.fromEntries(Object.entries(test.outputs ?? {}).map(([name, type]) => [name, type.dims]));
         const expected = test.error === undefined ? reference(test.inputs, test.attrs ?? {}, dims) : {};
-        for (const target of native.cpu().targets) {
-          await native.setCpuTarget(target);
-          if (test.error !== undefined) {
-            await expect(runOp(op, test), target).rejects.toThrow(test.error);
-            continue;
-          }
-          let first: Record<string, Float64Array> | undefined;
-          for (const count of [1, 2, 2]) {
-            native.setThreads(count);
-            const actual = await runOp(op, test);
-            for (const [name, values] of Object.entries(expected)) {
-              const got = actual[name] as Float64Array;
-              const alias = (opTable[op].alias as Record<string, string>)[name];
-              const dtype = (alias === undefined ? test.outputs?.[name]?.dtype : test.inputs[alias]?.dtype) as DType;
-              try {
-                compare(op, test, name, dtype, got, values);
-              } catch (error) {
-                throw new Error(`${target}, ${count} thread(s): ${(error as Error).message}`);
-              }
-              if (first !== undefined)
-                expect(
-                  Buffer.from(got.buffer).equals(Buffer.from((first[name] as Float64Array).buffer)),
-                  `${target}: bits of ${name} depend on threads or run`,
-                ).toBe(true);
-            }
-            first ??= actual;
-          }
-        }
+        for (const run of runs) await checkRun(op, test, run, expected);
       });
   });
 }

@@ -4,6 +4,7 @@ import { checkOp, f32, i32, type OpCase, type Operand, runOp, u8 } from './check
 import { groupedEmbedding } from './grouped_lora.reference.ts';
 import { AdapterScene, type AdapterSite, routes } from './grouped_lora.scene.ts';
 import { groupedEmbeddingGradFactors } from './grouped_lora_grad.reference.ts';
+import { testsCpu } from './test_devices.ts';
 
 type Slots = readonly (number | readonly number[])[];
 
@@ -139,7 +140,7 @@ it('is the difference quotient of the forward definition', () => {
   expect(felt).toBe(4 * 22 + 2 * 21 + 70 * (2 + 21) + 21);
 });
 
-describe('equal bits', () => {
+describe.skipIf(!testsCpu)('equal bits', () => {
   const native = binding();
   const { threads, target: best } = native.cpu();
   afterAll(async () => {

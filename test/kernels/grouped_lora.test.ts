@@ -3,6 +3,7 @@ import { checkOp, f32, i32, type OpCase, type Operand, runOp } from './check_op.
 import { dense, type LoraOptions, loraCase, lowRank, network, repeat, type Slots } from './grouped_lora.case.ts';
 import { groupedEmbedding, groupedLora, groupedNorm, groupedPrompt } from './grouped_lora.reference.ts';
 import { AdapterScene, type AdapterSite, routes } from './grouped_lora.scene.ts';
+import { testsCpu } from './test_devices.ts';
 
 const cycle = (slots: readonly number[], count: number): number[] =>
   Array.from({ length: count }, (_, i) => slots[i % slots.length] as number);
@@ -171,7 +172,7 @@ describe('refusals', () => {
   });
 });
 
-describe('tokens never influence each other', () => {
+describe.skipIf(!testsCpu)('tokens never influence each other', () => {
   const adapters = [
     [lowRank(16)],
     [lowRank(3, { gain: true, shift: true })],

@@ -3,6 +3,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { binding } from '../../lib/runtime/binding.js';
 import { type OpCase, type Operand, runOp } from './check_op.ts';
 import { type Adapters, caseOf, type GradientOp, lowRank, operandsOf, repeat } from './grouped_lora_grad.scene.ts';
+import { testsCpu } from './test_devices.ts';
 
 const native = binding();
 const { threads, target: best } = native.cpu();
@@ -36,7 +37,7 @@ const withTokens = (operands: Record<string, Operand>, tokens: readonly number[]
   ...Object.fromEntries(perToken.map((name) => [name, only(operands[name] as Operand, tokens)])),
 });
 
-describe('equal bits', () => {
+describe.skipIf(!testsCpu)('equal bits', () => {
   afterAll(async () => {
     native.setThreads(threads);
     await native.setCpuTarget(best);

@@ -1,4 +1,5 @@
 import { bf16, f16, f32, type Operand, type Reference } from './check_op.ts';
+import { panelIndex } from './packed_weight.ts';
 
 const makers = { f32, f16, bf16 };
 export type WeightType = keyof typeof makers;
@@ -9,20 +10,12 @@ export function packWeight(dtype: WeightType, outputs: number, k: number, values
   const together = dtype === 'bf16' ? 2 : 1;
   const panels = Math.ceil(outputs / 16);
   const packed = new Float64Array(panels * inner * 16);
-  for (let n = 0; n < outputs; n++)
-    for (let i = 0; i < k; i++) {
-      const line = Math.floor(n / 16) * (inner / together) + Math.floor(i / together);
-      packed[line * 16 * together + (n % 16) * together + (i % together)] = values[n * k + i] as number;
-    }
-  return makers[dtype]([panels, inner / together, 16 * together], packed);
+  const dims = [panels, inner / together, 16 * together];
+  for (let n = 0; n < outputs; n++) for (let i = 0; i < k; i++) packed[panelIndex(dims, n, i)] = values[n * k + i] as number;
+  return { ...makers[dtype](dims, packed), packed: { outputs, k } };
 }
 
-function weightAt(weight: Operand, n: number, i: number): number {
-  const [, lines = 0, width = 0] = weight.dims;
-  const together = width / 16;
-  const line = Math.floor(n / 16) * lines + Math.floor(i / together);
-  return weight.values[line * width + (n % 16) * together + (i % together)] as number;
-}
+const weightAt = (weight: Operand, n: number, i: number): number => weight.values[panelIndex(weight.dims, n, i)] as number;
 
 export const linear: Reference = (inputs, _attrs, outputs) => {
   const { x, weight, bias } = inputs as { x: Operand; weight: Operand; bias?: Operand };

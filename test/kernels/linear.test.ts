@@ -3,6 +3,7 @@ import { binding } from '../../lib/runtime/binding.js';
 import { bf16, checkOp, f32, i32, type OpCase, type Operand, runOp } from './check_op.ts';
 import { linear, packWeight, type WeightType } from './linear.reference.ts';
 import { randomNormal } from './numbers.ts';
+import { testsCpu } from './test_devices.ts';
 
 const types: readonly WeightType[] = ['f32', 'f16', 'bf16'];
 const out = (dims: readonly number[], stride?: number) => ({
@@ -87,7 +88,7 @@ checkOp('linear', {
   reference: linear,
 });
 
-describe('linear', () => {
+describe.skipIf(!testsCpu)('linear', () => {
   const native = binding();
   const best = native.cpu().target;
   afterAll(() => native.setCpuTarget(best));

@@ -3,6 +3,7 @@ import { binding } from '../../lib/runtime/binding.js';
 import { bf16, checkOp, f32, i32, type OpCase, type Operand, runOp } from './check_op.ts';
 import { linear, linearGrad, packWeight, type WeightType } from './linear.reference.ts';
 import { randomNormal, replaced } from './numbers.ts';
+import { testsCpu } from './test_devices.ts';
 
 const types: readonly WeightType[] = ['f32', 'f16', 'bf16'];
 const out = (dims: readonly number[], stride?: number) => ({
@@ -86,7 +87,7 @@ checkOp('linear_grad', {
   reference: linearGrad,
 });
 
-describe('linear_grad', () => {
+describe.skipIf(!testsCpu)('linear_grad', () => {
   const native = binding();
   const best = native.cpu().target;
   afterAll(() => native.setCpuTarget(best));

@@ -5,10 +5,11 @@ import { checkOp, f32, runOp } from './check_op.ts';
 import { matmulCases } from './matmul.cases.ts';
 import { matmul } from './matmul.reference.ts';
 import { randomNormal } from './numbers.ts';
+import { testsCpu } from './test_devices.ts';
 
 checkOp('matmul', { cases: matmulCases, reference: matmul });
 
-describe('matmul', () => {
+describe.skipIf(!testsCpu)('matmul', () => {
   const native = binding();
   const best = native.cpu().target;
   afterAll(() => native.setCpuTarget(best));

@@ -4,6 +4,7 @@ import { binding } from '../../lib/runtime/binding.js';
 import { checkOp, f32, type OpCase, type Operand } from './check_op.ts';
 import { randomNormal } from './numbers.ts';
 import { adamw, clipFactor, sgd, sumSquares } from './optimiser.reference.ts';
+import { testsCpu } from './test_devices.ts';
 
 const squares = (name: string, x: Operand, more: Partial<OpCase> = {}): OpCase => ({
   name,
@@ -119,7 +120,7 @@ checkOp('sgd', {
 const values = async (held: ReturnType<typeof tensor>, count: number): Promise<Float32Array> =>
   new Float32Array(await held.buffer.read(held.offset, count * 4));
 
-describe('optimiser programs', () => {
+describe.skipIf(!testsCpu)('optimiser programs', () => {
   it('AdamW by hand in float64: ten clipped steps of two groups of one state', async () => {
     const [groups, total] = [[48, 33] as const, 96];
     const [rates, betas, eps, decay, maxNorm] = [[1, 16] as const, [0.9, 0.999] as const, 1e-8, 0.01, 0.5];

@@ -3,6 +3,7 @@ import { checkOp, i32, runOp } from './check_op.ts';
 import { randomNormal } from './numbers.ts';
 import { distribution, philox, sample, uniformOf } from './sampling.reference.ts';
 import { capacity, type Row, step } from './sampling_step.ts';
+import { testsCpu } from './test_devices.ts';
 
 const I = Infinity;
 const normal = (count: number, seed: number, scale = 1): Float64Array => randomNormal(count, seed).map((v) => v * scale);
@@ -205,7 +206,7 @@ checkOp('sample', {
   reference: sample,
 });
 
-describe('the generator', () => {
+describe.skipIf(!testsCpu)('the generator', () => {
   it('gives the published numbers', () => {
     const hex = (words: number[]): string => words.map((w) => w.toString(16).padStart(8, '0')).join(' ');
     const ones = 0xffffffff;
@@ -229,7 +230,7 @@ describe('the generator', () => {
   });
 });
 
-describe('sample', () => {
+describe.skipIf(!testsCpu)('sample', () => {
   it.each<[string, Partial<Row>]>([
     ['temperature 1', { temperature: 1 }],
     ['temperature 0.6', { temperature: 0.6 }],

@@ -4,6 +4,7 @@ import { checkOp, f32, i32, type OpCase, runOp } from './check_op.ts';
 import { randomNormal, replaced } from './numbers.ts';
 import { seenLikeReference, selfAttentionGradReference, selfAttentionReference } from './self_attention.reference.ts';
 import { type PackedOptions, PackedScene, type Ranges } from './self_attention.scene.ts';
+import { testsCpu } from './test_devices.ts';
 
 /** Small whole numbers: with a power of two as the scale every score is exact. */
 const integers =
@@ -170,7 +171,7 @@ checkOp('seen_like', {
   ],
 });
 
-describe('self_attention', () => {
+describe.skipIf(!testsCpu)('self_attention', () => {
   const native = binding();
   const best = native.cpu().target;
   afterAll(() => native.setCpuTarget(best));

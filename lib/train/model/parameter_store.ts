@@ -82,7 +82,7 @@ export class ParameterStore {
   /** A part of values or gradients as a tensor of its own. */
   slice(kind: 'values' | 'gradients', offset: number, dims: readonly number[]): DeviceTensor {
     const whole = this.reserve()[kind];
-    return { dtype: 'f32', dims, buffer: whole.buffer, offset: offset * 4 };
+    return { ...whole, dims, offset: offset * 4 };
   }
 
   async write({ offset, rows, width, stride }: StoredParameter, values: Float32Array): Promise<void> {

@@ -44,7 +44,7 @@ export class ParameterNodes {
   /** All parameters of all adapters as bytes, as the kernels of grouped_lora address them. */
   pool(): Tensor {
     const { values, gradients } = this.store;
-    const pool = this.graph.parameter('pool', { dtype: 'u8', dims: [values.buffer.byteLength], buffer: values.buffer, offset: 0 });
+    const pool = this.graph.parameter('pool', { ...values, dtype: 'u8', dims: [values.buffer.byteLength] });
     this.gradients.set(pool, this.graph.state('gradients', gradients));
     return pool;
   }

@@ -52,9 +52,8 @@ struct AdapterPool {
   }
 };
 
-inline bool is_row_dtype(int32_t dtype) {
-  const auto is = [&](DType known) { return dtype == static_cast<int32_t>(known); };
-  return is(DType::kF32) || is(DType::kF16) || is(DType::kBF16);
+constexpr bool is_row_dtype(int32_t dtype) {
+  return dtype == static_cast<int32_t>(DType::kF32) || dtype == static_cast<int32_t>(DType::kF16) || dtype == static_cast<int32_t>(DType::kBF16);
 }
 
 inline Status read_adapter_pool(const char* op, const TensorView& entries, const TensorView& rows, const TensorView& pool,
@@ -93,13 +92,19 @@ inline Status rows_outside(const char* op, int64_t slot, int64_t site, int64_t f
   return bad_entry(op, slot, site, "has rows " + range + " that do not all lie inside the pool");
 }
 
-// index and weight of a family op: i32 and f32 [tokens, routes], dense; every slot is -1 or exists.
-inline Status check_routes(const char* op, const TensorView& index, const TensorView& weight, int64_t tokens, int64_t slots, bool* any) {
+// index and weight of a family op: i32 and f32 [tokens, routes], dense.
+inline Status check_route_shapes(const char* op, const TensorView& index, const TensorView& weight, int64_t tokens) {
   HEDDLE_CHECK(index.rank == 2 && index.dtype == DType::kI32 && index.dims[0] == tokens && index.dense(), op,
                "index is " + describe(index) + ": expected dense i32 [" + std::to_string(tokens) + ", routes]");
   const bool fits = weight.rank == 2 && weight.dims[0] == tokens && weight.dims[1] == index.dims[1];
   HEDDLE_CHECK(fits && weight.dtype == DType::kF32 && weight.dense(), op,
                "weight is " + describe(weight) + " but index is " + describe(index) + ": expected dense f32 of the same shape");
+  return Status::success();
+}
+
+// The same, and every slot is -1 or exists.
+inline Status check_routes(const char* op, const TensorView& index, const TensorView& weight, int64_t tokens, int64_t slots, bool* any) {
+  HEDDLE_TRY(check_route_shapes(op, index, weight, tokens));
   const int32_t* slot = index.as<int32_t>();
   int32_t smallest = 0, largest = -1;
   for (int64_t i = 0; i < index.elements(); i++) {

@@ -14,6 +14,7 @@ namespace heddle {
 
 // Outputs per chunk. Wide enough that computing A x again for each chunk of a wide site costs little.
 inline constexpr int64_t kColumnBlock = 8192;
+static_assert(kColumnBlock >= kSeriesSize, "GroupedLoraWork::series has a column block per token");
 
 struct GroupedLoraWork {
   const GroupedLoraArgs& args;
@@ -246,9 +247,9 @@ Status check_bottleneck(const AdapterPool& pool, const AdapterEntry& entry, int6
   if (entry.gain < 0 || entry.gain >= functions)
     return bad_entry(kOp, slot, site, "has function " + std::to_string(entry.gain) + ": expected 0 to " + std::to_string(functions - 1));
   const bool series = entry.kind == EntryKind::kSeries;
-  if (series && entry.rank > kColumnBlock / routes)
+  if (series && entry.rank > kSeriesSize / routes)
     return bad_entry(kOp, slot, site, "is a network in series of size " + std::to_string(entry.rank) + ": expected at most " +
-                                          std::to_string(kColumnBlock / routes) + " beside " + std::to_string(routes - 1) + " other adapters of a token");
+                                          std::to_string(kSeriesSize / routes) + " beside " + std::to_string(routes - 1) + " other adapters of a token");
   const int64_t width = static_cast<int64_t>(dtype_bytes(static_cast<DType>(entry.dtype)));
   if (!pool.holds(entry.first_a, entry.rank, (series ? outputs : inputs) * width)) return rows_outside(kOp, slot, site, entry.first_a, entry.rank);
   if (!pool.holds(entry.first_b, entry.rank, outputs * width)) return rows_outside(kOp, slot, site, entry.first_b, entry.rank);

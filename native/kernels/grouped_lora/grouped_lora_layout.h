@@ -36,6 +36,8 @@ namespace heddle {
 
 inline constexpr int64_t kRowUnit = 64;
 inline constexpr int64_t kEmbeddingPiece = 4096;
+// What the networks in series of one token and site may have in all.
+inline constexpr int64_t kSeriesSize = 8192;
 
 enum class EntryKind : int32_t { kNone = 0, kLowRank = 1, kDense = 2, kParallel = 3, kSeries = 4 };
 
@@ -50,9 +52,9 @@ struct AdapterEntry {
   float scale;
 };
 
-inline bool is_bottleneck(const AdapterEntry& entry) { return entry.kind == EntryKind::kParallel || entry.kind == EntryKind::kSeries; }
-inline int32_t gain_row(const AdapterEntry& entry) { return is_bottleneck(entry) ? -1 : entry.gain; }
-inline int32_t shift_row(const AdapterEntry& entry) { return is_bottleneck(entry) ? -1 : entry.shift; }
+constexpr bool is_bottleneck(const AdapterEntry& entry) { return entry.kind == EntryKind::kParallel || entry.kind == EntryKind::kSeries; }
+constexpr int32_t gain_row(const AdapterEntry& entry) { return is_bottleneck(entry) ? -1 : entry.gain; }
+constexpr int32_t shift_row(const AdapterEntry& entry) { return is_bottleneck(entry) ? -1 : entry.shift; }
 static_assert(sizeof(AdapterEntry) == 32, "eight i32 columns");
 
 }  // namespace heddle
