@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '399977f01d9d864e';
+export const opTableHash = '876affca6716a99d';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -244,7 +244,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { site: 'i32' },
     alias: { y: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** adds to gradients, f32 and laid out as the pool, what every adapter's f32 rows get from its own tokens: A += sum_t weight scale (B^T dy[t]) x[t]^T, B^T += sum_t weight scale (A x[t]) dy[t]^T, shift += sum_t weight dy[t], for each of the `columns` sites that share x; a row at byte a of pool has its gradient at element a / 4 */
   grouped_lora_grad_factors: {

@@ -189,6 +189,18 @@ size_t workspace_grouped_embedding_grad_factors(const TensorView* operands, cons
   return grouped_embedding_grad_factors_cuda_workspace(read_grouped_embedding_grad_factors(operands, attrs), limits);
 }
 
+GroupedLoraArgs read_grouped_lora(const TensorView* operands, const AttributeValue* attrs) {
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], operands[9], static_cast<int32_t>(attrs[0].integer)};
+}
+
+Status run_grouped_lora(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
+  return grouped_lora_cuda(read_grouped_lora(operands, attrs), context);
+}
+
+size_t workspace_grouped_lora(const TensorView* operands, const AttributeValue* attrs, const DeviceLimits& limits) {
+  return grouped_lora_cuda_workspace(read_grouped_lora(operands, attrs), limits);
+}
+
 GroupedLoraGradFactorsArgs read_grouped_lora_grad_factors(const TensorView* operands, const AttributeValue* attrs) {
   return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], operands[8], operands[9], static_cast<int32_t>(attrs[0].integer)};
 }
@@ -687,7 +699,7 @@ constexpr CudaOpInfo kTable[] = {
     {"gather_rows", run_gather_rows, nullptr},
     {"grouped_embedding", run_grouped_embedding, nullptr},
     {"grouped_embedding_grad_factors", run_grouped_embedding_grad_factors, workspace_grouped_embedding_grad_factors},
-    {"grouped_lora", nullptr, nullptr},
+    {"grouped_lora", run_grouped_lora, workspace_grouped_lora},
     {"grouped_lora_grad_factors", run_grouped_lora_grad_factors, workspace_grouped_lora_grad_factors},
     {"grouped_lora_grad_weight", run_grouped_lora_grad_weight, workspace_grouped_lora_grad_weight},
     {"grouped_lora_grad_x", run_grouped_lora_grad_x, workspace_grouped_lora_grad_x},
@@ -742,6 +754,6 @@ constexpr CudaOpInfo kTable[] = {
 }  // namespace
 
 const CudaOpInfo& cuda_op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* cuda_op_table_hash() { return "399977f01d9d864e"; }
+const char* cuda_op_table_hash() { return "876affca6716a99d"; }
 
 }  // namespace heddle
