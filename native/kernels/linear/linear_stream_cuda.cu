@@ -43,7 +43,7 @@ __device__ Words load_words_by_pairs(const uint32_t* from, int64_t valid) {
 }
 
 template <class T, int Terms, int Eights, int Panels, bool Rounded>
-__global__ __launch_bounds__(kThreads, 2) void stream_weight(Stream stream) {
+__global__ __launch_bounds__(kThreads, Terms * Eights == 8 ? 1 : 2) void stream_weight(Stream stream) {
   constexpr int kSteps = kLoads / (2 * Panels), kPieces = kSteps / 2;  // loaded together
   constexpr int kOutputs = Panels * kPanel, kRows = Eights * 8;
   constexpr int kPitch = kOutputs + 4;  // lanes that store sums of different rows hit different banks
@@ -153,7 +153,7 @@ constexpr int kShares = kWarps / kQuads;
 constexpr int kF32Step = kWarp * 4;      // k of one load of a warp
 
 template <int Rows>
-__global__ __launch_bounds__(kThreads, 2) void stream_f32_weight(Stream stream) {
+__global__ __launch_bounds__(kThreads, Rows == 8 ? 1 : 2) void stream_f32_weight(Stream stream) {
   HEDDLE_SHARED(float, partial, kWarps * kQuad * Rows);
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   const int64_t first = (static_cast<int64_t>(blockIdx.x) * kQuads + warp / kShares) * kQuad;
