@@ -130,7 +130,9 @@ void copy_async_wait(int pending) {
 }
 
 int32_t load_acquire(const int32_t* from) {
+  constexpr uint32_t kPatience = 256;  // loads after which a loop that never rests is made to
   check_aligned(from, 4);
+  if (++scheduler.acquires % kPatience == 0) yield();
   return *from;
 }
 
