@@ -1,4 +1,8 @@
 // Streams, events, graphs, memory and the faults that tests ask the emulated runtime for.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
 #include <string>
 
 #include "emulated_device.h"
@@ -68,6 +72,22 @@ TEST("pageable memory is read at the call and written at the call") {
   cudaMemsetAsync(at, 1, sizeof(int), device.context.stream);
   cudaMemcpyAsync(&back, at, sizeof back, cudaMemcpyDeviceToHost, device.context.stream);
   CHECK_EQUAL(back, 0x01010101);
+}
+
+// In a child process, which the fault ends.
+TEST("host code that touches device memory faults") {
+  EmulatedDevice device;
+  int* at = device.upload(std::vector<int>{5});
+  cudaStreamSynchronize(device.context.stream);
+  const pid_t child = fork();
+  if (child == 0) {
+    std::signal(SIGALRM, SIG_DFL);
+    alarm(20);
+    _exit(*static_cast<volatile int*>(at) == 5 ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 }
 
 TEST("a stream that waits for an event sees what came before it, another does not") {
