@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '08054262205d6894';
+export const opTableHash = '876affca6716a99d';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -46,7 +46,7 @@ export const opTable = {
     outputs: ['newParameters', 'newFirst', 'newSecond', 'applied'],
     attrs: { firstShare: 'f32', secondShare: 'f32', eps: 'f32', weightDecay: 'f32', rateScale: 'f32' },
     alias: { newParameters: 'parameters', newFirst: 'first', newSecond: 'second' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = a + b, equal shapes, f32 */
   add: {
@@ -79,7 +79,7 @@ export const opTable = {
     outputs: ['sum', 'y'],
     attrs: { eps: 'f32', weightOffset: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** after sampling: appends token[r] to history, counts it, and gives the next step's token and position, or -1 where the request has ended by a stop token (state 1) or its length (state 2) */
   advance: {
@@ -90,7 +90,7 @@ export const opTable = {
     outputs: ['nextToken', 'nextPosition', 'state', 'running'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[..] = index of the first maximum over the last dimension of x[.., n], f32 to i32; NaN counts as -inf */
   argmax: {
@@ -101,7 +101,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t, h] = sum_j softmax_j(cap(scale q[t, h] . k_j)) v_j over cached positions j of request[t] with max(0, p - window + 1) <= j <= p = positions[t] (window 0: no lower bound); query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a negative position gives zeros */
   attention: {
@@ -112,7 +112,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { pageBytes: 'i64', layerOffset: 'i64', cacheType: ['f32', 'f16', 'bf16'], keyHeads: 'i32', scale: 'f32', window: 'i32', softCap: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** factor[0] = min(1, max_norm / (sqrt(square_sum[0]) + 1e-6)); NaN where square_sum is not finite */
   clip_factor: {
@@ -123,7 +123,7 @@ export const opTable = {
     outputs: ['factor'],
     attrs: { maxNorm: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[r] = a[r] | b[r] | c[r] | d[r] side by side; f32 [rows, columns] each, rows may be strided */
   concat_columns: {
@@ -222,7 +222,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { site: 'i32' },
     alias: { y: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** adds to gradients, laid out as in grouped_lora_grad_factors, what every adapter's f32 rows get from its own tokens: B^T += sum_t weight scale A[:, ids[t]] dy[t]^T, A[:, ids[t]] += weight scale (B^T dy[t]), or the adapter's own row ids[t] += weight dy[t]; shift += sum_t weight dy[t]; a negative id is no token */
   grouped_embedding_grad_factors: {
@@ -233,7 +233,7 @@ export const opTable = {
     outputs: ['accumulated'],
     attrs: { site: 'i32' },
     alias: { accumulated: 'gradients' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t, columns[s] .. columns[s+1]] += sum_j weight[t, j] delta(index[t, j], site + s, x[t]) for each of the `columns` sites that share x; index -1 or an entry of kind 0 adds nothing. Entries, rows and delta: see grouped_lora_layout.h */
   grouped_lora: {
@@ -244,7 +244,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { site: 'i32' },
     alias: { y: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** adds to gradients, f32 and laid out as the pool, what every adapter's f32 rows get from its own tokens: A += sum_t weight scale (B^T dy[t]) x[t]^T, B^T += sum_t weight scale (A x[t]) dy[t]^T, shift += sum_t weight dy[t], for each of the `columns` sites that share x; a row at byte a of pool has its gradient at element a / 4 */
   grouped_lora_grad_factors: {
@@ -255,7 +255,7 @@ export const opTable = {
     outputs: ['accumulated'],
     attrs: { site: 'i32' },
     alias: { accumulated: 'gradients' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dweight[t, j] = base[t, j] + sum_s dy[t, columns[s] .. columns[s+1]] . (scale B (A x[t]) + shift), the gradient of grouped_lora to the weight of a route added to base */
   grouped_lora_grad_weight: {
@@ -266,7 +266,7 @@ export const opTable = {
     outputs: ['dweight'],
     attrs: { site: 'i32' },
     alias: { dweight: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx[t] = base[t] + sum_s sum_j weight[t, j] scale A^T (B^T dy[t, columns[s] .. columns[s+1]]), the gradient of grouped_lora to x added to base; low-rank entries without gain only */
   grouped_lora_grad_x: {
@@ -277,7 +277,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: { site: 'i32' },
     alias: { dx: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t] = norm(x[t]) with the adapter's own weight (and bias) rows for tokens whose adapter has them at this site; other tokens keep base[t]; with k routes: base + sum_j weight (own_j - base) */
   grouped_norm: {
@@ -288,7 +288,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { site: 'i32', kind: ['rms', 'layer'], eps: 'f32', weightOffset: 'f32' },
     alias: { y: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t, h] = base[t, h] + sum_j weight[t, j] gate_j sum_i softmax_i(scale q[t, h] . k_i) v_i over the rows that the adapter of index[t, j] keeps at this site, with a softmax of their own; query heads share key heads in equal groups; q f32 [tokens, heads, width], base f32 [tokens, heads * width]; entries: see grouped_lora_layout.h */
   grouped_prompt: {
@@ -299,7 +299,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { site: 'i32', keyHeads: 'i32', scale: 'f32' },
     alias: { y: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[..] = 1 / sqrt(mean(x^2) + eps) over the last dimension of x[.., n], f32 */
   inverse_rms: {
@@ -310,7 +310,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { eps: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** stores k[t], v[t] (f32 [tokens, heads, width]) into the paged cache at positions[t] of request[t]; a negative position is skipped. Page layout: see attention_layout.h */
   kv_write: {
@@ -321,7 +321,7 @@ export const opTable = {
     outputs: ['written'],
     attrs: { pageBytes: 'i64', layerOffset: 'i64', cacheType: ['f32', 'f16', 'bf16'] },
     alias: { written: 'pool' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension; x f32, weight and bias f32 or absent */
   layer_norm: {
@@ -332,7 +332,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { eps: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx of layer_norm from dy: with n = (x - mean) / sqrt(variance + eps) and g = dy * weight, dx = (g - mean(g) - n * mean(g * n)) / sqrt(variance + eps); f32, shapes as layer_norm */
   layer_norm_grad: {
@@ -343,7 +343,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: { eps: 'f32' },
     alias: { dx: 'dy' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled) */
   linear: {
@@ -354,7 +354,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { activation: ['fast', 'precise'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx[m, k] = sum_n dy[m, n] W[n, k] for the W of linear as linear packs it; dy and dx f32 (rows may be strided) */
   linear_grad: {
@@ -365,7 +365,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: { activation: ['fast', 'precise'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[.., i] = x_i - max x - log sum_j exp(x_j - max x) over the last dimension, f32 */
   log_softmax: {
@@ -376,7 +376,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx of log_softmax from its result y and dy: dx = dy - exp(y) * sum_j dy_j over the last dimension, f32 */
   log_softmax_grad: {
@@ -387,7 +387,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: {},
     alias: { dx: 'dy' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = f(x), f32; complement is 1 - x, step is 1 above 0 and 0 elsewhere, sign is -1, 0 or 1, normal_cdf the distribution function of the standard normal */
   map: {
@@ -409,7 +409,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { transposeA: 'bool', transposeB: 'bool' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = a * b, equal shapes, f32 */
   mul: {
@@ -431,7 +431,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[from + r] = x[r], or with at_end y[rows(y) - rows(x) - from + r]; other rows are 0; f32, rows may be strided */
   pad_rows: {
@@ -453,7 +453,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { kind: ['sum', 'mean', 'max'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[.., n] = x[..] for every n, f32 */
   repeat_columns: {
@@ -464,7 +464,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[.., n] = x[n], f32 */
   repeat_rows: {
@@ -475,7 +475,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = base with y[rows[i]] = x[i]; negative rows are skipped, no row may be named twice; f32 */
   replace_rows: {
@@ -497,7 +497,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { eps: 'f32', weightOffset: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx of rms_norm from dy: with n = x / sqrt(mean(x^2) + eps) and g = dy * (weight + weight_offset), dx = (g - n * mean(g * n)) / sqrt(mean(x^2) + eps); f32, shapes as rms_norm */
   rms_norm_grad: {
@@ -508,7 +508,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: { eps: 'f32', weightOffset: 'f32' },
     alias: { dx: 'dy' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** rotates x[t, h] by table[t]: with d = rotary / 2, (x_i, x_{i+d}) -> (x_i c_i - x_{i+d} s_i, x_{i+d} c_i + x_i s_i) for i < d; interleaved pairs (x_2i, x_2i+1) instead; channels from rotary on are copied; inverse: by the negative angle, which is also the gradient */
   rope: {
@@ -541,7 +541,7 @@ export const opTable = {
     outputs: ['token', 'logprob', 'topTokens', 'topLogprobs'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = factor * x, f32 */
   scale: {
@@ -596,7 +596,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t, h] = sum_j p[j] v_j and lse[t, h] = log sum_j exp(s[j]) with p = softmax(s), s[j] = cap(scale q[t, h] . k_j), over the keys j of [r0, r1) and [r2, r3) = ranges[t] (i32 [tokens, 4]; the two do not meet); q f32 [tokens, heads, width], k and v f32 [keys, key heads, width], query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a token without keys gives zeros and -inf */
   self_attention: {
@@ -607,7 +607,7 @@ export const opTable = {
     outputs: ['y', 'lse'],
     attrs: { scale: 'f32', softCap: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** gradients of self_attention from its inputs, its outputs y and lse, and dy: p = exp(s - lse), ds = p (dy . v_j - dy . y + dlse) cap'(s), dlse the gradient of lse if there is one; dq[t, h] = scale sum_j ds k_j, dk[j] = scale sum_t ds q_t, dv[j] = sum_t p dy_t; a key that no token sees gets zeros */
   self_attention_grad: {
@@ -618,7 +618,7 @@ export const opTable = {
     outputs: ['dq', 'dk', 'dv'],
     attrs: { scale: 'f32', softCap: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** one step in place. g = factor gradients + weight_decay parameters; velocity = momentum velocity + g; parameters -= schedule[0] rate_scale u, u = velocity, or g + momentum velocity with nesterov. applied as in adamw */
   sgd: {
@@ -629,7 +629,7 @@ export const opTable = {
     outputs: ['newParameters', 'newVelocity', 'applied'],
     attrs: { momentum: 'f32', nesterov: 'bool', weightDecay: 'f32', rateScale: 'f32' },
     alias: { newParameters: 'parameters', newVelocity: 'velocity' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[r] = x[from + r], or with at_end x[rows(x) - rows(y) - from + r]; f32, rows may be strided */
   slice_rows: {
@@ -673,7 +673,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx of softmax from its result y and dy: dx = y * (dy - sum_j y_j dy_j) over the last dimension, f32 */
   softmax_grad: {
@@ -684,7 +684,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: {},
     alias: { dx: 'dy' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t, n] = base[t, n] + sum of values[j] * x[t, columns[j]] over j from starts[n] to before starts[n + 1], in rising order of j; f32, rows of x and base may be strided; columns: 16-bit unsigned as bytes */
   sparse_linear: {
@@ -695,7 +695,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: { y: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dvalues[j] = sum of dy[t, n] * x[t, columns[j]] over t in rising order, where starts[n] <= j < starts[n + 1]; f32, rows of x and dy may be strided */
   sparse_linear_grad_values: {
@@ -706,7 +706,7 @@ export const opTable = {
     outputs: ['dvalues'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx[t, i] = sum of values[j] * dy[t, n] over all j with columns[j] = i, starts[n] <= j < starts[n + 1], in rising order of j; f32, rows of dy may be strided */
   sparse_linear_grad_x: {
@@ -717,7 +717,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[n] = sum over all leading dimensions of x[.., n] in rising order, f32; no rows give 0 */
   sum_rows: {
@@ -728,7 +728,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[0] = sum of x^2 over all elements, f32 in, f64 sums in one order, f32 out */
   sum_squares: {
@@ -739,7 +739,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[b, a, c] = x[a, b, c], or y[b, a] = x[a, b]; f32, the leading dimension may be strided */
   swap_axes: {
@@ -761,7 +761,7 @@ export const opTable = {
     outputs: ['logprob'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dlogits of token_logprob, written over logits: dlogits[r, i] = dlogprob[r] * ((i == target[r]) - softmax(logits[r])[i]); a negative target gives a row of zeros */
   token_logprob_grad: {
@@ -772,7 +772,7 @@ export const opTable = {
     outputs: ['dlogits'],
     attrs: {},
     alias: { dlogits: 'logits' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = 0, f32 of x's shape; x is not read */
   zeros_like: {

@@ -1,8 +1,8 @@
-// Loops over rows of tensors, or over pieces of contiguous elements.
+// Parallel loops over rows of tensors, or over pieces of contiguous elements.
 #pragma once
 #include <cstdint>
 
-#include "core/tensor_rows.h"
+#include "core/rows.h"
 #include "cpu/cpu_context.h"
 
 namespace heddle {

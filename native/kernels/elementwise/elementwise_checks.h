@@ -4,7 +4,7 @@
 #include <string>
 
 #include "core/check.h"
-#include "core/tensor_rows.h"
+#include "core/rows.h"
 #include "generated/elementwise_ops.h"
 
 namespace heddle {

@@ -5,7 +5,7 @@
 #include <array>
 #include <tuple>
 
-#include "core/tensor_rows.h"
+#include "core/rows.h"
 #include "cuda/row_tiles.cuh"
 
 namespace heddle {

@@ -1,4 +1,4 @@
-// Tensors as rows of their last dimension.
+// Tensors walked as rows of their last dimension.
 #pragma once
 #include <cstdint>
 
