@@ -31,7 +31,7 @@ const shapes = [
   [2, 50_001],
 ];
 const inputs: OpCase[] = [
-  ...[...shapes, [70_000, 3]].map((dims) => one(`[${dims}]`, f32(dims))),
+  ...shapes.map((dims) => one(`[${dims}]`, f32(dims))),
   one('extremes', f32([4, 3], [1e30, -1e30, 1, 1e-45, 0, -1e-45, -I, 3, 4, I, 2, 3])),
   one('NaN', f32([4, 3], [NaN, 1, 2, 1, NaN, 2, 1, 2, NaN, NaN, NaN, NaN])),
   one('minus infinity everywhere', f32([2, 20], new Array(40).fill(-I))),
@@ -56,7 +56,9 @@ export const reduceCases: OpCase[] = ['sum', 'mean', 'max'].flatMap((kind) => [
     ...test,
     absolute: test.name.includes('extremes') ? 1e24 : 2 ** -23 * (test.reduction as number),
   })),
-  ...typed('f32', [one('nothing to reduce', f32([3, 0]))], { kind }),
+  ...typed('f32', [one('nothing to reduce', f32([3, 0])), ...(kind === 'max' ? [one('rows beyond 65535', f32([70_000, 3]))] : [])], {
+    kind,
+  }),
   {
     name: `${kind}, another shape`,
     inputs: { x: f32([3, 4]) },
