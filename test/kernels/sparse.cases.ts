@@ -37,7 +37,13 @@ export const sparseLinearCases: OpCase[] = [
     const places = placesOf(outputs, inputs, perRow, seed + 1);
     const values = f32([(places.columns.dims[0] as number) / 2]);
     const operands = { x: f32([tokens, inputs]), base: f32([tokens, outputs]), values, ...places };
-    return { name, inputs: operands, reduction: Math.max(...perRow), absolute: 2e-6, because: 'base and product cancel' };
+    return {
+      name,
+      inputs: operands,
+      reduction: Math.max(...perRow),
+      absolute: Math.max(2e-6, 2 ** -23 * Math.max(...perRow)),
+      because: 'base and product cancel',
+    };
   }),
   {
     name: 'columns of wider tensors',
