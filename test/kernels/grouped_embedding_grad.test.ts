@@ -1,10 +1,11 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { binding } from '../../lib/runtime/binding.js';
+import { cpu } from '../../lib/runtime/device.js';
 import { checkOp, f32, i32, type OpCase, type Operand, runOp, u8 } from './check_op.ts';
 import { groupedEmbedding } from './grouped_lora.reference.ts';
 import { AdapterScene, type AdapterSite, routes } from './grouped_lora.scene.ts';
 import { groupedEmbeddingGradFactors } from './grouped_lora_grad.reference.ts';
-import { testsCpu } from './test_devices.ts';
+import { testedDevices } from './test_devices.ts';
 
 type Slots = readonly (number | readonly number[])[];
 
@@ -140,7 +141,7 @@ it('is the difference quotient of the forward definition', () => {
   expect(felt).toBe(4 * 22 + 2 * 21 + 70 * (2 + 21) + 21);
 });
 
-describe.skipIf(!testsCpu)('equal bits', () => {
+describe('equal bits', () => {
   const native = binding();
   const { threads, target: best } = native.cpu();
   afterAll(async () => {
@@ -158,16 +159,21 @@ describe.skipIf(!testsCpu)('equal bits', () => {
       inputs: { ...whole.inputs, index: { ...index, values: index.values.map((s) => (s === slot ? s : -1)) } },
     });
     const before = (whole.inputs.gradients as Operand).values;
-    for (const target of native.cpu().targets)
-      for (const count of [1, 2]) {
-        await native.setCpuTarget(target);
-        native.setThreads(count);
-        const together = (await runOp('grouped_embedding_grad_factors', whole)).accumulated as Float64Array;
-        const alone: Float64Array[] = [];
-        for (const slot of [0, 1, 2]) alone.push((await runOp('grouped_embedding_grad_factors', lonely(slot))).accumulated as Float64Array);
-        // Every element belongs to one adapter at most: what it made of it alone, it made of it together.
-        const expected = before.map((v, i) => alone.find((values) => !Object.is(values[i], v))?.[i] ?? v);
-        expect(Buffer.from(together.buffer).equals(Buffer.from(expected.buffer)), `${target}, ${count} threads`).toBe(true);
-      }
+    for (const device of testedDevices)
+      for (const target of device === cpu ? native.cpu().targets : [best])
+        for (const count of device === cpu ? [1, 2] : [1]) {
+          await native.setCpuTarget(target);
+          native.setThreads(count);
+          const run = async (test: OpCase): Promise<Float64Array> =>
+            (await runOp('grouped_embedding_grad_factors', test, device)).accumulated as Float64Array;
+          const together = await run(whole);
+          const alone: Float64Array[] = [];
+          for (const slot of [0, 1, 2]) alone.push(await run(lonely(slot)));
+          // Every element belongs to one adapter at most: what it made of it alone, it made of it together.
+          const expected = before.map((v, i) => alone.find((values) => !Object.is(values[i], v))?.[i] ?? v);
+          expect(Buffer.from(together.buffer).equals(Buffer.from(expected.buffer)), `${device.name}, ${target}, ${count} threads`).toBe(
+            true,
+          );
+        }
   });
 });

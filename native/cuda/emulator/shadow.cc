@@ -13,14 +13,7 @@ namespace heddle::emulator {
 
 namespace {
 
-constexpr uint32_t kWhoBits = 11, kWhoMask = (1u << kWhoBits) - 1;
 constexpr uint32_t kTick = 1u << kWhoBits;
-// Readers that are no single thread.
-constexpr uint32_t kSeveralLanes = 1024;  // + warp
-constexpr uint32_t kSeveralWarps = 1056;
-// In place of an entry.
-constexpr uint32_t kSplit = 0xffffffffu;    // the word's bytes have their own entries
-constexpr uint32_t kPending = 0xfffffffeu;  // a copy that was not waited for will write here
 constexpr uint32_t kLastTime = 0xffff0000u;
 constexpr uint32_t kWords = kMostShared / 4;
 
@@ -140,13 +133,11 @@ void tick(Shadow& shadow) {
 
 }  // namespace
 
-Shadow* new_shadow() {
-  auto* shadow = new Shadow();
+void map_shadow(Shadow* shadow) {
   shadow->word_writes = map_entries(kWords);
   shadow->word_reads = map_entries(kWords);
   shadow->byte_writes = map_entries(kMostShared);
   shadow->byte_reads = map_entries(kMostShared);
-  return shadow;
 }
 
 void forget_shadow(Shadow* shadow) {

@@ -70,6 +70,34 @@ __device__ void find_largest_ids(const EmbeddingGradWork& work) {
   }
 }
 
+// Whose row it is that lies where `mixed` does; its own entry's when no other one has such a row.
+__device__ RowOwner find_other(const EmbeddingGradWork& work, const MixedRow& mixed) {
+  const GroupedTokens& tokens = work.tokens;
+  for (int32_t run = 0; run < tokens.state->runs; run++) {
+    const AdapterRun& tokens_of = tokens.runs[run];
+    const RowOwner owner = {tokens_of.key, work.site};
+    const AdapterEntry entry = work.entry_of(run);
+    if (entry.kind == EntryKind::kNone) continue;
+    const int64_t last = work.row_of(entry, work.largest_id[run], 0), width = work.dy.width;
+    const auto meets_row = [&](int64_t first, int64_t count, int64_t row_width) { return meets(work.pool, owner, first, count, row_width, mixed); };
+    if (meets_row(entry.shift, 1, width)) return owner;
+    if (entry.kind == EntryKind::kLowRank) {
+      if (meets_row(entry.first_a, last - entry.first_a, kEmbeddingPiece) || meets_row(last, entry.rank, work.largest_id[run] % kEmbeddingPiece + 1) ||
+          meets_row(entry.first_b, entry.rank, width))
+        return owner;
+    } else {
+      for (int32_t t = 0; t < tokens_of.count; t++)
+        if (meets_row(static_cast<int64_t>(entry.first_a) + work.id_at(tokens_of.first + t), 1, width)) return owner;
+    }
+  }
+  return mixed.owner;
+}
+
+__device__ bool claim(const EmbeddingGradWork& work, const EmbeddingGradRefusals& refusals, int32_t slot, int64_t first, int64_t count, int64_t width) {
+  return claim_rows(work.pool, work.gradients, refusals.training, {slot, work.site}, first, count, width,
+                    [&](const MixedRow& mixed) { return find_other(work, mixed); });
+}
+
 // By a whole warp, with what it adds to rows claimed. All pieces before the one of the largest id are whole.
 __device__ bool sound_factors(const EmbeddingGradWork& work, const EmbeddingGradRefusals& refusals, const AdapterEntry& entry, int32_t slot,
                               int32_t largest_id) {
@@ -80,7 +108,7 @@ __device__ bool sound_factors(const EmbeddingGradWork& work, const EmbeddingGrad
       refusals.pool.rows.report(slot, work.site, row, row + count);
       return false;
     }
-    return claim_rows(work.pool, work.gradients, refusals.training, slot, work.site, row, count, row_width);
+    return claim(work, refusals, slot, row, count, row_width);
   };
   if (first < 0) return sound(first, entry.rank, 1);
   return sound(first, last - first, kEmbeddingPiece) && sound(last, entry.rank, width) && sound(entry.first_b, entry.rank, outputs);
@@ -96,7 +124,7 @@ __device__ bool sound_run(const EmbeddingGradWork& work, const EmbeddingGradRefu
     }
     if (!sound_factors(work, refusals, entry, slot, work.largest_id[run])) return false;
   }
-  return entry.shift < 0 || claim_rows(work.pool, work.gradients, refusals.training, slot, work.site, entry.shift, 1, work.dy.width);
+  return entry.shift < 0 || claim(work, refusals, slot, entry.shift, 1, work.dy.width);
 }
 
 // The own row of one id.
@@ -114,7 +142,7 @@ __device__ bool sound_own_row(const EmbeddingGradWork& work, const EmbeddingGrad
   if (threadIdx.x % kWarp == 0) before = atomicCAS(&work.owner[row], 0, slot + 1);
   before = __shfl_sync(kFullWarp, before, 0);
   if (before == slot + 1) return true;  // the same adapter came with this id before
-  return claim_rows(work.pool, work.gradients, refusals.training, slot, work.site, row, 1, work.dy.width);
+  return claim(work, refusals, slot, row, 1, work.dy.width);
 }
 
 __device__ void check_entries(const EmbeddingGradWork& work, const EmbeddingGradRefusals& refusals) {
@@ -158,8 +186,8 @@ __device__ void gather_factors(const EmbeddingGradWork& work, const RunTile& til
 
 __device__ void multiply_tiles(const EmbeddingGradWork& work, int32_t done, SharedPointer<float> buffer) {
   const GroupedTokens& tokens = work.tokens;
-  const int64_t tiles = tokens.state->tiles;
-  for (int64_t item = blockIdx.x; item < tiles * 2; item += gridDim.x) {
+  const int32_t tiles = tokens.state->tiles;
+  for (int32_t item = static_cast<int32_t>(blockIdx.x); item < tiles * 2; item += static_cast<int32_t>(gridDim.x)) {
     const RunTile tile = tokens.tiles[item % tiles];
     const AdapterEntry entry = work.entry_of(tile.run);
     FactorRows rows = work.rows_of(entry, done);
@@ -218,24 +246,25 @@ __device__ void add_own_rows(const EmbeddingGradWork& work, const AdapterRun& ru
 // Per run: blocks of columns of B^T and the shift, then shares of A or of the own rows.
 __device__ void accumulate(const EmbeddingGradWork& work, int32_t done, SharedPointer<float> buffer) {
   const GroupedTokens& tokens = work.tokens;
-  const int64_t blocks = (work.dy.width + kOuterColumns - 1) / kOuterColumns, own_parts = (work.dy.width + kOwnColumns - 1) / kOwnColumns;
-  const int64_t of_a = kFactorShares / kWarps, of_own = own_parts * (kOwnShares / kWarps), shares = of_a > of_own ? of_a : of_own;
-  const int64_t per_run = blocks + shares, items = tokens.state->runs * per_run;
+  const int32_t width = static_cast<int32_t>(work.dy.width);
+  const int32_t blocks = (width + kOuterColumns - 1) / kOuterColumns, own_parts = (width + kOwnColumns - 1) / kOwnColumns;
+  const int32_t of_a = kFactorShares / kWarps, of_own = own_parts * (kOwnShares / kWarps), shares = of_a > of_own ? of_a : of_own;
+  const int32_t per_run = blocks + shares, items = per_run * tokens.state->runs;
   const int32_t warp = static_cast<int32_t>(threadIdx.x) / kWarp;
-  for (int64_t item = blockIdx.x; item < items; item += gridDim.x) {
-    const int32_t index = static_cast<int32_t>(item / per_run);
+  for (int32_t item = static_cast<int32_t>(blockIdx.x); item < items; item += static_cast<int32_t>(gridDim.x)) {
+    const int32_t index = item / per_run;
     const AdapterRun run = tokens.runs[index];
     const AdapterEntry entry = work.entry_of(index);
-    const int64_t part = item % per_run, share = part - blocks;
+    const int32_t part = item % per_run, share = part - blocks;
     if (part < blocks) {
       const FactorRows rows = work.rows_of(entry, done);
       if (rows.total() == 0) continue;
       add_outer_products(work.pool, work.gradients, rows, {work.products_of(0, run.first), tokens.token + run.first, run.count, work.dy},
                          part * kOuterColumns, buffer);
     } else if (entry.kind == EntryKind::kLowRank && share < of_a) {
-      scatter_factors(work, run, entry, static_cast<int32_t>(share) * kWarps + warp, done);
+      scatter_factors(work, run, entry, share * kWarps + warp, done);
     } else if (entry.kind == EntryKind::kDense && share < of_own && done == 0) {
-      add_own_rows(work, run, entry, static_cast<int32_t>(share / own_parts) * kWarps + warp, share % own_parts * kOwnColumns);
+      add_own_rows(work, run, entry, share / own_parts * kWarps + warp, share % own_parts * kOwnColumns);
     }
   }
 }

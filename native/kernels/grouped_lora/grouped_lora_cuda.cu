@@ -41,54 +41,67 @@ __device__ __forceinline__ void leave(const LoraWork& work, int used_counters, S
   for (int i = static_cast<int>(threadIdx.x); i < used_counters; i += kLoraThreads) work.counters[i] = 0;
 }
 
-__device__ __forceinline__ void shrink_slice(const LoraWork& work, const LoraLists& lists, const LoraSlice& slice, bool announces) {
-  for (int item = static_cast<int>(blockIdx.x); item < slice.shrink_items; item += static_cast<int>(gridDim.x)) {
-    int first_item = 0;
-    const int pair = find_pair(lists.shrink_end, slice.pairs, item, &first_item);
-    const int adapter = pair / work.sites, s = pair % work.sites;
-    const int first = lists.first[adapter], routes = lists.first[adapter + 1] - first;
-    const SiteColumns at = site_columns(work, s);
-    const AdapterEntry entry = site_entry(work, key_slot(lists.keys[first]), s, at);
-    // Neighbours share their tokens' inputs: the rows' tiles of one chunk.
-    const int row_tiles = static_cast<int>(ceil_div(entry.rank, kRankTile)), chunks = input_chunks(work, entry, at).count;
-    const int local = item - first_item, group = local / (row_tiles * chunks);
-    const int begin = group * work.group, count = routes - begin < work.group ? routes - begin : work.group;
-    shrink(work, lists, slice, entry, at, {s, first + begin, count, local % row_tiles * kRankTile, local / row_tiles % chunks});
-    if (announces) announce(work.counters + kFinished + pair);
+__device__ __forceinline__ LoraItem shrink_item(const LoraWork& work, const LoraLists& lists, int pairs, int number) {
+  int before = 0;
+  LoraItem item = item_of_pair(work, lists, find_pair(lists.shrink_end, pairs, number, &before));
+  // Neighbours share their tokens' inputs: the tiles of rows for one chunk.
+  const int tiles = count_of(item.entry.rank, kRankTile), chunks = input_chunks(work, item.entry, item.at).count;
+  const int local = number - before;
+  item.row = local % tiles * kRankTile;
+  item.chunk = local / tiles % chunks;
+  take_group(work, &item, local / (tiles * chunks));
+  return item;
+}
+
+__device__ __forceinline__ void shrink_slice(const LoraWork& work, const LoraLists& lists, bool announces) {
+  for (int number = static_cast<int>(blockIdx.x);; number += static_cast<int>(gridDim.x)) {
+    const LoraSlice slice = lists.slice[0];
+    if (number >= slice.shrink_items) return;
+    if (threadIdx.x == 0) lists.item[0] = shrink_item(work, lists, slice.pairs, number);
+    __syncthreads();
+    shrink(work, lists);
+    if (announces) announce(work.counters + kFinished + static_cast<LoraItem>(lists.item[0]).pair);
+    __syncthreads();
   }
 }
 
+__device__ __forceinline__ LoraItem expand_item(const LoraWork& work, const LoraLists& lists, int pairs, int number) {
+  int before = 0;
+  LoraItem item = item_of_pair(work, lists, find_pair(lists.expand_end, pairs, number, &before));
+  const int blocks = count_of(item.at.count, kBlockOutputs), local = number - before;
+  item.begin = local % blocks * kBlockOutputs;
+  take_group(work, &item, local / blocks);
+  return item;
+}
+
 // One route per token: outputs go adapter by adapter.
-__device__ __forceinline__ void expand_slice(const LoraWork& work, const LoraLists& lists, const LoraSlice& slice, bool waits) {
+__device__ __forceinline__ void expand_slice(const LoraWork& work, const LoraLists& lists, bool waits) {
   const LoraTile tile = lora_tile(lists.scratch);
   const int blocks = static_cast<int>(gridDim.x);
   // Goes on with the block after the one that had the last item of the first half.
-  for (int item = (static_cast<int>(blockIdx.x) + blocks - slice.shrink_items % blocks) % blocks; item < slice.expand_items; item += blocks) {
-    int first_item = 0;
-    const int pair = find_pair(lists.expand_end, slice.pairs, item, &first_item);
-    const int adapter = pair / work.sites, s = pair % work.sites;
-    const int first = lists.first[adapter], routes = lists.first[adapter + 1] - first;
-    const int32_t slot = key_slot(lists.keys[first]);
-    const SiteColumns at = site_columns(work, s);
-    const AdapterEntry entry = site_entry(work, slot, s, at);
-    const int output_blocks = static_cast<int>(ceil_div(at.count, kBlockOutputs));
-    const int local = item - first_item, begin = local / output_blocks * work.group;
-    const int end = routes - begin < work.group ? routes : begin + work.group;
-    const ExpandItem what = {slot, s, local % output_blocks * kBlockOutputs};
-    const int expected = shrink_items(work, entry, at, routes);
-    for (int done = begin; done < end; done += kTileRoutes) {
+  const int skipped = static_cast<LoraSlice>(lists.slice[0]).shrink_items % blocks;
+  for (int number = (static_cast<int>(blockIdx.x) + blocks - skipped) % blocks;; number += blocks) {
+    __syncthreads();
+    const LoraSlice slice = lists.slice[0];
+    if (number >= slice.expand_items) return;
+    if (threadIdx.x == 0) lists.item[0] = expand_item(work, lists, slice.pairs, number);
+    for (int done = 0;; done += kTileRoutes) {
       __syncthreads();
+      const LoraItem item = lists.item[0];
+      if (done >= item.routes) break;
       if (threadIdx.x < kTileRoutes) {
         const int i = done + static_cast<int>(threadIdx.x);
-        const int route = i < end ? key_route(lists.keys[first + i]) : -1;
+        const int route = i < item.routes ? key_route(lists.keys[item.first + i]) : -1;
         const float weight = route < 0 ? 0.0f : work.weight[slice.first_token + route];
         tile.route[threadIdx.x] = route;
         tile.weight[threadIdx.x] = weight;
         tile.replaces[threadIdx.x] = weight == 1.0f;
       }
       __syncthreads();
-      expand<false>(work, slice, entry, at, what, tile, [&] {
-        if (waits && done == begin) wait_for(work.counters + kFinished + pair, expected);
+      expand<false>(work, lists, tile, [&] {
+        if (!waits || done > 0) return;
+        const LoraItem waiting = lists.item[0];
+        wait_for(work.counters + kFinished + waiting.pair, waiting.parts);
       });
     }
   }
@@ -136,60 +149,77 @@ __device__ __forceinline__ int active_adapters(const LoraWork& work, const LoraS
   return active;
 }
 
-// Several routes per token: a block makes its outputs of sixteen tokens through all their adapters in ascending order of slots, because
-// each sees the base as it was and all add to the same outputs.
-__device__ __forceinline__ void expand_slice_of_several(const LoraWork& work, const LoraLists& lists, const LoraSlice& slice) {
-  const LoraTile tile = lora_tile(lists.scratch);
-  const int tiles = (slice.tokens + kTileRoutes - 1) / kTileRoutes, thread = static_cast<int>(threadIdx.x);
-  int item = static_cast<int>(blockIdx.x);
-  for (int s = 0; s < work.sites; s++) {
-    const SiteColumns at = site_columns(work, s);
-    const int items = tiles * static_cast<int>(ceil_div(at.count, kBlockOutputs));
-    for (; item < items; item += static_cast<int>(gridDim.x)) {
-      const int first_token = item % tiles * kTileRoutes, begin = item / tiles * kBlockOutputs;
-      const int tokens = slice.tokens - first_token < kTileRoutes ? slice.tokens - first_token : kTileRoutes;
-      __syncthreads();
-      if (thread < kTileRoutes) tile.active[thread] = thread < tokens ? active_adapters(work, slice, first_token + thread, s, at) : 0;
-      for (int i = 0; i < 2 * 16; i++) tile.totals[i * kLoraThreads + thread] = 0.0f;
-      for (int32_t slot = next_slot(work, slice, first_token, tokens, -1); slot >= 0; slot = next_slot(work, slice, first_token, tokens, slot)) {
-        const AdapterEntry entry = site_entry(work, slot, s, at);
-        if (entry.kind == EntryKind::kNone) continue;
-        __syncthreads();
-        if (thread < kTileRoutes) {
-          const SlotRoutes found = thread < tokens ? slot_routes(work, slice, first_token + thread, slot) : SlotRoutes{-1, 0.0f};
-          tile.route[thread] = found.route;
-          tile.weight[thread] = found.weight;
-          tile.replaces[thread] = tile.active[thread] == 1 && found.weight == 1.0f;
-        }
-        __syncthreads();
-        expand<true>(work, slice, entry, at, {slot, s, begin}, tile, [] {});
-      }
-      __syncthreads();
-      // Whether a total is the output itself was known when the token's only adapter went by.
-      if (thread < kTileRoutes) {
-        bool replaces = false;
-        if (tile.active[thread] == 1)
-          for (int j = 0; j < work.routes; j++) {
-            const int64_t route = (slice.first_token + first_token + thread) * work.routes + j;
-            const int32_t slot = work.index[route];
-            if (slot < 0 || slot >= work.pool.slots) continue;
-            const AdapterEntry entry = site_entry(work, slot, s, at);
-            replaces |= (entry.kind == EntryKind::kDense || (entry.kind == EntryKind::kLowRank && entry.gain >= 0)) && work.weight[route] == 1.0f;
-          }
-        tile.replaces[thread] = replaces;
-        tile.route[thread] = tile.active[thread] > 0 ? (first_token + thread) * work.routes : -1;
-      }
-      __syncthreads();
-      store_totals(work, slice, at, begin, tile);
+// Whether what the token's only adapter at the site gives takes the place of the base's outputs.
+__device__ __forceinline__ bool only_replaces(const LoraWork& work, const LoraSlice& slice, int token, int s, const SiteColumns& at) {
+  for (int j = 0; j < work.routes; j++) {
+    const int64_t route = (slice.first_token + token) * work.routes + j;
+    const int32_t slot = work.index[route];
+    if (slot < 0 || slot >= work.pool.slots) continue;
+    const AdapterEntry entry = site_entry(work, slot, s, at);
+    const bool own = entry.kind == EntryKind::kDense || (entry.kind == EntryKind::kLowRank && entry.gain >= 0);
+    if (own && work.weight[route] == 1.0f) return true;
+  }
+  return false;
+}
+
+// A block's outputs from `begin` on of sixteen tokens, through all their adapters.
+__device__ __forceinline__ void expand_tokens(const LoraWork& work, const LoraLists& lists, const LoraTile& tile, int s, int first_token, int begin) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const LoraSlice slice = lists.slice[0];
+  const SiteColumns at = site_columns(work, s);
+  const int tokens = slice.tokens - first_token < kTileRoutes ? slice.tokens - first_token : kTileRoutes;
+  __syncthreads();
+  if (thread < kTileRoutes) tile.active[thread] = thread < tokens ? active_adapters(work, slice, first_token + thread, s, at) : 0;
+  for (int i = 0; i < 2 * 16; i++) tile.totals[i * kLoraThreads + thread] = 0.0f;
+  for (int32_t slot = next_slot(work, slice, first_token, tokens, -1); slot >= 0; slot = next_slot(work, slice, first_token, tokens, slot)) {
+    __syncthreads();
+    if (thread == 0) {
+      LoraItem item = {};
+      item.slot = slot;
+      item.s = s;
+      item.at = at;
+      item.begin = begin;
+      item.entry = site_entry(work, slot, s, at);
+      lists.item[0] = item;
     }
-    item -= items;
+    if (thread < kTileRoutes) {
+      const SlotRoutes found = thread < tokens ? slot_routes(work, slice, first_token + thread, slot) : SlotRoutes{-1, 0.0f};
+      tile.route[thread] = found.route;
+      tile.weight[thread] = found.weight;
+      tile.replaces[thread] = tile.active[thread] == 1 && found.weight == 1.0f;
+    }
+    __syncthreads();
+    if (static_cast<LoraItem>(lists.item[0]).entry.kind != EntryKind::kNone) expand<true>(work, lists, tile, [] {});
+  }
+  __syncthreads();
+  if (thread < kTileRoutes) {
+    tile.replaces[thread] = tile.active[thread] == 1 && only_replaces(work, slice, first_token + thread, s, at);
+    tile.route[thread] = tile.active[thread] > 0 ? (first_token + thread) * work.routes : -1;
+  }
+  __syncthreads();
+  store_totals(work, lists, at, begin, tile);
+}
+
+// Several routes per token: a block makes its outputs of a token through all its adapters in ascending order of slots, because each
+// sees the base as it was and all add to the same outputs.
+__device__ __forceinline__ void expand_slice_of_several(const LoraWork& work, const LoraLists& lists) {
+  const LoraTile tile = lora_tile(lists.scratch);
+  const int tiles = (static_cast<LoraSlice>(lists.slice[0]).tokens + kTileRoutes - 1) / kTileRoutes;
+  int number = static_cast<int>(blockIdx.x);
+  for (int s = 0; s < work.sites; s++) {
+    const int items = tiles * count_of(site_columns(work, s).count, kBlockOutputs);
+    for (; number < items; number += static_cast<int>(gridDim.x))
+      expand_tokens(work, lists, tile, s, number % tiles * kTileRoutes, number / tiles * kBlockOutputs);
+    number -= items;
   }
 }
 
 // Shared memory, in bytes.
+static_assert(sizeof(LoraSlice) <= 64 && sizeof(LoraItem) <= 112, "their places in LoraShared");
 struct LoraShared {
   size_t keys, first, ends, scratch;
-  size_t bytes() const { return keys + first + 2 * ends + sizeof(int64_t) * kLoraWarps + sizeof(int32_t) * 32 + scratch; }
+  size_t bytes() const { return keys + first + 2 * ends + kFixed + scratch; }
+  static constexpr size_t kFixed = 64 + 112 + sizeof(int64_t) * kLoraWarps + sizeof(int32_t) * 32;
 };
 
 constexpr size_t rounded16(size_t bytes) { return (bytes + 15) / 16 * 16; }
@@ -217,43 +247,43 @@ __global__ void __launch_bounds__(kLoraThreads, 2) grouped_lora_kernel(const __g
   lists.first = shared_at<int32_t>(shared, take(sizes.first));
   lists.shrink_end = shared_at<int32_t>(shared, take(sizes.ends));
   lists.expand_end = shared_at<int32_t>(shared, take(sizes.ends));
+  lists.slice = shared_at<LoraSlice>(shared, take(64));
+  lists.item = shared_at<LoraItem>(shared, take(112));
   lists.sums = shared_at<int64_t>(shared, take(sizeof(int64_t) * kLoraWarps));
   lists.maxima = shared_at<int32_t>(shared, take(sizeof(int32_t) * 32));
   lists.scratch = shared_at<std::byte>(shared, next);
 
-  const int64_t slice_tokens = list_routes / work.routes;
   int meetings = 0, used_counters = 0;
   for (int64_t first = 0; first < work.tokens;) {
-    LoraSlice slice;
-    slice.first_token = first;
-    slice.tokens = static_cast<int>(work.tokens - first < slice_tokens ? work.tokens - first : slice_tokens);
-    plan_slice(work, lists, &slice);
+    const int64_t left = work.tokens - first, most = list_routes / work.routes;
+    LoraSlice slice = plan_slice(work, lists, first, static_cast<int>(left < most ? left : most));
     if (slice.adapters == 0) {
       first += slice.tokens;
       continue;
     }
-    if (meetings == 0 && blockIdx.x == 0 && threadIdx.x == 0) refuse_sites(work);
+    if (used_counters == 0 && blockIdx.x == 0 && threadIdx.x == 0) refuse_sites(work);
     // A slice of several may not touch what blocks that are behind still read: they take turns with two halves of the products.
-    const int64_t route_products = static_cast<int64_t>(work.sites) * work.chunks * slice.rank;
-    bool single = slice.tokens == work.tokens && route_products * slice.tokens * work.routes <= work.product_count;
-    if (!single && route_products * slice.tokens * work.routes > work.product_count / 2) {
-      slice.tokens = static_cast<int>(work.product_count / 2 / (route_products * work.routes));
-      plan_slice(work, lists, &slice);
-    }
+    const int64_t token_products = static_cast<int64_t>(work.routes) * work.sites * work.chunks * slice.rank;
+    const bool single = slice.tokens == work.tokens && token_products * slice.tokens <= work.product_count;
+    if (!single && token_products * slice.tokens > work.product_count / 2)
+      slice = plan_slice(work, lists, first, static_cast<int>(work.product_count / 2 / token_products));
+    first += slice.tokens;
+    if (slice.adapters == 0) continue;
     slice.products = work.products + (meetings % 2) * (work.product_count / 2);
+    if (threadIdx.x == 0) lists.slice[0] = slice;
+    __syncthreads();
     const bool meets = kSeveral || !single || slice.pairs > kCounters - kFinished;
-    shrink_slice(work, lists, slice, !meets);
+    used_counters = meets ? kFinished : kFinished + slice.pairs;
+    shrink_slice(work, lists, !meets);
     if (meets) {
       announce(work.counters + kArrived);
       wait_for(work.counters + kArrived, ++meetings * static_cast<int32_t>(gridDim.x));
     }
-    used_counters = meets ? kFinished : kFinished + slice.pairs;
     if constexpr (kSeveral) {
-      expand_slice_of_several(work, lists, slice);
+      expand_slice_of_several(work, lists);
     } else {
-      expand_slice(work, lists, slice, !meets);
+      expand_slice(work, lists, !meets);
     }
-    first += slice.tokens;
   }
   if (used_counters > 0) leave(work, used_counters, lists.maxima);
 }
@@ -286,7 +316,9 @@ Status grouped_lora_cuda(const GroupedLoraArgs& args, CudaContext& context) {
   HEDDLE_CHECK(pool.slots <= kMostSlots && routes <= kMostRoutes, kOp,
                "entries is " + describe(args.entries) + " and index " + describe(args.index) + ": expected at most " + std::to_string(kMostSlots) +
                    " slots and " + std::to_string(kMostRoutes) + " routes");
-  HEDDLE_CHECK(args.base.dims[1] <= INT32_MAX / 2, kOp, "base is " + describe(args.base) + ": too many columns");
+  constexpr int64_t kMostColumns = int64_t{1} << 30;
+  HEDDLE_CHECK(args.x.dims[1] <= kMostColumns && args.base.dims[1] <= kMostColumns, kOp,
+               "x is " + describe(args.x) + " and base " + describe(args.base) + ": expected at most " + std::to_string(kMostColumns) + " columns");
   if (tokens == 0 || routes == 0) return Status::success();
   const int64_t products = products_of(args);
   HEDDLE_CHECK(context.workspace_bytes >= static_cast<size_t>(products) * sizeof(float), kOp, "the workspace is too small");
@@ -306,7 +338,7 @@ Status grouped_lora_cuda(const GroupedLoraArgs& args, CudaContext& context) {
   LoraWork work = {};
   work.x = args.x.as<float>();
   work.x_stride = args.x.leading_stride;
-  work.inputs = args.x.dims[1];
+  work.inputs = static_cast<int>(args.x.dims[1]);
   work.y = args.y.as<float>();
   work.y_stride = args.y.leading_stride;
   work.width = args.y.dims[1];

@@ -12,6 +12,7 @@
 namespace heddle {
 
 inline constexpr int kRankBlockRows = 256;                 // products in shared memory at once
+inline constexpr int kRingStages = 4;                    // of sixteen rows, on their way into shared memory
 inline constexpr int kProductStride = kRankBlockRows + 8;  // keeps the lanes of a load in different banks
 
 // Sixteen tokens that go through one adapter, in shared memory.
@@ -22,11 +23,13 @@ struct LoraTile {
   SharedPointer<float> weight;        // [kTileRoutes]
   SharedPointer<int32_t> replaces;    // [kTileRoutes]: the adapter's own value takes the base's place
   SharedPointer<int32_t> active;      // [kTileRoutes]: adapters of the token at this site
+  SharedPointer<std::byte> ring;      // [kRingStages][4][kLoraThreads] times 16 bytes
   SharedPointer<float> totals;        // [2 * 16][kLoraThreads], where tokens have several routes
 };
 
 inline constexpr size_t kTileNumbers = kTileRoutes * kProductStride + kRankBlockRows + 4 * kTileRoutes;
-inline constexpr size_t kTileBytes = sizeof(float) * kTileNumbers;
+inline constexpr size_t kRingBytes = size_t{16} * 4 * kRingStages * kLoraThreads;
+inline constexpr size_t kTileBytes = sizeof(float) * kTileNumbers + kRingBytes;
 inline constexpr size_t kTotalBytes = sizeof(float) * 2 * 16 * kLoraThreads;
 
 __device__ __forceinline__ LoraTile lora_tile(SharedPointer<std::byte> scratch) {
@@ -43,16 +46,10 @@ __device__ __forceinline__ LoraTile lora_tile(SharedPointer<std::byte> scratch) 
   tile.weight = shared_at<float>(scratch, next(kTileRoutes));
   tile.replaces = shared_at<int32_t>(scratch, next(kTileRoutes));
   tile.active = shared_at<int32_t>(scratch, next(kTileRoutes));
+  tile.ring = shared_at<std::byte>(scratch, at);
   tile.totals = shared_at<float>(scratch, kTileBytes);
   return tile;
 }
-
-// Which outputs, of which adapter.
-struct ExpandItem {
-  int32_t slot;
-  int s;
-  int begin;  // first output of the block
-};
 
 // sums[i][c % 2 + 2 * half]: output 16 pair + 8 (c % 2) + i of the warp's, token group + 8 half.
 using OutputSums = float[8][4];
@@ -67,45 +64,80 @@ __device__ __forceinline__ WarpPlace warp_place() {
 
 // Addresses of up to kRankBlockRows rows of B from `first` on.
 template <class Row>
-__device__ __forceinline__ void find_rows(const LoraWork& work, const AdapterEntry& entry, const SiteColumns& at, const ExpandItem& item, int first, const LoraTile& tile) {
-  for (int i = static_cast<int>(threadIdx.x); i < kRankBlockRows && first + i < (entry.rank + kRankTile - 1) / kRankTile * kRankTile; i += kLoraThreads) {
+__device__ __forceinline__ void find_rows(const LoraWork& work, const LoraLists& lists, const LoraTile& tile, int first) {
+  const LoraItem item = lists.item[0];
+  for (int i = static_cast<int>(threadIdx.x); i < kRankBlockRows && first + i < (item.entry.rank + kRankTile - 1) / kRankTile * kRankTile; i += kLoraThreads) {
     int32_t unit = -1;
-    if (first + i < entry.rank) {
-      const int64_t row = static_cast<int64_t>(entry.first_b) + first + i;
-      if (pool_row<Row>(work.pool, row, at.count) != nullptr) unit = work.pool.rows[row];
-      else work.refusals.pool.rows.report(item.slot, work.site + item.s, entry.first_b, static_cast<int64_t>(entry.first_b) + entry.rank);
+    if (first + i < item.entry.rank) {
+      const int64_t row = static_cast<int64_t>(item.entry.first_b) + first + i;
+      if (pool_row<Row>(work.pool, row, item.at.count) != nullptr) unit = work.pool.rows[row];
+      else refuse_rows(work, item, item.entry.first_b);
     }
     tile.units[i] = unit;
   }
 }
 
-// The lane's part of rows 2 pair, 2 pair + 1, 2 pair + 8 and 2 pair + 9 from `row` on.
+// Four of the lane's eight outputs in rows 2 pair, 2 pair + 1, 2 pair + 8 and 2 pair + 9 of sixteen.
 template <class Row>
 struct FactorRows {
-  Row v[4][8];
+  Pack<Row, 4> v[4];
 };
 
 template <class Row>
-__device__ __forceinline__ void load_factor_rows(FactorRows<Row>& to, const LoraWork& work, const LoraTile& tile, int row, int64_t output, int64_t end) {
+__device__ __forceinline__ SharedPointer<Row> ring_place(const LoraTile& tile, int stage, int i) {
+  return shared_at<Row>(tile.ring, 16u * static_cast<unsigned>((stage % kRingStages * 4 + i) * kLoraThreads + static_cast<int>(threadIdx.x)));
+}
+
+// Sets a stage of the ring under way: the lane's part of sixteen rows from `row` on, at outputs from `output` on. Every thread reads
+// back only what it copied itself, so no barrier is needed.
+template <class Row>
+__device__ __forceinline__ void fetch_rows(const LoraWork& work, const LoraTile& tile, int stage, int row, int output, int end) {
   const int pair = static_cast<int>(threadIdx.x) % 4;
+  const bool whole = output + kPackWidth<Row> <= end;
 #pragma unroll
   for (int i = 0; i < 4; i++) {
     const int32_t unit = tile.units[row + 2 * pair + i % 2 + i / 2 * 8];
-    const Row* from = unit < 0 ? nullptr : reinterpret_cast<const Row*>(work.pool.bytes + unit * kRowUnit);
-    load_row_elements(to.v[i], from, output, end);
+    const Row* from = reinterpret_cast<const Row*>(work.pool.bytes + (unit < 0 ? 0 : unit * kRowUnit)) + output;
+    const auto to = ring_place<Row>(tile, stage, i);
+    copy_async16(to, whole ? from : reinterpret_cast<const Row*>(work.pool.bytes), unit >= 0 && whole);
   }
+  copy_async_commit();
+}
+
+// Four outputs of what fetch_rows brought, from `begin` of its kPackWidth<Row> on. The row's last, where a copy of 16 bytes would reach
+// behind it, are read here.
+template <class Row>
+__device__ __forceinline__ FactorRows<Row> fetched_rows(const LoraWork& work, const LoraTile& tile, int stage, int begin, int row, int output, int end) {
+  FactorRows<Row> rows;
+#pragma unroll
+  for (int i = 0; i < 4; i++) rows.v[i] = load_pack<4>(ring_place<Row>(tile, stage, i) + begin);
+  if (output < end && output + kPackWidth<Row> > end) {
+    const int pair = static_cast<int>(threadIdx.x) % 4;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      const int32_t unit = tile.units[row + 2 * pair + i % 2 + i / 2 * 8];
+      if (unit < 0) continue;
+      const Row* from = reinterpret_cast<const Row*>(work.pool.bytes + unit * kRowUnit) + output + begin;
+#pragma unroll
+      for (int e = 0; e < 4; e++)
+        if (output + begin + e < end) rows.v[i].v[e] = from[e];
+    }
+  }
+  return rows;
 }
 
 // The tile's products with `count` rows of A from `first` on, whole, scaled and activated; zero where there is no token or row.
-__device__ __forceinline__ void gather_products(const LoraWork& work, const LoraSlice& slice, const AdapterEntry& entry, const SiteColumns& at, int s, int first,
-                                                int count, const LoraTile& tile) {
-  const int chunks = input_chunks(work, entry, at).count;
+__device__ __forceinline__ void gather_products(const LoraWork& work, const LoraLists& lists, const LoraTile& tile, int first, int count) {
+  const LoraItem item = lists.item[0];
+  const LoraSlice slice = lists.slice[0];
+  const AdapterEntry& entry = item.entry;
+  const int chunks = input_chunks(work, entry, item.at).count;
   for (int i = static_cast<int>(threadIdx.x); i < kTileRoutes * count; i += kLoraThreads) {
     const int token = i / count, row = i % count;
     const int route = tile.route[token];
     float sum = 0;
     if (route >= 0 && first + row < entry.rank) {
-      const float* parts = product_of(work, slice, route, s, 0) + first + row;
+      const float* parts = product_of(work, slice, route, item.s, 0) + first + row;
       for (int chunk = 0; chunk < chunks; chunk++) sum += parts[static_cast<int64_t>(chunk) * slice.rank];
       sum = entry.scale * (is_bottleneck(entry) ? activation(static_cast<Activation>(entry.gain), sum) : sum);
     }
@@ -113,137 +145,82 @@ __device__ __forceinline__ void gather_products(const LoraWork& work, const Lora
   }
 }
 
-template <class Row>
-__device__ __forceinline__ void add_factor_rows(OutputSums& sums, const FactorRows<Row>& rows, SharedPointer<float> products) {
-  constexpr int kTerms = kRowTerms<Row>;
-  const WarpPlace place = warp_place();
+// The tile's products as an operand, [term].
+struct ProductTerms {
   uint32_t a[kFloatTerms][4];
+};
+
+__device__ __forceinline__ ProductTerms product_terms(SharedPointer<float> products) {
+  const WarpPlace place = warp_place();
+  ProductTerms result;
 #pragma unroll
   for (int i = 0; i < 4; i++) {
     const Pack<float, 2> two = load_pack<2>(products + ((place.group + i % 2 * 8) * kProductStride + 2 * place.pair + i / 2 * 8));
     uint32_t terms[kFloatTerms];
     split_pair(terms, two.v[0], two.v[1]);
 #pragma unroll
-    for (int term = 0; term < kFloatTerms; term++) a[term][i] = terms[term];
+    for (int term = 0; term < kFloatTerms; term++) result.a[term][i] = terms[term];
   }
+  return result;
+}
+
+// sums[i] for the outputs `first` to `first` + 4 of each lane's eight.
+template <class Row>
+__device__ __forceinline__ void add_factor_rows(OutputSums& sums, int first, const FactorRows<Row>& rows, const ProductTerms& products) {
+  constexpr int kTerms = kRowTerms<Row>;
 #pragma unroll
-  for (int i = 0; i < 8; i++) {
+  for (int i = 0; i < 4; i++) {
     uint32_t low[kTerms], high[kTerms];
-    split_row_pair<Row>(low, rows.v[0][i], rows.v[1][i]);
-    split_row_pair<Row>(high, rows.v[2][i], rows.v[3][i]);
+    split_row_pair<Row>(low, rows.v[0].v[i], rows.v[1].v[i]);
+    split_row_pair<Row>(high, rows.v[2].v[i], rows.v[3].v[i]);
 #pragma unroll
     for (int of_row = kTerms - 1; of_row >= 0; of_row--) {
       const uint32_t b[2] = {low[of_row], high[of_row]};
 #pragma unroll
       for (int term = kFloatTerms - 1; term >= 0; term--)
-        if (is_kept(of_row, term)) mma_m16n8k16<BF16>(sums[i], a[term], b);
+        if (is_kept(of_row, term)) mma_m16n8k16<BF16>(sums[first + i], products.a[term], b);
     }
   }
 }
 
-// sums += products with the rows of B. The first rows are under way before `wait`, which returns when the products are there.
+// sums += products with the rows of B. The rows' first stages are under way before `wait`, which returns when the products are there.
 template <class Row, class Wait>
-__device__ __forceinline__ void expand_factors(OutputSums& sums, const LoraWork& work, const LoraSlice& slice, const AdapterEntry& entry, const SiteColumns& at,
-                                               const ExpandItem& item, const LoraTile& tile, const Wait& wait) {
+__device__ __forceinline__ void expand_factors(OutputSums& sums, const LoraWork& work, const LoraLists& lists, const LoraTile& tile, const Wait& wait) {
   const WarpPlace place = warp_place();
-  const int64_t output = item.begin + place.warp * kWarpOutputs + 8 * place.group;
-  const int ranks = (entry.rank + kRankTile - 1) / kRankTile * kRankTile;
+  const LoraItem item = lists.item[0];
+  const int output = item.begin + place.warp * kWarpOutputs + 8 * place.group, outputs = item.at.count;
+  const int ranks = (item.entry.rank + kRankTile - 1) / kRankTile * kRankTile;
   for (int first = 0; first < ranks; first += kRankBlockRows) {
     const int count = ranks - first < kRankBlockRows ? ranks - first : kRankBlockRows;
-    find_rows<Row>(work, entry, at, item, first, tile);
+    find_rows<Row>(work, lists, tile, first);
     __syncthreads();
-    // Rows are loaded one step ahead where two steps fit into registers.
-    constexpr bool kAhead = sizeof(Row) == 2;
-    FactorRows<Row> next;
-    if (kAhead) load_factor_rows(next, work, tile, 0, output, at.count);
+    constexpr int kParts = 8 / kPackWidth<Row>;
+    const int stages = count / kRankTile * kParts;
+    const auto fetch = [&](int stage) {
+      if (stage < stages) fetch_rows<Row>(work, tile, stage, stage / kParts * kRankTile, output + stage % kParts * kPackWidth<Row>, outputs);
+      else copy_async_commit();
+    };
+#pragma unroll
+    for (int stage = 0; stage < kRingStages; stage++) fetch(stage);
     if (first == 0) wait();
-    gather_products(work, slice, entry, at, item.s, first, count, tile);
+    gather_products(work, lists, tile, first, count);
     __syncthreads();
     for (int row = 0; row < count; row += kRankTile) {
-      if (kAhead) {
-        const FactorRows<Row> rows = next;
-        if (row + kRankTile < count) load_factor_rows(next, work, tile, row + kRankTile, output, at.count);
-        add_factor_rows(sums, rows, tile.products + row);
-      } else {
-        load_factor_rows(next, work, tile, row, output, at.count);
-        add_factor_rows(sums, next, tile.products + row);
+      const ProductTerms products = product_terms(tile.products + row);
+#pragma unroll
+      for (int four = 0; four < 8; four += 4) {
+        const int part = four / kPackWidth<Row>, stage = row / kRankTile * kParts + part;
+        if (four % kPackWidth<Row> == 0) copy_async_wait<kRingStages - 1>();
+        add_factor_rows(sums, four, fetched_rows<Row>(work, tile, stage, four % kPackWidth<Row>, row, output + part * kPackWidth<Row>, outputs), products);
+        if ((four + 4) % kPackWidth<Row> == 0) fetch(stage + kRingStages);
       }
     }
+    copy_async_wait<0>();
     __syncthreads();
   }
 }
 
-// sums += x W^T for the rows of a whole weight.
-template <class Row>
-__device__ __forceinline__ void multiply_whole(OutputSums& sums, const LoraWork& work, const LoraSlice& slice, const AdapterEntry& entry, const SiteColumns& at,
-                                               const ExpandItem& item, const LoraTile& tile) {
-  constexpr int kTerms = kRowTerms<Row>;
-  const WarpPlace place = warp_place();
-  const int output = item.begin + place.warp * kWarpOutputs + 8 * place.group;
-  int32_t units[8];
-#pragma unroll
-  for (int i = 0; i < 8; i++) {
-    units[i] = -1;
-    if (output + i >= at.count) continue;
-    const int64_t row = static_cast<int64_t>(entry.first_a) + output + i;
-    if (pool_row<Row>(work.pool, row, work.inputs) != nullptr) units[i] = work.pool.rows[row];
-    else work.refusals.pool.rows.report(item.slot, work.site + item.s, entry.first_a, static_cast<int64_t>(entry.first_a) + entry.rank);
-  }
-  const float* in[2];
-#pragma unroll
-  for (int half = 0; half < 2; half++) {
-    const int route = tile.route[place.group + 8 * half];
-    in[half] = route < 0 ? nullptr : work.x + (slice.first_token + route / work.routes) * work.x_stride;
-  }
-  // Half of the outputs at a time: more sums than that do not fit into registers.
-#pragma unroll
-  for (int outputs = 0; outputs < 8; outputs += 4)
-    for (int64_t column = 0; column < work.inputs; column += kWarpColumns) {
-      float part[4][4] = {};  // short sums, added in f32: a tensor core cuts the lower bits of a long one
-      for (int step = 0; step < kWarpColumns && column + step < work.inputs; step += kStepColumns) {
-        const int64_t mine = column + step + 8 * place.pair;
-        uint32_t a[2][kFloatTerms][4];
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-          float x[8];
-          load_input_eight(x, in[half], mine, work.inputs, work.x_vectors);
-#pragma unroll
-          for (int quarter = 0; quarter < 4; quarter++) {
-            uint32_t terms[kFloatTerms];
-            split_pair(terms, x[2 * quarter], x[2 * quarter + 1]);
-#pragma unroll
-            for (int term = 0; term < kFloatTerms; term++) a[quarter / 2][term][quarter % 2 * 2 + half] = terms[term];
-          }
-        }
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-          const int32_t unit = units[outputs + i];
-          const Row* from = unit < 0 ? nullptr : reinterpret_cast<const Row*>(work.pool.bytes + unit * kRowUnit);
-          Row raw[8];
-          load_row_elements(raw, from, mine, work.inputs);
-#pragma unroll
-          for (int m = 0; m < 2; m++) {
-            uint32_t low[kTerms], high[kTerms];
-            split_row_pair<Row>(low, raw[4 * m], raw[4 * m + 1]);
-            split_row_pair<Row>(high, raw[4 * m + 2], raw[4 * m + 3]);
-#pragma unroll
-            for (int of_row = kTerms - 1; of_row >= 0; of_row--) {
-              const uint32_t b[2] = {low[of_row], high[of_row]};
-#pragma unroll
-              for (int term = kFloatTerms - 1; term >= 0; term--)
-                if (is_kept(of_row, term)) mma_m16n8k16<BF16>(part[i], a[m][term], b);
-            }
-          }
-        }
-      }
-#pragma unroll
-      for (int i = 0; i < 4; i++)
-#pragma unroll
-        for (int c = 0; c < 4; c++) sums[outputs + i][c] += part[i][c];
-    }
-}
-
-// Up to four floats from `from` on.
+// Up to four floats from `from` on, the rest zero.
 __device__ __forceinline__ Pack<float, 4> load_four(const float* from, int count, bool vectors) {
   if (vectors && count >= 4) return load_pack<4>(from);
   Pack<float, 4> four = {};
@@ -252,6 +229,82 @@ __device__ __forceinline__ Pack<float, 4> load_four(const float* from, int count
     if (i < count) four.v[i] = from[i];
   return four;
 }
+
+// Eight elements of a row of any dtype as f32.
+__device__ __forceinline__ void load_any_row(float (&to)[8], const AdapterPool& pool, int32_t unit, int32_t dtype, int at, int width) {
+  const std::byte* row = unit < 0 ? nullptr : pool.bytes + unit * kRowUnit;
+  with_device_rows(dtype, [&](auto kind) { load_row_eight(to, reinterpret_cast<const decltype(kind)*>(row), at, width); });
+}
+
+// sums += x W^T for the rows of a whole weight.
+__device__ __forceinline__ void multiply_whole(OutputSums& sums, const LoraWork& work, const LoraLists& lists, const LoraTile& tile) {
+  const WarpPlace place = warp_place();
+  const LoraItem item = lists.item[0];
+  const int64_t first_token = static_cast<LoraSlice>(lists.slice[0]).first_token;
+  const int row_bytes = item.entry.dtype == static_cast<int32_t>(DType::kF32) ? 4 : 2;
+  const float* in[2];
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const int route = tile.route[place.group + 8 * half];
+    in[half] = route < 0 ? nullptr : work.x + (first_token + route / work.routes) * work.x_stride;
+  }
+  // A quarter of the outputs at a time: registers.
+#pragma unroll
+  for (int outputs = 0; outputs < 8; outputs += 2) {
+    int32_t units[2];
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      const int output = item.begin + place.warp * kWarpOutputs + 8 * place.group + outputs + i;
+      units[i] = -1;
+      if (output >= item.at.count) continue;
+      const int64_t row = static_cast<int64_t>(item.entry.first_a) + output;
+      if (pool_row<std::byte>(work.pool, row, static_cast<int64_t>(work.inputs) * row_bytes) != nullptr) units[i] = work.pool.rows[row];
+      else refuse_rows(work, item, item.entry.first_a);
+    }
+    for (int column = 0; column < work.inputs; column += kWarpColumns) {
+      float part[2][4] = {};  // short sums, added in f32: a tensor core cuts the lower bits of a long one
+      for (int step = 0; step < kWarpColumns && column + step < work.inputs; step += kStepColumns) {
+        const int mine = column + step + 8 * place.pair;
+        float w[2][8];
+#pragma unroll
+        for (int i = 0; i < 2; i++) load_any_row(w[i], work.pool, units[i], item.entry.dtype, mine, work.inputs);
+#pragma unroll
+        for (int m = 0; m < 2; m++) {
+          uint32_t a[kFloatTerms][4];
+#pragma unroll
+          for (int half = 0; half < 2; half++) {
+            const Pack<float, 4> x = load_four(in[half] + mine + 4 * m, in[half] == nullptr ? 0 : work.inputs - mine - 4 * m, work.x_vectors);
+#pragma unroll
+            for (int quarter = 0; quarter < 2; quarter++) {
+              uint32_t terms[kFloatTerms];
+              split_pair(terms, x.v[2 * quarter], x.v[2 * quarter + 1]);
+#pragma unroll
+              for (int term = 0; term < kFloatTerms; term++) a[term][quarter * 2 + half] = terms[term];
+            }
+          }
+#pragma unroll
+          for (int i = 0; i < 2; i++) {
+            uint32_t low[kFloatTerms], high[kFloatTerms];
+            split_pair(low, w[i][4 * m], w[i][4 * m + 1]);
+            split_pair(high, w[i][4 * m + 2], w[i][4 * m + 3]);
+#pragma unroll
+            for (int of_row = kFloatTerms - 1; of_row >= 0; of_row--) {
+              const uint32_t b[2] = {low[of_row], high[of_row]};
+#pragma unroll
+              for (int term = kFloatTerms - 1; term >= 0; term--)
+                if (is_kept(of_row, term)) mma_m16n8k16<BF16>(part[i], a[term], b);
+            }
+          }
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < 2; i++)
+#pragma unroll
+        for (int c = 0; c < 4; c++) sums[outputs + i][c] += part[i][c];
+    }
+  }
+}
+
 __device__ __forceinline__ void store_four(float* to, const Pack<float, 4>& four, int count, bool vectors) {
   if (vectors && count >= 4) return store_pack(to, four);
 #pragma unroll
@@ -261,9 +314,12 @@ __device__ __forceinline__ void store_four(float* to, const Pack<float, 4>& four
 
 // Joins an adapter's product with y, or where tokens have several routes with their totals.
 template <bool kSeveral>
-__device__ __forceinline__ void join_outputs(const OutputSums& sums, const LoraWork& work, const LoraSlice& slice, const AdapterEntry& entry, const SiteColumns& at,
-                                             const ExpandItem& item, const LoraTile& tile) {
+__device__ __forceinline__ void join_outputs(const OutputSums& sums, const LoraWork& work, const LoraLists& lists, const LoraTile& tile) {
   const WarpPlace place = warp_place();
+  const LoraItem item = lists.item[0];
+  const int64_t first_token = static_cast<LoraSlice>(lists.slice[0]).first_token;
+  const AdapterEntry& entry = item.entry;
+  const SiteColumns& at = item.at;
   const int output = item.begin + place.warp * kWarpOutputs + 16 * place.pair;
   const float* gain = entry.kind == EntryKind::kLowRank && entry.gain >= 0 ? pool_row<float>(work.pool, entry.gain, at.count) : nullptr;
   const float* shift = shift_row(entry) >= 0 ? pool_row<float>(work.pool, entry.shift, at.count) : nullptr;
@@ -277,7 +333,7 @@ __device__ __forceinline__ void join_outputs(const OutputSums& sums, const LoraW
     if (route < 0) continue;
     const float weight = tile.weight[token];
     const bool replaces = own && tile.replaces[token] != 0;
-    float* y = work.y + (slice.first_token + route / work.routes) * work.y_stride + at.from;
+    float* y = work.y + (first_token + route / work.routes) * work.y_stride + at.from;
 #pragma unroll
     for (int quad = 0; quad < 4; quad++) {
       const int n = output + 4 * quad, left = at.count - n;
@@ -309,8 +365,9 @@ __device__ __forceinline__ void join_outputs(const OutputSums& sums, const LoraW
 
 // Adds the totals of tokens of several routes to y. tile.route holds every token that has any, tile.replaces those whose total is
 // the output itself.
-__device__ __forceinline__ void store_totals(const LoraWork& work, const LoraSlice& slice, const SiteColumns& at, int begin, const LoraTile& tile) {
+__device__ __forceinline__ void store_totals(const LoraWork& work, const LoraLists& lists, const SiteColumns& at, int begin, const LoraTile& tile) {
   const WarpPlace place = warp_place();
+  const int64_t first_token = static_cast<LoraSlice>(lists.slice[0]).first_token;
   const int output = begin + place.warp * kWarpOutputs + 16 * place.pair;
   const bool vectors = work.y_vectors && at.from % 4 == 0;
 #pragma unroll
@@ -319,7 +376,7 @@ __device__ __forceinline__ void store_totals(const LoraWork& work, const LoraSli
     const int route = tile.route[token];
     if (route < 0) continue;
     const bool replaces = tile.replaces[token] != 0;
-    float* y = work.y + (slice.first_token + route / work.routes) * work.y_stride + at.from;
+    float* y = work.y + (first_token + route / work.routes) * work.y_stride + at.from;
 #pragma unroll
     for (int quad = 0; quad < 4; quad++) {
       const int n = output + 4 * quad, left = at.count - n;
@@ -335,20 +392,16 @@ __device__ __forceinline__ void store_totals(const LoraWork& work, const LoraSli
   }
 }
 
-// One adapter's product for the tile, joined.
+// The item's adapter for the tile: its product, joined.
 template <bool kSeveral, class Wait>
-__device__ __forceinline__ void expand(const LoraWork& work, const LoraSlice& slice, const AdapterEntry& entry, const SiteColumns& at, const ExpandItem& item,
-                                       const LoraTile& tile, const Wait& wait) {
-  with_device_rows(entry.dtype, [&](auto kind) {
-    using Row = decltype(kind);
-    OutputSums sums = {};
-    if (entry.kind == EntryKind::kDense) {
-      multiply_whole<Row>(sums, work, slice, entry, at, item, tile);
-    } else {
-      expand_factors<Row>(sums, work, slice, entry, at, item, tile, wait);
-    }
-    join_outputs<kSeveral>(sums, work, slice, entry, at, item, tile);
-  });
+__device__ __forceinline__ void expand(const LoraWork& work, const LoraLists& lists, const LoraTile& tile, const Wait& wait) {
+  OutputSums sums = {};
+  if (static_cast<LoraItem>(lists.item[0]).entry.kind == EntryKind::kDense) {
+    multiply_whole(sums, work, lists, tile);
+  } else {
+    with_device_rows(static_cast<LoraItem>(lists.item[0]).entry.dtype, [&](auto kind) { expand_factors<decltype(kind)>(sums, work, lists, tile, wait); });
+  }
+  join_outputs<kSeveral>(sums, work, lists, tile);
 }
 
 }  // namespace heddle

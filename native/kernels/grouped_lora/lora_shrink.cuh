@@ -14,16 +14,8 @@ inline constexpr int kStepColumns = 32;                    // of one 16-byte loa
 inline constexpr int kPartialStride = kRankTile + 4;       // keeps the lanes of a store in different banks
 inline constexpr size_t partial_bytes(int group) { return sizeof(float) * kLoraWarps * kPartialStride * static_cast<size_t>(group); }
 
-struct ShrinkItem {
-  int s;
-  int first;    // key of the first route
-  int routes;
-  int row;      // first of the rows of A
-  int chunk;
-};
-
 // Eight floats from `at` on; those from `width` on are zero and not read. The row may be null.
-__device__ __forceinline__ void load_input_eight(float (&to)[8], const float* row, int64_t at, int64_t width, bool vectors) {
+__device__ __forceinline__ void load_input_eight(float (&to)[8], const float* row, int at, int width, bool vectors) {
   if (vectors && row != nullptr && at + 8 <= width) {
 #pragma unroll
     for (int part = 0; part < 2; part++) {
@@ -51,28 +43,28 @@ __device__ __forceinline__ LoraInput lora_input(const LoraWork& work, const Adap
 
 // partial[(warp * group + token) * kPartialStride + row]: each warp's own sums.
 template <class Row>
-__device__ __forceinline__ void shrink_columns(const LoraWork& work, const LoraLists& lists, const LoraSlice& slice, const AdapterEntry& entry,
-                                               const SiteColumns& at, const ShrinkItem& item, SharedPointer<float> partial) {
+__device__ __forceinline__ void shrink_columns(const LoraWork& work, const LoraLists& lists, SharedPointer<float> partial) {
   constexpr int kTerms = kRowTerms<Row>;
   constexpr int kSteps = kTerms == 1 ? 4 : kTerms == 2 ? 2 : 1;  // whose operands fit into registers
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   const int group = lane / 4, pair = lane % 4;
-  const InputChunks chunks = input_chunks(work, entry, at);
-  const LoraInput input = lora_input(work, entry, at);
+  const LoraItem item = lists.item[0];
+  const InputChunks chunks = input_chunks(work, item.entry, item.at);
+  const LoraInput input = lora_input(work, item.entry, item.at);
   const Row* rows[2];
 #pragma unroll
   for (int half = 0; half < 2; half++) {
     const int row = item.row + group + 8 * half;
-    rows[half] = row < entry.rank ? pool_row<Row>(work.pool, static_cast<int64_t>(entry.first_a) + row, chunks.width) : nullptr;
-    if (row < entry.rank && rows[half] == nullptr)
-      work.refusals.pool.rows.report(key_slot(lists.keys[item.first]), work.site + item.s, entry.first_a, static_cast<int64_t>(entry.first_a) + entry.rank);
+    rows[half] = row < item.entry.rank ? pool_row<Row>(work.pool, static_cast<int64_t>(item.entry.first_a) + row, chunks.width) : nullptr;
+    if (row < item.entry.rank && rows[half] == nullptr) refuse_rows(work, item, item.entry.first_a);
   }
-  const int64_t begin = item.chunk * chunks.columns, end = begin + chunks.columns < chunks.width ? begin + chunks.columns : chunks.width;
+  const int begin = item.chunk * chunks.columns, end = begin + chunks.columns < chunks.width ? begin + chunks.columns : chunks.width;
+  const int64_t first_token = static_cast<LoraSlice>(lists.slice[0]).first_token;
   bool adds = false;
-  int64_t column = begin + warp * kWarpColumns;
+  int column = begin + warp * kWarpColumns;
   do {
     for (int part = 0; part < kWarpColumns; part += kSteps * kStepColumns) {
-      const int64_t mine = column + part + pair * 8;
+      const int mine = column + part + pair * 8;
       // Rows of A, as operands: [step][half of its columns].
       uint32_t a[kSteps][2][kTerms][4];
       Row raw[kSteps][2][8];
@@ -95,30 +87,34 @@ __device__ __forceinline__ void shrink_columns(const LoraWork& work, const LoraL
         const float* in = nullptr;
         if (tile + group < item.routes) {
           const int route = key_route(lists.keys[item.first + tile + group]);
-          in = input.rows + (slice.first_token + route / work.routes) * input.stride;
+          in = input.rows + (first_token + route / work.routes) * input.stride;
         }
-        float x[kSteps][8];
-#pragma unroll
-        for (int step = 0; step < kSteps; step++) load_input_eight(x[step], in, mine + step * kStepColumns, end, input.vectors);
         float large[4] = {}, small[4] = {};
+        constexpr int kTogether = kSteps < 2 ? 1 : 2;  // steps whose inputs are loaded together
 #pragma unroll
-        for (int step = 0; step < kSteps; step++)
+        for (int first = 0; first < kSteps; first += kTogether) {
+          float x[kTogether][8];
 #pragma unroll
-          for (int m = 0; m < 2; m++) {
-            uint32_t low[kFloatTerms], high[kFloatTerms];
-            split_pair(low, x[step][4 * m], x[step][4 * m + 1]);
-            split_pair(high, x[step][4 * m + 2], x[step][4 * m + 3]);
+          for (int step = 0; step < kTogether; step++) load_input_eight(x[step], in, mine + (first + step) * kStepColumns, end, input.vectors);
 #pragma unroll
-            for (int term = 0; term < kFloatTerms; term++) {
-              const uint32_t b[2] = {low[term], high[term]};
+          for (int step = 0; step < kTogether; step++)
 #pragma unroll
-              for (int of_row = 0; of_row < kTerms; of_row++) {
-                if (!is_kept(of_row, term)) continue;
-                if (of_row + term == 0) mma_m16n8k16<BF16>(large, a[step][m][of_row], b);
-                else mma_m16n8k16<BF16>(small, a[step][m][of_row], b);
+            for (int m = 0; m < 2; m++) {
+              uint32_t low[kFloatTerms], high[kFloatTerms];
+              split_pair(low, x[step][4 * m], x[step][4 * m + 1]);
+              split_pair(high, x[step][4 * m + 2], x[step][4 * m + 3]);
+#pragma unroll
+              for (int term = 0; term < kFloatTerms; term++) {
+                const uint32_t b[2] = {low[term], high[term]};
+#pragma unroll
+                for (int of_row = 0; of_row < kTerms; of_row++) {
+                  if (!is_kept(of_row, term)) continue;
+                  if (of_row + term == 0) mma_m16n8k16<BF16>(large, a[first + step][m][of_row], b);
+                  else mma_m16n8k16<BF16>(small, a[first + step][m][of_row], b);
+                }
               }
             }
-          }
+        }
 #pragma unroll
         for (int i = 0; i < 4; i++) {
           const int token = tile + 2 * pair + i % 2, row = group + i / 2 * 8;
@@ -134,12 +130,13 @@ __device__ __forceinline__ void shrink_columns(const LoraWork& work, const LoraL
   } while (column - warp * kWarpColumns < end);
 }
 
-// One item: its sums in slice.products.
-__device__ __forceinline__ void shrink(const LoraWork& work, const LoraLists& lists, const LoraSlice& slice, const AdapterEntry& entry,
-                                       const SiteColumns& at, const ShrinkItem& item) {
+// The item at hand: its sums in the slice's products.
+__device__ __forceinline__ void shrink(const LoraWork& work, const LoraLists& lists) {
   const auto partial = shared_at<float>(lists.scratch, 0);
-  with_device_rows(entry.dtype, [&](auto kind) { shrink_columns<decltype(kind)>(work, lists, slice, entry, at, item, partial); });
+  with_device_rows(static_cast<LoraItem>(lists.item[0]).entry.dtype, [&](auto kind) { shrink_columns<decltype(kind)>(work, lists, partial); });
   __syncthreads();
+  const LoraItem item = lists.item[0];
+  const LoraSlice slice = lists.slice[0];
   for (int i = static_cast<int>(threadIdx.x); i < item.routes * kRankTile; i += kLoraThreads) {
     const int token = i / kRankTile, row = i % kRankTile;
     float sum = 0;

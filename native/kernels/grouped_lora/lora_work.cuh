@@ -37,7 +37,7 @@ struct LoraRefusals {
 struct LoraWork {
   const float* x;
   int64_t x_stride;
-  int64_t inputs;
+  int inputs;
   float* y;
   int64_t y_stride;
   int64_t width;  // of y
@@ -59,17 +59,6 @@ struct LoraWork {
   int32_t* counters;
 };
 
-// In shared memory.
-struct LoraLists {
-  SharedPointer<uint32_t> keys;        // slot * kListRoutes + route, ascending
-  SharedPointer<int32_t> first;        // where each adapter's routes begin among the keys; one more at the end
-  SharedPointer<int32_t> shrink_end;   // per pair: items up to and with it
-  SharedPointer<int32_t> expand_end;
-  SharedPointer<int64_t> sums;         // [kLoraWarps]
-  SharedPointer<int32_t> maxima;       // [32]
-  SharedPointer<std::byte> scratch;
-};
-
 struct LoraSlice {
   int64_t first_token;
   int tokens;
@@ -81,15 +70,43 @@ struct LoraSlice {
   float* products;
 };
 
-__device__ __forceinline__ int key_route(uint32_t key) { return static_cast<int>(key % kListRoutes); }
-__device__ __forceinline__ int32_t key_slot(uint32_t key) { return static_cast<int32_t>(key / kListRoutes); }
-
 // The columns of y that belong to site `s`; not valid: refused, nothing happens there.
 struct SiteColumns {
   int from;
   int count;
   bool valid;
 };
+
+// What a block does next.
+struct LoraItem {
+  AdapterEntry entry;
+  SiteColumns at;
+  int32_t slot;
+  int s;
+  int pair;
+  int first;   // key of the first of the routes
+  int routes;
+  int row;     // the first of A
+  int chunk;   // of its columns
+  int begin;   // the first output
+  int parts;   // items of x A^T that the pair has
+};
+
+// In shared memory.
+struct LoraLists {
+  SharedPointer<uint32_t> keys;        // slot * kListRoutes + route, ascending
+  SharedPointer<int32_t> first;        // where each adapter's routes begin among the keys; one more at the end
+  SharedPointer<int32_t> shrink_end;   // per pair: items up to and with it
+  SharedPointer<int32_t> expand_end;
+  SharedPointer<LoraSlice> slice;      // this slice and the item at hand: one each, read again where they are needed, because
+  SharedPointer<LoraItem> item;        // registers are for sums
+  SharedPointer<int64_t> sums;         // [kLoraWarps]
+  SharedPointer<int32_t> maxima;       // [32]
+  SharedPointer<std::byte> scratch;
+};
+
+__device__ __forceinline__ int key_route(uint32_t key) { return static_cast<int>(key % kListRoutes); }
+__device__ __forceinline__ int32_t key_slot(uint32_t key) { return static_cast<int32_t>(key / kListRoutes); }
 
 __device__ __forceinline__ SiteColumns site_columns(const LoraWork& work, int s) {
   const int from = work.columns[s], to = work.columns[s + 1];
@@ -98,11 +115,11 @@ __device__ __forceinline__ SiteColumns site_columns(const LoraWork& work, int s)
 }
 
 __device__ inline void refuse_sites(const LoraWork& work) {
-  if (work.site < 0 || work.site + work.sites > work.pool.sites) work.refusals.sites.report(work.site, work.site + work.sites, work.pool.sites);
   for (int s = 0; s < work.sites; s++) {
     const int from = work.columns[s], to = work.columns[s + 1];
     if (from < 0 || from > to || to > work.width) work.refusals.columns.report(from, to, work.tokens, work.width);
   }
+  if (work.site < 0 || work.site + work.sites > work.pool.sites) work.refusals.sites.report(work.site, work.site + work.sites, work.pool.sites);
 }
 
 // The entry of an adapter at site `s`, of kind kNone also where it was refused.
@@ -151,17 +168,20 @@ __device__ inline AdapterEntry site_entry(const LoraWork& work, int32_t slot, in
   return entry;
 }
 
+// Parts of `size` that `all` is cut into.
+__device__ __forceinline__ int count_of(int all, int size) { return all / size + (all % size != 0); }
+
 // How the input of an entry's rows of A is cut: x, or for a network in series the base's outputs.
 struct InputChunks {
-  int64_t width;
-  int64_t columns;  // of a chunk
+  int width;
+  int columns;  // of a chunk
   int count;
 };
 
 __device__ __forceinline__ InputChunks input_chunks(const LoraWork& work, const AdapterEntry& entry, const SiteColumns& at) {
-  const int64_t width = entry.kind == EntryKind::kSeries ? at.count : work.inputs;
-  const int64_t columns = ceil_div(ceil_div(width, work.chunks), kChunkColumns) * kChunkColumns;
-  return {width, columns, width == 0 ? 1 : static_cast<int>(ceil_div(width, columns))};
+  const int width = entry.kind == EntryKind::kSeries ? at.count : work.inputs;
+  const int columns = count_of(count_of(width, work.chunks), kChunkColumns) * kChunkColumns;
+  return {width, columns, width == 0 ? 1 : count_of(width, columns)};
 }
 
 __device__ __forceinline__ float* product_of(const LoraWork& work, const LoraSlice& slice, int route, int s, int chunk) {
@@ -267,18 +287,18 @@ __device__ __forceinline__ int group_count(const LoraWork& work, int routes) { r
 
 __device__ __forceinline__ int shrink_items(const LoraWork& work, const AdapterEntry& entry, const SiteColumns& at, int routes) {
   if (entry.kind == EntryKind::kNone || entry.kind == EntryKind::kDense || at.count == 0) return 0;
-  return group_count(work, routes) * static_cast<int>(ceil_div(entry.rank, kRankTile)) * input_chunks(work, entry, at).count;
+  return group_count(work, routes) * count_of(entry.rank, kRankTile) * input_chunks(work, entry, at).count;
 }
 
-// Lists the slice's work. Nothing but its tokens and first_token is set before.
-__device__ inline void plan_slice(const LoraWork& work, const LoraLists& lists, LoraSlice* slice) {
-  const int used = sort_routes(work, lists, slice->first_token, slice->tokens * work.routes);
-  slice->adapters = slice->pairs = slice->shrink_items = slice->expand_items = slice->rank = 0;
-  if (used == 0) return;
-  slice->adapters = find_adapters(lists, used);
-  slice->pairs = slice->adapters * work.sites;
-  const int share = (slice->pairs + kLoraThreads - 1) / kLoraThreads;
-  const int begin = static_cast<int>(threadIdx.x) * share, end = begin + share < slice->pairs ? begin + share : slice->pairs;
+// Lists the work of the slice of `tokens` tokens from `first_token` on.
+__device__ inline LoraSlice plan_slice(const LoraWork& work, const LoraLists& lists, int64_t first_token, int tokens) {
+  LoraSlice slice = {first_token, tokens, 0, 0, 0, 0, 0, nullptr};
+  const int used = sort_routes(work, lists, first_token, tokens * work.routes);
+  if (used == 0) return slice;
+  slice.adapters = find_adapters(lists, used);
+  slice.pairs = slice.adapters * work.sites;
+  const int share = (slice.pairs + kLoraThreads - 1) / kLoraThreads;
+  const int begin = static_cast<int>(threadIdx.x) * share, end = begin + share < slice.pairs ? begin + share : slice.pairs;
   int64_t shrink = 0, expand = 0;
   int rank = 0;
   for (int pair = begin; pair < end; pair++) {
@@ -286,7 +306,7 @@ __device__ inline void plan_slice(const LoraWork& work, const LoraLists& lists, 
     const int first = lists.first[adapter], routes = lists.first[adapter + 1] - first;
     const SiteColumns at = site_columns(work, s);
     const AdapterEntry entry = site_entry(work, key_slot(lists.keys[first]), s, at);
-    const int blocks = static_cast<int>(ceil_div(at.count, kBlockOutputs));
+    const int blocks = count_of(at.count, kBlockOutputs);
     shrink += shrink_items(work, entry, at, routes);
     expand += entry.kind == EntryKind::kNone ? 0 : group_count(work, routes) * blocks;
     if (entry.kind != EntryKind::kDense && entry.rank > rank) rank = entry.rank;
@@ -299,9 +319,38 @@ __device__ inline void plan_slice(const LoraWork& work, const LoraLists& lists, 
     lists.shrink_end[pair] += static_cast<int32_t>(before >> 32);
     lists.expand_end[pair] += static_cast<int32_t>(before & 0xffffffff);
   }
-  slice->shrink_items = static_cast<int>(total >> 32);
-  slice->expand_items = static_cast<int>(total & 0xffffffff);
-  slice->rank = (block_max(rank, lists.maxima) + kRankTile - 1) / kRankTile * kRankTile;  // its barriers also show the lists to all
+  slice.shrink_items = static_cast<int>(total >> 32);
+  slice.expand_items = static_cast<int>(total & 0xffffffff);
+  slice.rank = (block_max(rank, lists.maxima) + kRankTile - 1) / kRankTile * kRankTile;  // its barriers also show the lists to all
+  return slice;
 }
+
+// Pair `pair` as an item whose routes and place are still to be said.
+__device__ inline LoraItem item_of_pair(const LoraWork& work, const LoraLists& lists, int pair) {
+  LoraItem item = {};
+  item.pair = pair;
+  item.s = pair % work.sites;
+  item.first = lists.first[pair / work.sites];
+  item.routes = lists.first[pair / work.sites + 1] - item.first;
+  item.slot = key_slot(lists.keys[item.first]);
+  item.at = site_columns(work, item.s);
+  item.entry = site_entry(work, item.slot, item.s, item.at);
+  item.parts = shrink_items(work, item.entry, item.at, item.routes);
+  return item;
+}
+
+// The item's routes become those of the adapter's group number `group`.
+__device__ __forceinline__ void take_group(const LoraWork& work, LoraItem* item, int group) {
+  const int begin = group * work.group, left = item->routes - begin;
+  item->first += begin;
+  item->routes = left < work.group ? left : work.group;
+}
+
+__device__ __forceinline__ void refuse_rows(const LoraWork& work, const LoraItem& item, int32_t first) {
+  work.refusals.pool.rows.report(item.slot, work.site + item.s, first, static_cast<int64_t>(first) + item.entry.rank);
+}
+
+// The token that a route of the slice belongs to.
+__device__ __forceinline__ int64_t route_token(const LoraWork& work, const LoraSlice& slice, int route) { return slice.first_token + route / work.routes; }
 
 }  // namespace heddle

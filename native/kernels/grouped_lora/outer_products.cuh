@@ -10,7 +10,7 @@
 namespace heddle {
 
 inline constexpr int kOuterColumns = 64;  // of a block
-inline constexpr int kOuterTokens = 16, kOuterStages = 4;
+inline constexpr int kOuterTokens = 16;
 
 // Coefficients (row r of the p-th token: values[p * kPassRanks + r]) and the tokens' rows of z.
 struct OuterProduct {
@@ -25,8 +25,9 @@ template <int M>
 __device__ __forceinline__ void add_outer_products(const AdapterPool& pool, const GradientSpace& gradients, const FactorRows& rows,
                                                    const OuterProduct& what, int64_t from, SharedPointer<float> buffer) {
   constexpr int kRanks = 16 * M, kOwn = 2 * M, kStage = kOuterTokens * (kOuterColumns + kRanks);
+  constexpr int kOuterStages = kTileFloats / kStage < 6 ? kTileFloats / kStage : 6;
   constexpr int kValuePacks = kOuterTokens * kRanks / 4, kValueShare = (kValuePacks + kProductThreads - 1) / kProductThreads;
-  static_assert(kOuterStages * kStage <= kTileFloats, "shared memory of multiply_tile is used again");
+  static_assert(kOuterStages >= 4, "enough of z is on its way");
   const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp, lane = thread % kWarp;
   const int total = rows.total();
   const int64_t width = what.z.width, n = from + lane % 16 * 4;

@@ -38,6 +38,10 @@ template <class Row>
 __device__ __forceinline__ void split_row_pair(uint32_t (&to)[kRowTerms<Row>], Row low, Row high) {
   split_pair(to, to_f32(low), to_f32(high));
 }
+template <>
+__device__ __forceinline__ void split_row_pair<BF16>(uint32_t (&to)[1], BF16 low, BF16 high) {
+  to[0] = static_cast<uint32_t>(low.bits) | static_cast<uint32_t>(high.bits) << 16;
+}
 
 // Whether the product of two terms is worth an mma: that of two third terms is below the last bit of the largest.
 constexpr bool is_kept(int row_term, int float_term) { return row_term + float_term <= 3; }
