@@ -14,6 +14,7 @@ import { type DeviceTensor, emptyTensor } from '../runtime/device_tensor.js';
 import { parseOptions } from '../runtime/parse_options.js';
 import { ChatTemplate } from '../text/chat_template.js';
 import { Tokenizer } from '../text/tokenizer.js';
+import { AdapterPlaces } from './adapter_places.js';
 import { AdapterRegistry } from './adapter_registry.js';
 import { loadWeights, locateTensor } from './load_weights.js';
 import { cacheLayout, poolPages, poolRoom, widestAdapterRow } from './memory_plan.js';
@@ -103,7 +104,11 @@ async function loadOn(device: Device, path: string, parsed: z.output<typeof load
       pool,
       state,
       limits,
-      registry: new AdapterRegistry(pool, state.entries, state.adapterRows, layout),
+      registry: new AdapterRegistry(
+        new AdapterPlaces(pool, state.entries, state.adapterRows),
+        layout,
+        parsed.moveAdapters ?? device.name !== 'cpu',
+      ),
       loader: async (path) => {
         try {
           return await loadPeftFolder(path, base);

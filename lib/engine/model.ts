@@ -62,6 +62,8 @@ export interface ModelMemory {
   readonly pool: { readonly bytes: number; readonly pages: number; readonly heldPages: number; readonly pageBytes: number };
   /** Intermediates and scratch memory of the compiled programs. */
   readonly programs: number;
+  /** Adapters that are loaded, those of them on the device, and how many copies went there and gave up their place so far. */
+  readonly adapters: { readonly loaded: number; readonly resident: number; readonly movedIn: number; readonly movedOut: number };
 }
 
 /** What `loadModel` puts together. */
@@ -293,12 +295,18 @@ export class Model {
 
   /** What the model holds in native memory, in bytes. */
   memory(): ModelMemory {
-    const { pool, weights } = this.parts;
+    const { pool, weights, registry } = this.parts;
     const programs = this.programs.compiled.reduce((sum, p) => sum + p.memory.arenaBytes + p.memory.workspaceBytes, 0);
     return {
       weights: [...weights.requests.values()].reduce((sum, r) => sum + r.tensor.buffer.byteLength, 0),
       pool: { bytes: pool.pages * pool.pageBytes, pages: pool.pages, heldPages: pool.held, pageBytes: pool.pageBytes },
       programs,
+      adapters: {
+        loaded: registry.names().length,
+        resident: registry.residents,
+        movedIn: registry.moves.in,
+        movedOut: registry.moves.out,
+      },
     };
   }
 

@@ -22,7 +22,12 @@ export const loadSchema = z.strictObject({
   maxRequests: count.max(4096).default(128),
   /** Tokens of one step: prompts are cut into pieces of this size. */
   maxStepTokens: count.max(65_536).default(512),
-  /** Adapters in memory at the same time. */
+  /**
+   * Keep adapters in host memory too, and have only those on the device that requests run or wait for, as far as there is room: more can be
+   * loaded than fit. Default: on CUDA devices only; on the processor it costs a second copy.
+   */
+  moveAdapters: z.boolean().optional(),
+  /** Adapters on the device at the same time; without `moveAdapters`, adapters loaded at the same time. */
   maxAdapters: count.max(65_536).default(256),
   /** Adapters that one request can combine. */
   maxAdaptersPerRequest: count.max(16).default(4),

@@ -52,10 +52,18 @@ export function tensor(dtype: DType, dims: readonly number[], data: TensorData, 
   return made;
 }
 
-/** Copies `data` into a tensor's memory, from byte `at` of it on. Throws DeviceError when the device is lost. */
-export async function writeBytes({ buffer, offset, device }: DeviceTensor, at: number, data: TensorData): Promise<void> {
+/**
+ * Copies `data` into a tensor's memory, from byte `at` of it on, in order with runs; 'beside' them where nothing under way reads or writes
+ * these bytes: a device then copies while it computes. Throws DeviceError when the device is lost.
+ */
+export async function writeBytes(
+  { buffer, offset, device }: DeviceTensor,
+  at: number,
+  data: TensorData,
+  order: 'in order' | 'beside' = 'in order',
+): Promise<void> {
   try {
-    await buffer.write(offset + at, data);
+    await buffer.write(offset + at, data, order === 'beside');
   } catch (error) {
     throw fromNative(error, { device: device.name });
   }

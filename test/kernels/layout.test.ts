@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { compile, gradient, graph, ops, type Tensor } from '../../lib/index.js';
-import { checkOp } from './check_op.ts';
+import { checkOp, f32, i32, runOp } from './check_op.ts';
 import * as cases from './layout.cases.ts';
 import * as reference from './layout.reference.ts';
-import { testsCpu } from './test_devices.ts';
+import { testedDevices, testsCpu } from './test_devices.ts';
 
 checkOp('concat_columns', { cases: cases.concatColumnsCases, reference: reference.concatColumns });
 checkOp('concat_rows', { cases: cases.concatRowsCases, reference: reference.concatRows });

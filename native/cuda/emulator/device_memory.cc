@@ -65,20 +65,21 @@ bool in_region(uintptr_t address) {
 }
 
 uintptr_t fault_address = 0;
+const void* fault_code = nullptr;
 bool fault_is_write = false;
 
 // Runs on the thread's own stack after the signal.
 void land_after_fault() {
   scheduler.bad_access = true;
-  if (fault_address < kPage * 16) fail_thread("%s at address %p, near null", fault_is_write ? "write" : "read", reinterpret_cast<void*>(fault_address));
+  if (fault_address < kPage * 16) fail_at(fault_code, "%s at address %p, near null", fault_is_write ? "write" : "read", reinterpret_cast<void*>(fault_address));
   const auto* near = nearest(fault_address);
-  if (near == nullptr) fail_thread("%s at address %p, but no device memory is allocated", fault_is_write ? "write" : "read", reinterpret_cast<void*>(fault_address));
+  if (near == nullptr) fail_at(fault_code, "%s at address %p, but no device memory is allocated", fault_is_write ? "write" : "read", reinterpret_cast<void*>(fault_address));
   const auto relative = static_cast<long long>(fault_address - near->first);
-  fail_thread("%s of global memory at byte %lld of the nearest allocation, which has %zu bytes (at %p)", fault_is_write ? "write" : "read",
+  fail_at(fault_code, "%s of global memory at byte %lld of the nearest allocation, which has %zu bytes (at %p)", fault_is_write ? "write" : "read",
               relative, near->second.bytes, reinterpret_cast<void*>(near->first));
 }
 
-void land_after_overflow() { fail_thread("this thread's stack overflowed"); }
+void land_after_overflow() { fail_at(fault_code, "this thread's stack overflowed"); }
 
 void pass_on(int number, siginfo_t* info, void* context) {
   const struct sigaction& before = number == SIGBUS ? previous_bus : previous_segv;
@@ -106,10 +107,12 @@ void handle_fault(int number, siginfo_t* info, void* context) {
   auto& stack_pointer = state->uc_mcontext.gregs[REG_RSP];
   stack_pointer = overflow ? reinterpret_cast<greg_t>(scheduler.thread->stack->low + kPage + (32 << 10)) : ((stack_pointer - 256) & ~static_cast<greg_t>(15));
   stack_pointer -= 8;  // as after a call
+  fault_code = reinterpret_cast<const void*>(state->uc_mcontext.gregs[REG_RIP] + 1);
   state->uc_mcontext.gregs[REG_RIP] = reinterpret_cast<greg_t>(overflow ? land_after_overflow : land_after_fault);
 #elif defined(__aarch64__) && defined(__linux__)
   auto& stack_pointer = state->uc_mcontext.sp;
   stack_pointer = overflow ? reinterpret_cast<uintptr_t>(scheduler.thread->stack->low + kPage + (32 << 10)) : ((stack_pointer - 256) & ~uintptr_t{15});
+  fault_code = reinterpret_cast<const void*>(state->uc_mcontext.pc + 1);
   state->uc_mcontext.pc = reinterpret_cast<uintptr_t>(overflow ? land_after_overflow : land_after_fault);
 #else
   return pass_on(number, info, context);

@@ -68,7 +68,7 @@ void load_fragments(Thread* lanes) {
   for (int lane = 0; lane < 32; lane++) {
     const MatrixLoad& load = operand<MatrixLoad>(lanes[lane]);
     if (load.count != count || load.transposed != transposed) fail_thread("ldmatrix: lane %d loads other matrices than lane 0", lane);
-    if (lane < count * 8) read_shared(load.row, 16, lanes[lane].index, rows[lane]);
+    if (lane < count * 8) std::memcpy(rows[lane], read_shared(load.row, 16, 16, lanes[lane].index), 16);
   }
   for (int lane = 0; lane < 32; lane++) {
     const MatrixLoad& load = operand<MatrixLoad>(lanes[lane]);

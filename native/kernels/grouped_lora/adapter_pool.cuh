@@ -104,15 +104,24 @@ __device__ __forceinline__ Pack<T, kPackWidth<T>> load_row_pack(const T* row, in
   return pack;
 }
 
-// Eight elements of a row as f32, under the same conditions with `at` a multiple of 8.
+// Eight elements of a row under the same conditions, `at` a multiple of 8.
 template <class T>
-__device__ __forceinline__ void load_row_eight(float (&to)[8], const T* row, int64_t at, int64_t width) {
+__device__ __forceinline__ void load_row_elements(T (&to)[8], const T* row, int64_t at, int64_t width) {
 #pragma unroll
   for (int part = 0; part < 8 / kPackWidth<T>; part++) {
-    const auto pack = load_row_pack(row, at + part * kPackWidth<T>, width);
+    const Pack<T, kPackWidth<T>> pack = load_row_pack(row, at + part * kPackWidth<T>, width);
 #pragma unroll
-    for (int i = 0; i < kPackWidth<T>; i++) to[part * kPackWidth<T> + i] = to_f32(pack.v[i]);
+    for (int i = 0; i < kPackWidth<T>; i++) to[part * kPackWidth<T> + i] = pack.v[i];
   }
+}
+
+// The same as f32.
+template <class T>
+__device__ __forceinline__ void load_row_eight(float (&to)[8], const T* row, int64_t at, int64_t width) {
+  T elements[8];
+  load_row_elements(elements, row, at, width);
+#pragma unroll
+  for (int i = 0; i < 8; i++) to[i] = to_f32(elements[i]);
 }
 
 // Calls body(float{}), body(BF16{}) or body(F16{}) by the dtype of an entry's rows.

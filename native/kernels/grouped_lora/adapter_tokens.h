@@ -71,10 +71,15 @@ inline int64_t tile_tokens(int64_t tokens, int threads) {
   return std::clamp<int64_t>(share, kTileTokens, kBlockTokens);
 }
 
-// columns of a family op: i32 [sites + 1], ascending, within `width`; the sites from `site` exist.
-inline Status check_columns(const char* op, const TensorView& columns, int64_t width, int64_t site, int64_t all_sites) {
+inline Status check_columns_shape(const char* op, const TensorView& columns) {
   HEDDLE_CHECK(columns.rank == 1 && columns.dtype == DType::kI32 && columns.dims[0] >= 2, op,
                "columns is " + describe(columns) + ": expected i32 [sites + 1]");
+  return Status::success();
+}
+
+// columns of a family op: i32 [sites + 1], ascending, within `width`; the sites from `site` exist.
+inline Status check_columns(const char* op, const TensorView& columns, int64_t width, int64_t site, int64_t all_sites) {
+  HEDDLE_TRY(check_columns_shape(op, columns));
   const int32_t* at = columns.as<int32_t>();
   const int64_t sites = columns.dims[0] - 1;
   for (int64_t s = 0; s < sites; s++)

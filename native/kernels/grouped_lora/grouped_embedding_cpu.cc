@@ -4,6 +4,7 @@
 #include "cpu/targets.h"
 #include "generated/grouped_lora_ops.h"
 #include "kernels/grouped_lora/adapter_pool.h"
+#include "kernels/grouped_lora/operand_checks.h"
 
 #ifndef HEDDLE_GROUPED_EMBEDDING_WORK
 #define HEDDLE_GROUPED_EMBEDDING_WORK
@@ -108,15 +109,9 @@ size_t grouped_embedding_cpu_workspace(const GroupedEmbeddingArgs& args, int thr
 }
 
 Status grouped_embedding_cpu(const GroupedEmbeddingArgs& args, CpuContext& context) {
-  HEDDLE_CHECK(args.ids.rank == 1 && args.ids.dtype == DType::kI32, kOp, "ids is " + describe(args.ids) + ": expected i32 [tokens]");
-  const int64_t tokens = args.ids.dims[0];
-  for (const TensorView* view : {&args.base, &args.y})
-    HEDDLE_CHECK(view->rank == 2 && view->dtype == DType::kF32 && view->dims[0] == tokens && view->dims[1] == args.base.dims[1], kOp,
-                 "base is " + describe(args.base) + " and y " + describe(args.y) + ": expected f32 [tokens, width]");
-  HEDDLE_CHECK(args.base.data == args.y.data && args.base.leading_stride == args.y.leading_stride, kOp, "y does not lie over base");
   AdapterPool pool;
-  HEDDLE_TRY(read_adapter_pool(kOp, args.entries, args.rows, args.pool, &pool));
-  HEDDLE_CHECK(args.site >= 0 && args.site < pool.sites, kOp, "site " + std::to_string(args.site) + " of " + std::to_string(pool.sites));
+  HEDDLE_TRY(check_operands(kOp, args, &pool));
+  const int64_t tokens = args.ids.dims[0];
   bool any = false;
   HEDDLE_TRY(check_routes(kOp, args.index, args.weight, tokens, pool.slots, &any));
   if (!any) return Status::success();

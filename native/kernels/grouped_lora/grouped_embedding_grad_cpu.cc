@@ -7,6 +7,7 @@
 #include "generated/op_table.h"
 #include "kernels/grouped_lora/adapter_tokens.h"
 #include "kernels/grouped_lora/gradient_rows.h"
+#include "kernels/grouped_lora/operand_checks.h"
 
 #ifndef HEDDLE_GROUPED_EMBEDDING_GRAD_WORK
 #define HEDDLE_GROUPED_EMBEDDING_GRAD_WORK
@@ -180,14 +181,9 @@ size_t grouped_embedding_grad_factors_cpu_workspace(const GroupedEmbeddingGradFa
 }
 
 Status grouped_embedding_grad_factors_cpu(const GroupedEmbeddingGradFactorsArgs& args, CpuContext& context) {
-  HEDDLE_CHECK(args.ids.rank == 1 && args.ids.dtype == DType::kI32, kOp, "ids is " + describe(args.ids) + ": expected i32 [tokens]");
-  const int64_t tokens = args.ids.dims[0];
-  HEDDLE_CHECK(args.dy.rank == 2 && args.dy.dtype == DType::kF32 && args.dy.dims[0] == tokens, kOp,
-               "dy is " + describe(args.dy) + ": expected f32 [" + std::to_string(tokens) + ", width]");
-  HEDDLE_TRY(check_gradients(kOp, args.gradients, args.accumulated));
   AdapterPool pool;
-  HEDDLE_TRY(read_adapter_pool(kOp, args.entries, args.rows, args.pool, &pool));
-  HEDDLE_CHECK(args.site >= 0 && args.site < pool.sites, kOp, "site " + std::to_string(args.site) + " of " + std::to_string(pool.sites));
+  HEDDLE_TRY(check_operands(kOp, args, &pool));
+  const int64_t tokens = args.ids.dims[0];
   bool any = false;
   HEDDLE_TRY(check_routes(kOp, args.index, args.weight, tokens, pool.slots, &any));
   if (!any) return Status::success();

@@ -9,6 +9,7 @@
 #include "generated/grouped_lora_ops.h"
 #include "kernels/grouped_lora/adapter_tokens.h"
 #include "kernels/grouped_lora/gradient_rows.h"
+#include "kernels/grouped_lora/operand_checks.h"
 
 #ifndef HEDDLE_GROUPED_LORA_GRAD_FACTORS_WORK
 #define HEDDLE_GROUPED_LORA_GRAD_FACTORS_WORK
@@ -131,13 +132,9 @@ size_t grouped_lora_grad_factors_cpu_workspace(const GroupedLoraGradFactorsArgs&
 }
 
 Status grouped_lora_grad_factors_cpu(const GroupedLoraGradFactorsArgs& args, CpuContext& context) {
-  const int64_t tokens = args.x.dims[0];
-  for (const TensorView* view : {&args.x, &args.dy})
-    HEDDLE_CHECK(view->rank == 2 && view->dtype == DType::kF32 && view->dims[0] == tokens, kOp,
-                 "x is " + describe(args.x) + " and dy " + describe(args.dy) + ": expected f32 [tokens, inputs] and [tokens, columns]");
-  HEDDLE_TRY(check_gradients(kOp, args.gradients, args.accumulated));
   AdapterPool pool;
-  HEDDLE_TRY(read_adapter_pool(kOp, args.entries, args.rows, args.pool, &pool));
+  HEDDLE_TRY(check_operands(kOp, args, &pool));
+  const int64_t tokens = args.x.dims[0];
   bool any = false;
   HEDDLE_TRY(check_routes(kOp, args.index, args.weight, tokens, pool.slots, &any));
   HEDDLE_TRY(check_columns(kOp, args.columns, args.dy.dims[1], args.site, pool.sites));

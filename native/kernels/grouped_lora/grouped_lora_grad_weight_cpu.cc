@@ -6,6 +6,7 @@
 #include "cpu/targets.h"
 #include "generated/grouped_lora_ops.h"
 #include "kernels/grouped_lora/adapter_tokens.h"
+#include "kernels/grouped_lora/operand_checks.h"
 
 #ifndef HEDDLE_GROUPED_LORA_GRAD_WEIGHT_WORK
 #define HEDDLE_GROUPED_LORA_GRAD_WEIGHT_WORK
@@ -91,15 +92,11 @@ size_t grouped_lora_grad_weight_cpu_workspace(const GroupedLoraGradWeightArgs& a
 }
 
 Status grouped_lora_grad_weight_cpu(const GroupedLoraGradWeightArgs& args, CpuContext& context) {
-  const int64_t tokens = args.x.dims[0];
-  for (const TensorView* view : {&args.x, &args.dy})
-    HEDDLE_CHECK(view->rank == 2 && view->dtype == DType::kF32 && view->dims[0] == tokens, kOp,
-                 "x is " + describe(args.x) + " and dy " + describe(args.dy) + ": expected f32 [tokens, inputs] and [tokens, columns]");
   AdapterPool pool;
-  HEDDLE_TRY(read_adapter_pool(kOp, args.entries, args.rows, args.pool, &pool));
+  HEDDLE_TRY(check_operands(kOp, args, &pool));
+  const int64_t tokens = args.x.dims[0];
   bool any = false;
-  for (const TensorView* view : {&args.base, &args.dweight}) HEDDLE_TRY(check_routes(kOp, args.index, *view, tokens, pool.slots, &any));
-  HEDDLE_CHECK(args.base.data == args.dweight.data, kOp, "dweight does not lie over base");
+  HEDDLE_TRY(check_routes(kOp, args.index, args.dweight, tokens, pool.slots, &any));
   HEDDLE_TRY(check_columns(kOp, args.columns, args.dy.dims[1], args.site, pool.sites));
   if (!any) return Status::success();
   HEDDLE_CHECK(context.workspace_bytes >= grouped_lora_grad_weight_cpu_workspace(args, context.threads()), kOp,

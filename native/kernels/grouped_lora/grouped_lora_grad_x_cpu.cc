@@ -6,6 +6,7 @@
 #include "cpu/targets.h"
 #include "generated/grouped_lora_ops.h"
 #include "kernels/grouped_lora/adapter_tokens.h"
+#include "kernels/grouped_lora/operand_checks.h"
 
 #ifndef HEDDLE_GROUPED_LORA_GRAD_X_WORK
 #define HEDDLE_GROUPED_LORA_GRAD_X_WORK
@@ -76,14 +77,9 @@ size_t grouped_lora_grad_x_cpu_workspace(const GroupedLoraGradXArgs& args, int t
 }
 
 Status grouped_lora_grad_x_cpu(const GroupedLoraGradXArgs& args, CpuContext& context) {
-  HEDDLE_CHECK(args.dy.rank == 2 && args.dy.dtype == DType::kF32, kOp, "dy is " + describe(args.dy) + ": expected f32 [tokens, columns]");
-  const int64_t tokens = args.dy.dims[0];
-  for (const TensorView* view : {&args.base, &args.dx})
-    HEDDLE_CHECK(view->rank == 2 && view->dtype == DType::kF32 && view->dims[0] == tokens && view->dims[1] == args.base.dims[1], kOp,
-                 "base is " + describe(args.base) + " and dx " + describe(args.dx) + ": expected f32 [" + std::to_string(tokens) + ", inputs]");
-  HEDDLE_CHECK(args.base.data == args.dx.data && args.base.leading_stride == args.dx.leading_stride, kOp, "dx does not lie over base");
   AdapterPool pool;
-  HEDDLE_TRY(read_adapter_pool(kOp, args.entries, args.rows, args.pool, &pool));
+  HEDDLE_TRY(check_operands(kOp, args, &pool));
+  const int64_t tokens = args.dy.dims[0];
   bool any = false;
   HEDDLE_TRY(check_routes(kOp, args.index, args.weight, tokens, pool.slots, &any));
   HEDDLE_TRY(check_columns(kOp, args.columns, args.dy.dims[1], args.site, pool.sites));

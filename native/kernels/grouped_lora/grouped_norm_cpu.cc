@@ -6,6 +6,7 @@
 #include "cpu/targets.h"
 #include "generated/grouped_lora_ops.h"
 #include "kernels/grouped_lora/adapter_pool.h"
+#include "kernels/grouped_lora/operand_checks.h"
 
 #define HEDDLE_TARGET_FILE "kernels/grouped_lora/grouped_norm_cpu.cc"
 #include "cpu/foreach_target.h"
@@ -87,15 +88,9 @@ Status check_slot(const AdapterPool& pool, int64_t slot, int64_t site, int64_t w
 }  // namespace
 
 Status grouped_norm_cpu(const GroupedNormArgs& args, CpuContext& context) {
-  HEDDLE_CHECK(args.x.rank == 2 && args.x.dtype == DType::kF32, kOp, "x is " + describe(args.x) + ": expected f32 [tokens, width]");
-  const int64_t tokens = args.x.dims[0], width = args.x.dims[1];
-  for (const TensorView* view : {&args.base, &args.y})
-    HEDDLE_CHECK(view->rank == 2 && view->dtype == DType::kF32 && view->dims[0] == tokens && view->dims[1] == width, kOp,
-                 "base is " + describe(args.base) + " and y " + describe(args.y) + ": expected " + describe(args.x));
-  HEDDLE_CHECK(args.base.data == args.y.data && args.base.leading_stride == args.y.leading_stride, kOp, "y does not lie over base");
   AdapterPool pool;
-  HEDDLE_TRY(read_adapter_pool(kOp, args.entries, args.rows, args.pool, &pool));
-  HEDDLE_CHECK(args.site >= 0 && args.site < pool.sites, kOp, "site " + std::to_string(args.site) + " of " + std::to_string(pool.sites));
+  HEDDLE_TRY(check_operands(kOp, args, &pool));
+  const int64_t tokens = args.x.dims[0], width = args.x.dims[1];
   bool any = false;
   HEDDLE_TRY(check_routes(kOp, args.index, args.weight, tokens, pool.slots, &any));
   if (!any) return Status::success();

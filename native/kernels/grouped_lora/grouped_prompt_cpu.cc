@@ -8,6 +8,7 @@
 #include "cpu/targets.h"
 #include "generated/op_table.h"
 #include "kernels/grouped_lora/adapter_pool.h"
+#include "kernels/grouped_lora/operand_checks.h"
 
 #ifndef HEDDLE_GROUPED_PROMPT_WORK
 #define HEDDLE_GROUPED_PROMPT_WORK
@@ -116,17 +117,9 @@ size_t grouped_prompt_cpu_workspace(const GroupedPromptArgs& args, int threads) 
 }
 
 Status grouped_prompt_cpu(const GroupedPromptArgs& args, CpuContext& context) {
-  HEDDLE_CHECK(args.q.rank == 3 && args.q.dtype == DType::kF32, kOp, "q is " + describe(args.q) + ": expected f32 [tokens, heads, width]");
-  const int64_t tokens = args.q.dims[0], heads = args.q.dims[1], width = args.q.dims[2];
-  for (const TensorView* view : {&args.base, &args.y})
-    HEDDLE_CHECK(view->rank == 2 && view->dtype == DType::kF32 && view->dims[0] == tokens && view->dims[1] == heads * width, kOp,
-                 "base is " + describe(args.base) + " and y " + describe(args.y) + ": expected f32 [tokens, heads * width]");
-  HEDDLE_CHECK(args.base.data == args.y.data && args.base.leading_stride == args.y.leading_stride, kOp, "y does not lie over base");
-  HEDDLE_CHECK(args.key_heads >= 1 && heads % args.key_heads == 0, kOp,
-               std::to_string(heads) + " heads cannot share " + std::to_string(args.key_heads) + " key heads equally");
   AdapterPool pool;
-  HEDDLE_TRY(read_adapter_pool(kOp, args.entries, args.rows, args.pool, &pool));
-  HEDDLE_CHECK(args.site >= 0 && args.site < pool.sites, kOp, "site " + std::to_string(args.site) + " of " + std::to_string(pool.sites));
+  HEDDLE_TRY(check_operands(kOp, args, &pool));
+  const int64_t tokens = args.q.dims[0], width = args.q.dims[2];
   bool any = false;
   HEDDLE_TRY(check_routes(kOp, args.index, args.weight, tokens, pool.slots, &any));
   if (!any) return Status::success();
