@@ -22,14 +22,16 @@ const ways = {
   async load() {
     const [folder] = folders;
     const auto = await caught(async () => {
-      using model = await loadModel(folder, { maxRequests: 4 });
+      const model = await loadModel(folder, { maxRequests: 4 });
       const { tokens: made } = await model.complete({ tokens, maxTokens: 3, temperature: 0, ignoreEos: true });
+      model.dispose();
       return { device: model.device, made };
     });
     await until(() => held().devices.every(({ bytes }) => bytes === 0));
     const between = held();
     const cuda = await caught(async () => {
-      using model = await loadModel(folder, { device: 'cuda', maxRequests: 4 });
+      const model = await loadModel(folder, { device: 'cuda', maxRequests: 4 });
+      model.dispose();
       return { device: model.device };
     });
     await until(() => held().devices.every(({ bytes }) => bytes === 0));
@@ -56,8 +58,9 @@ const ways = {
     };
     const { runningRequests, waitingRequests } = model.stats();
     model.dispose();
-    using other = await loadModel(folder, { device: 'cpu' });
+    const other = await loadModel(folder, { device: 'cpu' });
     const { tokens: made } = await other.complete({ tokens, maxTokens: 3, temperature: 0, ignoreEos: true });
+    other.dispose();
     await until(() => held().devices.every(({ bytes }) => bytes === 0));
     return { answers, later, runningRequests, waitingRequests, made: made.length, after: held().devices };
   },

@@ -22,7 +22,7 @@ function run(words: readonly string[], environment: Record<string, string>): Pro
     const child = spawn(process.execPath, [script, ...words], { env: { ...inherited, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
     let errors = '';
-    const limit = setTimeout(() => child.kill('SIGKILL'), 100_000);
+    const limit = setTimeout(() => child.kill('SIGKILL'), 300_000);
     child.stdout.on('data', (chunk) => {
       output += chunk;
     });
@@ -57,7 +57,10 @@ async function checkObstacle(environment: Record<string, string>, code: string, 
   expect(auto).toEqual({ name: 'cpu', reason: expect.stringMatching(message) });
   expect(cuda).toEqual({ name: 'DeviceError', code, message: auto.reason, device: 'cuda' });
   const loaded = (await run(['load', llama], environment)) as { auto: Printed; cuda: Printed; after: { bytes: number } };
-  expect(loaded.auto).toMatchObject({ device: { name: 'cpu', reason: auto.reason }, made: [expect.any(Number), ...[0, 0].map(() => expect.any(Number))] });
+  expect(loaded.auto).toMatchObject({
+    device: { name: 'cpu', reason: auto.reason },
+    made: [expect.any(Number), ...[0, 0].map(() => expect.any(Number))],
+  });
   expect(loaded.cuda).toMatchObject({ name: 'DeviceError', code });
   expect(loaded.after.bytes).toBe(0);
   const output = join(scratch, 'trained');
@@ -68,7 +71,7 @@ describe('where there is', () => {
   it.each(obstacles)("%s, 'auto' takes the processor and 'cuda' says why not", (_, ...obstacle) => checkObstacle(...obstacle));
 });
 
-describe.skipIf(!emulated)('where there is', () => {
+describe.skipIf(!emulated)('where there is', { timeout: 600_000 }, () => {
   it.each(faults)("%s, 'auto' takes the processor and 'cuda' says why not", (_, ...obstacle) => checkObstacle(...obstacle));
 
   it('only an emulated device, it is taken by its name alone', async () => {
@@ -86,21 +89,28 @@ describe.skipIf(!emulated)('where there is', () => {
     const fault = { HEDDLE_EMULATOR_FAULT: `out-of-memory:${megabytes * 2 ** 20}`, HEDDLE_EMULATOR_AS_REAL: '1' };
     const { auto, between, cuda, after } = (await run(['load', llama], fault)) as Record<string, Printed>;
     expect(auto).toMatchObject({ device: { name: 'cpu', reason: expect.stringMatching(/CUDA device 0 .*cannot allocate/) } });
-    expect(cuda).toMatchObject({ name: 'PoolExhaustedError', code: 'ERR_HEDDLE_POOL_EXHAUSTED', message: expect.stringMatching(/cannot allocate/) });
+    expect(cuda).toMatchObject({
+      name: 'PoolExhaustedError',
+      code: 'ERR_HEDDLE_POOL_EXHAUSTED',
+      message: expect.stringMatching(/cannot allocate/),
+    });
     for (const now of [between, after])
-      expect(now).toEqual({ bytes: 0, devices: (now?.devices as unknown[]).map(() => ({ bytes: 0, blocks: 0 })) });
+      expect(now).toEqual({ bytes: 0, devices: ((now as Printed).devices as unknown[]).map(() => ({ bytes: 0, blocks: 0 })) });
   });
 
-  it.each([0, 1, 30, 150, 400])('a device that is lost after %i launches, every request gets its error and the process goes on', async (launches) => {
-    const result = await run(['lose', llama, adapterFolder('lora')], { HEDDLE_EMULATOR_FAULT: `lost:${launches}` });
-    const lost = { name: 'DeviceError', code: 'ERR_HEDDLE_DEVICE_LOST', device: 'cuda' };
-    const answers = result.answers as Printed[];
-    expect(answers).toHaveLength(6);
-    for (const answer of answers) expect(answer).toMatchObject(lost);
-    const later = result.later as Record<string, Printed>;
-    for (const what of ['request', 'adapter', 'load', 'tensor']) expect(later[what], what).toMatchObject(lost);
-    expect(result).toMatchObject({ runningRequests: 0, waitingRequests: 0, made: 3, after: [{ bytes: 0, blocks: 0 }] });
-  });
+  it.each([0, 1, 30, 150, 400])(
+    'a device that is lost after %i launches, every request gets its error and the process goes on',
+    async (launches) => {
+      const result = await run(['lose', llama, adapterFolder('lora')], { HEDDLE_EMULATOR_FAULT: `lost:${launches}` });
+      const lost = { name: 'DeviceError', code: 'ERR_HEDDLE_DEVICE_LOST', device: 'cuda' };
+      const answers = result.answers as Printed[];
+      expect(answers).toHaveLength(6);
+      for (const answer of answers) expect(answer).toMatchObject(lost);
+      const later = result.later as Record<string, Printed>;
+      for (const what of ['request', 'adapter', 'load', 'tensor']) expect(later[what], what).toMatchObject(lost);
+      expect(result).toMatchObject({ runningRequests: 0, waitingRequests: 0, made: 3, after: [{ bytes: 0, blocks: 0 }] });
+    },
+  );
 
   it('a device that is lost between two runs of a program, later runs are refused', async () => {
     const { runs, after } = await run(['loseProgram'], { HEDDLE_EMULATOR_FAULT: 'lost:2' });
