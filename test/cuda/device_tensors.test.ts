@@ -33,7 +33,7 @@ describe.skipIf(testedCuda === undefined)('tensors', () => {
     expect(memory().bytes).toBe(host);
     expect(new Float32Array(await made.buffer.read(0, 4000))).toEqual(new Float32Array(1000));
     made.buffer.dispose();
-    await until(() => held().bytes === before.bytes && held().blocks === before.blocks, 'the memory comes back');
+    await until(() => held().bytes <= before.bytes && held().blocks <= before.blocks, 'the memory comes back');
     await expect(async () => made.buffer.read(0, 4)).rejects.toThrow(/dispose/);
   });
 
@@ -123,7 +123,7 @@ describe.skipIf(testedCuda === undefined)('programs', () => {
     const running = program.run({ x: normal(64 * 64, 5) });
     program.dispose();
     expect((await running).y?.length).toBe(64 * 64);
-    await until(() => held().bytes === before.bytes && held().blocks === before.blocks, 'the memory comes back');
+    await until(() => held().bytes <= before.bytes && held().blocks <= before.blocks, 'the memory comes back');
   });
 
   it('stop when their signal is aborted, and run again afterwards', async () => {

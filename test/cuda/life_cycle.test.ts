@@ -98,6 +98,6 @@ describe.skipIf(testedCuda === undefined)('dispose', { timeout }, () => {
     await until(() => model.stats().steps > 3, 'some steps ran');
     model.dispose();
     for (const error of await ends) expect(error).toMatchObject({ code: 'ERR_HEDDLE_DISPOSED' });
-    await until(() => held().bytes === before.bytes && held().blocks === before.blocks, 'the memory comes back');
+    await until(() => held().bytes <= before.bytes && held().blocks <= before.blocks, 'the memory comes back');
   });
 });
