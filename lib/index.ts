@@ -4,7 +4,17 @@
  */
 
 export { type AdapterSummary, ModelAdapters } from './engine/adapters.js';
-export { type DeviceInfo, deviceInfo, memory, setThreads } from './engine/device.js';
+export {
+  type CudaDeviceInfo,
+  type CudaInfo,
+  cudaInfo,
+  type DeviceInfo,
+  type DeviceMemory,
+  deviceInfo,
+  memory,
+  type NativeMemory,
+  setThreads,
+} from './engine/device.js';
 export type { GenerateRequest, ScoreRequestOptions } from './engine/generate_options.js';
 export { loadModel } from './engine/load_model.js';
 export type { LoadProgress } from './engine/load_weights.js';

@@ -117,11 +117,11 @@ function checkNative(file, text) {
       ([, name]) => `includes ${name}: only native/addon may`,
     );
   }
-  if (!path.startsWith('cuda/') && !path.endsWith('_cuda.cu')) {
+  if (!path.startsWith('cuda/') && !path.endsWith('_cuda.cu') && !path.endsWith('.cuh')) {
     find(
       /#\s*include\s*[<"]((?:cuda|cublas|cub\/|thrust\/|nccl|nvrtc|mma\.h|cooperative_groups)[^>"]*)/g,
       code,
-      ([, name]) => `includes ${name}: only native/cuda and *_cuda.cu may`,
+      ([, name]) => `includes ${name}: only native/cuda, *_cuda.cu and *.cuh may`,
     );
   }
   const calls = withoutComments(text, false, true);

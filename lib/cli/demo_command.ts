@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { deviceInfo, memory } from '../engine/device.js';
+import { cudaInfo, deviceInfo, memory } from '../engine/device.js';
 import type { GenerateRequest } from '../engine/generate_options.js';
 import type { Model } from '../engine/model.js';
 import type { DrawnToken, FinishReason } from '../engine/request.js';
@@ -123,9 +123,12 @@ function printFigures(model: Model, continuations: readonly Continuation[], { se
     printJson({ id: adapter ?? 'base', adapter, tokens: tokens.map(({ token }) => token), text, finishReason });
   });
   const { weights, pool, programs } = model.memory();
+  const device = deviceMemory(model);
   printJson({
     stats: {
       ...statsOf(model),
+      device: model.device.name,
+      deviceReason: model.device.reason,
       generatedTokens: generated,
       seconds,
       tokensPerSecond: generated / seconds,
@@ -135,6 +138,7 @@ function printFigures(model: Model, continuations: readonly Continuation[], { se
         poolInUse: poolBytesInUse,
         programs,
         tensors: memory().bytes,
+        ...(device && { device: device.bytes, devicePeak: device.peakBytes, deviceFree: device.freeBytes }),
         process: process.memoryUsage.rss(),
       },
     },
@@ -144,11 +148,25 @@ function printFigures(model: Model, continuations: readonly Continuation[], { se
 function summary(model: Model, count: number, { seconds, generated, poolBytesInUse }: Figures): string {
   const { steps, maxRequestsInStep, maxAdaptersInStep } = model.stats();
   const { weights, pool } = model.memory();
-  const { target, threads } = deviceInfo();
   const bytes = (value: number): string => formatAmount(value, 'bytes');
   return [
-    `speed     ${formatAmount(generated / seconds)} tokens per second: ${generated} tokens of ${count} continuations in ${seconds.toFixed(2)} s, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${target}`,
+    `speed     ${formatAmount(generated / seconds)} tokens per second: ${generated} tokens of ${count} continuations in ${seconds.toFixed(2)} s`,
+    `device    ${deviceText(model)}`,
     `batch     ${maxRequestsInStep} requests and ${maxAdaptersInStep} adapters per step, ${steps} steps`,
     `memory    weights ${bytes(weights)}, pool ${bytes(poolBytesInUse)} in use of ${bytes(pool.bytes)}, process ${bytes(process.memoryUsage.rss())}`,
   ].join('\n');
+}
+
+const deviceMemory = (model: Model) => memory().devices.find(({ name }) => name === model.device.name);
+
+function deviceText(model: Model): string {
+  const { name } = model.device;
+  const found = deviceMemory(model);
+  if (found === undefined) {
+    const { target, threads } = deviceInfo();
+    return `${name}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${target}`;
+  }
+  const bytes = (value: number | undefined): string => (value === undefined ? '?' : formatAmount(value, 'bytes'));
+  const described = cudaInfo().devices.find(({ device }) => device === name)?.name ?? '';
+  return `${name} ${described}, ${bytes(found.bytes)} in use (${bytes(found.peakBytes)} at most), ${bytes(found.freeBytes)} free of ${bytes(found.totalBytes)}`;
 }

@@ -4,17 +4,24 @@ import { Command } from 'commander';
 import { cachedSnapshot, hubEnvironment, isHubId } from '../checkpoint/hub_cache.js';
 import { FileAccessError, ModelError } from '../errors.js';
 import { inspectAdapterFolder } from './inspect_adapter.js';
-import { inspectDevice } from './inspect_device.js';
+import { inspectDevice, inspectDevices } from './inspect_device.js';
 import type { Findings } from './inspect_facts.js';
 import { inspectModelFolder } from './inspect_model.js';
 import { inspectSafetensors } from './inspect_safetensors.js';
 import { printJson } from './output.js';
+
+interface InspectFlags {
+  all?: boolean;
+  devices?: boolean;
+  json?: boolean;
+}
 
 /** `heddle inspect`: what a folder or file is, without loading weights; without an argument, what this machine is. */
 export function inspectCommand(): Command {
   return new Command('inspect')
     .description('what a model or adapter folder or a safetensors file is, without loading weights')
     .argument('[path]', 'model or adapter folder, .safetensors file, or org/name in the Hugging Face cache; none: this machine')
+    .option('--devices', 'what models can run on: the processor, and the CUDA devices or why there is none')
     .option('--all', 'every tensor of a safetensors file, not the first forty')
     .option('--json', 'one JSON object')
     .addHelpText(
@@ -22,12 +29,14 @@ export function inspectCommand(): Command {
       `
 Examples:
   heddle inspect                     processor, instruction sets, threads, native binary
+  heddle inspect --devices           CUDA devices: compute capability, memory, driver
   heddle inspect ./llama             architecture, parameters, layers, heads, context, tokenizer, files
   heddle inspect ./adapters/sql      kind, rank, targets, parameters, base
   heddle inspect ./llama/model.safetensors --all`,
     )
-    .action(async (path: string | undefined, { all = false, json }: { all?: boolean; json?: boolean }) => {
-      const findings = path === undefined ? inspectDevice() : await inspectPath(path, all);
+    .action(async (path: string | undefined, { all = false, devices, json }: InspectFlags, command: Command) => {
+      if (devices && path !== undefined) command.error('error: give only one of a path and --devices');
+      const findings = devices ? inspectDevices() : path === undefined ? inspectDevice() : await inspectPath(path, all);
       if (json) printJson(findings.json);
       else process.stdout.write(`${findings.text}\n`);
     });

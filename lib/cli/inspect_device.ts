@@ -2,11 +2,12 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { deviceInfo } from '../engine/device.js';
+import { cudaInfo, deviceInfo } from '../engine/device.js';
 import { supportedModelTypes } from '../models/index.js';
 import { packageRoot } from '../runtime/load_binding.js';
 import { type Findings, formatFacts } from './inspect_facts.js';
 import { formatAmount } from './progress.js';
+import { formatTable } from './table.js';
 
 /** What this machine and this installation are. Throws DeviceError when the native library cannot be loaded. */
 export function inspectDevice(): Findings {
@@ -14,7 +15,7 @@ export function inspectDevice(): Findings {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   const { target, targets, threads } = deviceInfo();
   const binary = (createRequire(import.meta.url)('node-gyp-build') as { resolve(folder: string): string }).resolve(root);
-  const processor = cpus()[0]?.model.trim() ?? 'unknown';
+  const processor = processorName();
   const json = {
     kind: 'device',
     version,
@@ -38,4 +39,32 @@ export function inspectDevice(): Findings {
     ['model types', supportedModelTypes.join(', ')],
   ]);
   return { json, text };
+}
+
+const processorName = (): string => cpus()[0]?.model.trim() ?? 'unknown';
+
+/** What models can run on here. Throws DeviceError when the native library cannot be loaded. */
+export function inspectDevices(): Findings {
+  const { target, targets, threads } = deviceInfo();
+  const cuda = cudaInfo();
+  const processor = processorName();
+  const json = { kind: 'devices', processor, memoryBytes: totalmem(), target, targets, threads, cuda };
+  const bytes = (value: number): string => formatAmount(value, 'bytes');
+  const facts = formatFacts('cpu', [
+    ['processor', processor],
+    ['memory', bytes(json.memoryBytes)],
+    ['instruction set', `${target} (this machine has ${targets.join(', ')})`],
+    ['threads', threads],
+  ]);
+  if (cuda.error !== undefined) return { json, text: `${facts}\n\ncuda: none\n  ${cuda.error.message} (${cuda.error.code})` };
+  const rows = cuda.devices.map((one) => [
+    one.device,
+    one.name,
+    one.computeCapability,
+    `${bytes(one.freeBytes)} free of ${bytes(one.totalBytes)}`,
+    `driver ${one.driverVersion}, runtime ${one.runtimeVersion}`,
+    one.linearLibrary,
+  ]);
+  const header = ['device', 'name', 'compute', 'memory', 'CUDA', 'large matrices'];
+  return { json, text: `${facts}\n\n${formatTable(rows, { header })}\n\nCUDA library  ${cuda.library}` };
 }

@@ -5,6 +5,7 @@ import { setThreads } from '../engine/device.js';
 import { loadModel } from '../engine/load_model.js';
 import type { Model } from '../engine/model.js';
 import { FileAccessError, HeddleError } from '../errors.js';
+import { deviceSchema } from '../runtime/device.js';
 import { throwIfInterrupted } from './interrupt.js';
 import { ProgressBar } from './progress.js';
 
@@ -12,6 +13,7 @@ import { ProgressBar } from './progress.js';
 export interface ModelFlags {
   model: string;
   adapter?: Record<string, string>;
+  device?: string;
   threads?: number;
   precision?: 'fast' | 'precise';
   context?: number;
@@ -36,6 +38,12 @@ export function decimal(least = 0, most = Number.POSITIVE_INFINITY): (text: stri
     if (text.trim() !== '' && value >= least && value <= most && Number.isFinite(value)) return value;
     throw new InvalidArgumentError(`Expected a number, ${Number.isFinite(most) ? `${least} to ${most}` : `${least} or more`}.`);
   };
+}
+
+/** Reads the name of a device. */
+export function deviceName(text: string): string {
+  if (!deviceSchema.safeParse(text).success) throw new InvalidArgumentError('Expected auto, cpu, cuda, or cuda:1 and so on.');
+  return text;
 }
 
 /** Reads an amount of memory: `4GB`, `512 MiB`, `1000000`. */
@@ -69,6 +77,7 @@ export function withModel(command: Command, fallback?: string): Command {
   return command
     .option('-m, --model <folder>', `model folder, or org/name on the Hugging Face Hub${ending}`)
     .option('-a, --adapter <name=folder>', 'load a PEFT adapter under a name (may repeat)', adapterFlag)
+    .option('--device <name>', 'cpu, cuda, cuda:1 or auto: a CUDA device where one can be used (default: auto)', deviceName)
     .option('--threads <n>', 'threads of the engine (default: the cores of this process)', wholeNumber(1, 1024))
     .addOption(
       new Option('--precision <mode>', 'how bf16 weights are multiplied: inputs rounded to bf16, or not (default: fast)').choices([
@@ -92,6 +101,7 @@ export async function openModel(flags: ModelFlags, signal: AbortSignal): Promise
     bar = new ProgressBar({ label: `loading ${flags.model}`, unit: 'bytes' });
     return await loadModel(folder, {
       adapters,
+      device: flags.device,
       precision: flags.precision,
       contextLength: flags.context,
       poolBytes: flags.pool,

@@ -93,12 +93,12 @@ export class TrainDisplay implements Disposable {
     this.#say(`report: ${report}`);
   }
 
-  #plan({ model, planned, adapters, totalSteps }: PlanEvent): void {
+  #plan({ model, device, planned, adapters, totalSteps }: PlanEvent): void {
     this.#end();
     this.#many = Object.keys(adapters).length > 1;
     const { total, ...parts } = planned;
     const shares = Object.entries(parts).map(([name, size]) => `${name} ${formatAmount(size, 'bytes')}`);
-    this.#say(`memory planned: ${formatAmount(total, 'bytes')} (${shares.join(', ')})`);
+    this.#say(`memory planned${device === 'cpu' ? '' : ` on ${device}`}: ${formatAmount(total, 'bytes')} (${shares.join(', ')})`);
     for (const [name, { parameters, steps, stepsPerEpoch }] of Object.entries(adapters))
       this.#say(
         `${name}: ${formatAmount(parameters)} parameters over ${model}, ${formatAmount(steps)} steps (${formatAmount(steps / stepsPerEpoch)} epochs)`,

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { trainableMethods } from '../adapters/methods/trainable.js';
 import { readJsonFile } from '../checkpoint/json.js';
 import { OptionError } from '../errors.js';
-import { decimal, wholeNumber } from './model_options.js';
+import { decimal, deviceName, wholeNumber } from './model_options.js';
 
 /** What the command line says. */
 export interface TrainFlags {
@@ -71,6 +71,7 @@ export function withTraining(command: Command): Command {
     )
     .addOption(choice('--precision <mode>', 'how bf16 weights are multiplied (default: fast)', ['fast', 'precise']))
     .option('--seed <n>', 'same seed, same adapter (default: 0)', wholeNumber())
+    .option('--device <name>', 'cpu, cuda, cuda:1 or auto: a CUDA device where one can be used (default: auto)', deviceName)
     .option('--threads <n>', 'threads of the engine (default: the cores of this process)', wholeNumber(1, 1024))
     .option('--sample <prompt...>', 'texts that the trained adapters continue for the report (default: beginnings of held-out examples)')
     .option('--no-samples', 'no continuations')

@@ -1,54 +1,57 @@
 import type { AdapterParts, AdapterSummary } from '../adapters/method.js';
-import { type PagePlacement, placeAdapter } from '../adapters/placement.js';
 import { MissingAdapterError, OptionError, PoolExhaustedError } from '../errors.js';
 import type { CacheLayout } from '../models/serving_paths.js';
-import type { DeviceTensor } from '../runtime/device_tensor.js';
-import type { PagePool } from './page_pool.js';
+import type { AdapterPlace, AdapterPlaces } from './adapter_places.js';
 import { prefixPages } from './prefix_pages.js';
 
-/** An adapter in native memory. A newer one under the same name does not change it: requests hold the version they began with. */
-export interface ResidentAdapter {
+/** A loaded adapter. A newer one under the same name does not change it: requests hold the version they began with. */
+export interface LoadedAdapter {
   readonly name: string;
-  readonly slot: number;
   /** Equal hashes, equal outputs. */
   readonly contentHash: string;
   readonly summary: AdapterSummary;
-  /** What it holds of the pool and of the row table. */
-  readonly pages: readonly number[];
-  readonly firstRow: number;
-  readonly rowCount: number;
   /** Positions that it brings in front of the text. */
   readonly virtualTokens: number;
   /** Their keys and values as pages of the cache. */
   readonly prefixPages: readonly Uint8Array[] | undefined;
-  /** Requests that use it. */
+  /** Its factors in host memory, where adapters move in and out of the device's. */
+  readonly parts: AdapterParts | undefined;
+  /** Where it lies on the device; undefined while it is in host memory only. */
+  place: AdapterPlace | undefined;
+  /** Settles when `place` is filled; undefined when nothing is on the way. */
+  arrival: Promise<void> | undefined;
+  /** Requests that hold it, and how many of them run. */
   uses: number;
+  running: number;
+  /** When a request last ran with it, by a clock that only counts. */
+  lastRun: number;
   /** No longer to be found by name; freed when the last request that uses it has ended. */
   retired: boolean;
 }
 
 /** An adapter with the scale that a request gives it. */
 export interface AdapterUse {
-  readonly adapter: ResidentAdapter;
+  readonly adapter: LoadedAdapter;
   readonly scale: number;
 }
 
-/** Adapters by name: loads, replaces and unloads them while requests run. */
+/** Adapters by name: loads, replaces and unloads them while requests run, and brings them to the device before they are needed. */
 export class AdapterRegistry {
-  private readonly byName = new Map<string, ResidentAdapter>();
+  /** Called when an adapter that was on the way has arrived. */
+  onArrival: () => void = () => {};
+  /** Adapters copied to the device, and taken off it for others, since the model was loaded. */
+  readonly moves = { in: 0, out: 0 };
+  private readonly byName = new Map<string, LoadedAdapter>();
+  private readonly placed = new Set<LoadedAdapter>();
   private held = 0;
-  private readonly freeSlots: number[] = [];
-  private readonly freeRows: { first: number; count: number }[];
+  private clock = 0;
 
   constructor(
-    private readonly pool: PagePool,
-    private readonly entries: DeviceTensor,
-    private readonly rows: DeviceTensor,
+    private readonly places: AdapterPlaces,
     private readonly layout: CacheLayout,
-  ) {
-    for (let slot = (entries.dims[0] as number) - 1; slot >= 0; slot--) this.freeSlots.push(slot);
-    this.freeRows = [{ first: 0, count: rows.dims[0] as number }];
-  }
+    /** Factors are kept in host memory and adapters that do not run give up their place to others. */
+    private readonly moving: boolean,
+  ) {}
 
   names(): string[] {
     return [...this.byName.keys()];
@@ -59,12 +62,17 @@ export class AdapterRegistry {
     return this.held > 0;
   }
 
-  find(name: string): ResidentAdapter | undefined {
+  /** Adapters on the device. */
+  get residents(): number {
+    return this.placed.size;
+  }
+
+  find(name: string): LoadedAdapter | undefined {
     return this.byName.get(name);
   }
 
   /** The adapter of this name. Throws MissingAdapterError that lists the loaded ones. */
-  get(name: string): ResidentAdapter {
+  get(name: string): LoadedAdapter {
     const found = this.byName.get(name);
     if (found !== undefined) return found;
     const loaded = this.names();
@@ -74,45 +82,34 @@ export class AdapterRegistry {
     );
   }
 
-  /** Copies an adapter into the pool and makes it the one of this name; an older one stays for the requests that use it. */
-  async add(name: string, parts: AdapterParts): Promise<ResidentAdapter> {
-    const slot = this.freeSlots.pop();
-    if (slot === undefined)
-      throw new PoolExhaustedError(
-        `all ${this.entries.dims[0]} adapter slots are taken: unload one, or give loadModel a larger maxAdapters`,
-      );
-    let placement: PagePlacement;
-    try {
-      placement = placeAdapter(parts, this.pool, {
-        slot,
-        sites: this.entries.dims[1] as number,
-        takeRows: (count) => this.takeRows(count, name),
-      });
-    } catch (error) {
-      this.freeSlots.push(slot);
-      throw error;
-    }
-    const { pool, entries, rows } = this;
-    // Page by page: a page's bytes are put together when they are asked for, and the event loop runs in between.
-    for (const page of placement.writes) await pool.memory.buffer.write(page.offset, page.bytes);
-    await rows.buffer.write(placement.firstRow * 4, placement.rows);
-    await entries.buffer.write(slot * placement.entries.byteLength, placement.entries);
-    // The factors are in the pool now: the copy in host memory is let go.
-    const { pages, firstRow } = placement;
+  /**
+   * Makes an adapter the one of this name; an older one stays for the requests that use it. It is copied to the device at once where there is
+   * room; without moving it must find room. Throws PoolExhaustedError; then nothing has changed.
+   */
+  async add(name: string, parts: AdapterParts): Promise<LoadedAdapter> {
     const { contentHash, summary, virtualTokens, prefix } = parts;
-    const adapter: ResidentAdapter = {
+    const adapter: LoadedAdapter = {
       name,
-      slot,
       contentHash,
       summary,
-      pages,
-      firstRow,
-      rowCount: placement.rows.length,
       virtualTokens,
       prefixPages: prefix && prefixPages(prefix, this.layout),
+      // Without moving the factors are in the pool for good: the copy in host memory is let go.
+      parts: this.moving ? parts : undefined,
+      place: undefined,
+      arrival: undefined,
       uses: 0,
+      running: 0,
+      lastRun: this.clock,
       retired: false,
     };
+    if (this.moving) this.places.assertPossible(name, parts);
+    try {
+      this.bringIn(adapter, parts);
+    } catch (error) {
+      if (!this.moving || !(error instanceof PoolExhaustedError)) throw error;
+    }
+    await adapter.arrival;
     this.retire(name);
     this.byName.set(name, adapter);
     return adapter;
@@ -146,6 +143,107 @@ export class AdapterRegistry {
     }
   }
 
+  /**
+   * Whether a request's adapters are on the device; those that are not are sent for. `first`: the request is the next to run, and adapters that
+   * only wait give up their room for it; other requests take only what nobody holds. 'full': there is no room at present.
+   */
+  bring(uses: readonly AdapterUse[], first: boolean): 'ready' | 'coming' | 'full' {
+    let state: 'ready' | 'coming' = 'ready';
+    const wanted = new Set(uses.map(({ adapter }) => adapter));
+    for (const adapter of wanted) {
+      if (adapter.place === undefined && !this.fetch(adapter, wanted, first)) return 'full';
+      if (adapter.arrival !== undefined) state = 'coming';
+    }
+    return state;
+  }
+
+  /** Takes the adapter that ran longest ago off the device, of those that no request holds. False where there is none. */
+  makeRoom(): boolean {
+    return this.moveOut(new Set(), false);
+  }
+
+  /** A request begins to run: its adapters stay where they are until `leave`. */
+  enter(uses: readonly AdapterUse[]): void {
+    for (const { adapter } of uses) adapter.running++;
+  }
+
+  leave(uses: readonly AdapterUse[]): void {
+    this.clock++;
+    for (const { adapter } of uses) {
+      adapter.running--;
+      adapter.lastRun = this.clock;
+    }
+  }
+
+  /** Settles when the first adapter on the way has arrived; undefined when none is. */
+  nextArrival(): Promise<void> | undefined {
+    const arrivals = [...this.placed].flatMap(({ arrival }) => (arrival === undefined ? [] : [arrival]));
+    return arrivals.length === 0 ? undefined : Promise.race(arrivals);
+  }
+
+  private bringIn(adapter: LoadedAdapter, parts: AdapterParts): void {
+    const { place, fill } = this.places.take(adapter.name, parts);
+    this.moves.in++;
+    adapter.place = place;
+    this.placed.add(adapter);
+    adapter.arrival = fill().then(
+      () => {
+        adapter.arrival = undefined;
+        this.freeIfUnused(adapter);
+        this.onArrival();
+      },
+      (error) => {
+        adapter.arrival = undefined;
+        this.giveUp(adapter);
+        this.onArrival();
+        throw error;
+      },
+    );
+    // Whoever waits for it sees the error; where nobody does, the next request that needs it meets the same.
+    adapter.arrival.catch(() => {});
+  }
+
+  private fetch(adapter: LoadedAdapter, wanted: ReadonlySet<LoadedAdapter>, first: boolean): boolean {
+    const { parts } = adapter;
+    if (parts === undefined) return false;
+    for (;;) {
+      try {
+        this.bringIn(adapter, parts);
+        return true;
+      } catch (error) {
+        if (!(error instanceof PoolExhaustedError)) throw error;
+        if (!this.moveOut(wanted, first)) return false;
+      }
+    }
+  }
+
+  private moveOut(wanted: ReadonlySet<LoadedAdapter>, heldToo: boolean): boolean {
+    const victim = this.leastRecent(wanted, heldToo);
+    if (victim === undefined) return false;
+    this.moves.out++;
+    this.giveUp(victim);
+    return true;
+  }
+
+  // Of those that could leave, the one that ran longest ago, held ones last.
+  private leastRecent(wanted: ReadonlySet<LoadedAdapter>, heldToo: boolean): LoadedAdapter | undefined {
+    let best: LoadedAdapter | undefined;
+    for (const adapter of this.placed) {
+      if (adapter.running > 0 || adapter.arrival !== undefined || adapter.parts === undefined || wanted.has(adapter)) continue;
+      if (adapter.uses > 0 && !heldToo) continue;
+      const sooner = best === undefined || (adapter.uses === 0) !== (best.uses === 0) ? adapter.uses === 0 : adapter.lastRun < best.lastRun;
+      if (best === undefined || sooner) best = adapter;
+    }
+    return best;
+  }
+
+  private giveUp(adapter: LoadedAdapter): void {
+    if (adapter.place === undefined) return;
+    this.places.give(adapter.place);
+    adapter.place = undefined;
+    this.placed.delete(adapter);
+  }
+
   private retire(name: string): void {
     const old = this.byName.get(name);
     if (old === undefined) return;
@@ -154,38 +252,14 @@ export class AdapterRegistry {
     this.freeIfUnused(old);
   }
 
-  private freeIfUnused(adapter: ResidentAdapter): void {
-    if (!adapter.retired || adapter.uses > 0) return;
-    for (const page of adapter.pages) this.pool.release(page);
-    this.giveRows(adapter.firstRow, adapter.rowCount);
-    this.freeSlots.push(adapter.slot);
-  }
-
-  private takeRows(count: number, name: string): number {
-    const gap = this.freeRows.find((range) => range.count >= count);
-    if (gap === undefined)
-      throw new PoolExhaustedError(`the table of adapter rows has no room for the ${count} rows of '${name}'`, { needed: count });
-    const { first } = gap;
-    gap.first += count;
-    gap.count -= count;
-    return first;
-  }
-
-  private giveRows(first: number, count: number): void {
-    const after = this.freeRows.findIndex((range) => range.first >= first);
-    this.freeRows.splice(after < 0 ? this.freeRows.length : after, 0, { first, count });
-    for (let i = this.freeRows.length - 1; i > 0; i--) {
-      const left = this.freeRows[i - 1] as { first: number; count: number };
-      const right = this.freeRows[i] as { first: number; count: number };
-      if (left.first + left.count !== right.first) continue;
-      left.count += right.count;
-      this.freeRows.splice(i, 1);
-    }
+  // What is still being copied is freed when it has arrived: its pages may not be given to others before.
+  private freeIfUnused(adapter: LoadedAdapter): void {
+    if (adapter.retired && adapter.uses === 0 && adapter.arrival === undefined) this.giveUp(adapter);
   }
 }
 
 /** The positions in front of a request's text, and the pages that hold their keys and values. */
-export function virtualTokensOf(uses: readonly AdapterUse[]): Pick<ResidentAdapter, 'virtualTokens' | 'prefixPages'> {
+export function virtualTokensOf(uses: readonly AdapterUse[]): Pick<LoadedAdapter, 'virtualTokens' | 'prefixPages'> {
   return uses.find(({ adapter }) => adapter.virtualTokens > 0)?.adapter ?? { virtualTokens: 0, prefixPages: undefined };
 }
 

@@ -27,6 +27,8 @@ export interface AdapterSummary {
   readonly bytes: number;
   /** Requests that use it now. */
   readonly uses: number;
+  /** Whether it is on the device: with `moveAdapters` it may be in host memory only, until a request wants it. */
+  readonly resident: boolean;
 }
 
 const mergeSchema = z.strictObject({ scale: z.number().min(-1e6).max(1e6).default(1) });
@@ -102,9 +104,9 @@ export class ModelAdapters {
 
   /** Throws MissingAdapterError. */
   get(name: string): AdapterSummary {
-    const { contentHash, summary, uses } = this.registry.get(name);
+    const { contentHash, summary, uses, place, arrival } = this.registry.get(name);
     const { kind, ranks, targets, parameters, bytes } = summary;
-    return { name, contentHash, kind, ranks, targets, parameters, bytes, uses };
+    return { name, contentHash, kind, ranks, targets, parameters, bytes, uses, resident: place !== undefined && arrival === undefined };
   }
 
   /** Every loaded adapter, in the order of loading. */

@@ -21,7 +21,7 @@ export function collectDrawn(batch: StepBatch, result: BurstResult, later: boole
       drawn.push({
         token,
         logprob: outputs.logprob?.[row] as number,
-        top: topTokens(outputs, row, batch.rows.length, request.sampling.topLogprobs),
+        top: topTokens(outputs, row, batch.extents.tops as number, request.sampling.topLogprobs),
       });
       const state = outputs.state?.[row];
       if (state !== requestState.running) reason = state === requestState.stopped ? 'stop' : 'length';
@@ -41,12 +41,11 @@ const noTokens: readonly never[] = Object.freeze([]);
 function topTokens(
   outputs: Record<string, Int32Array | Float32Array>,
   row: number,
-  rows: number,
+  width: number,
   wanted: number,
 ): readonly { token: number; logprob: number }[] {
   const { topTokens: tokens, topLogprobs: logprobs } = outputs;
   if (wanted === 0 || tokens === undefined || logprobs === undefined) return noTokens;
-  const width = tokens.length / rows;
   return Array.from({ length: wanted }, (_, i) => ({
     token: tokens[row * width + i] as number,
     logprob: logprobs[row * width + i] as number,

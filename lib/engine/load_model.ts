@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { z } from 'zod';
 import { CheckpointBase } from '../adapters/checkpoint_base.js';
 import { loadPeftFolder } from '../adapters/peft_folder.js';
 import { resolveModelFolder } from '../checkpoint/hub.js';
@@ -8,13 +9,15 @@ import { AbortError, OptionError } from '../errors.js';
 import { architectureOf } from '../models/index.js';
 import { WeightStore } from '../models/weight_store.js';
 import { blockTokens } from '../ops/index.js';
-import { emptyTensor } from '../runtime/device_tensor.js';
+import { choosesItself, cpu, type Device, openDevice, standsInTheWay } from '../runtime/device.js';
+import { type DeviceTensor, emptyTensor } from '../runtime/device_tensor.js';
 import { parseOptions } from '../runtime/parse_options.js';
 import { ChatTemplate } from '../text/chat_template.js';
 import { Tokenizer } from '../text/tokenizer.js';
+import { AdapterPlaces } from './adapter_places.js';
 import { AdapterRegistry } from './adapter_registry.js';
 import { loadWeights, locateTensor } from './load_weights.js';
-import { cacheLayout, poolPages, widestAdapterRow } from './memory_plan.js';
+import { cacheLayout, poolPages, poolRoom, widestAdapterRow } from './memory_plan.js';
 import { WeightMerger } from './merged_adapter.js';
 import { Model } from './model.js';
 import { ModelGraphs, type ModelState, type StepLimits } from './model_programs.js';
@@ -26,14 +29,27 @@ const scoreLogitBytes = 64 * 2 ** 20;
 const adapterRowTable = 1 << 20;
 
 /**
- * Loads a model and its adapters from folders as Hugging Face and PEFT write them, or from the Hub by `org/name`.
- * Reads off the event loop. Throws ModelError, AdapterError, FileFormatError, FileAccessError, OptionError; nothing is left half-loaded.
+ * Loads a model and its adapters from folders as Hugging Face and PEFT write them, or from the Hub by `org/name`. Reads off the event loop.
+ * Throws ModelError, AdapterError, FileFormatError, FileAccessError, OptionError, DeviceError where a CUDA device is asked for that cannot be
+ * used, PoolExhaustedError without memory; nothing is left half-loaded.
  */
 export async function loadModel(pathOrId: string, options: LoadOptions = {}): Promise<Model> {
   const parsed = parseOptions(loadSchema, options, 'loadModel');
-  const { signal, onProgress } = parsed;
+  const { signal } = parsed;
   if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
-  const folder = await openHuggingFaceFolder(await resolveModelFolder(pathOrId, { signal }));
+  const device = openDevice(parsed.device);
+  const path = await resolveModelFolder(pathOrId, { signal });
+  try {
+    return await loadOn(device, path, parsed);
+  } catch (error) {
+    if (device.ordinal === undefined || !choosesItself(parsed.device) || !standsInTheWay(error)) throw error;
+    return await loadOn({ ...cpu, reason: (error as Error).message }, path, parsed);
+  }
+}
+
+async function loadOn(device: Device, path: string, parsed: z.output<typeof loadSchema>): Promise<Model> {
+  const { signal, onProgress } = parsed;
+  const folder = await openHuggingFaceFolder(path);
   const cleanup: (() => void)[] = [() => folder.dispose()];
   try {
     const config = { ...folder.config, eosTokenIds: endTokens(folder) };
@@ -47,30 +63,37 @@ export async function loadModel(pathOrId: string, options: LoadOptions = {}): Pr
       maxAdaptersPerRequest: parsed.maxAdaptersPerRequest,
       contextBlocks,
     };
-    const weights = new WeightStore({ model: folder.name, info: (name) => folder.tensors.info(name) }, parsed.precision);
+    const weights = new WeightStore({ model: folder.name, info: (name) => folder.tensors.info(name) }, parsed.precision, device);
     cleanup.push(() => weights.dispose());
     const layout = cacheLayout(config, parsed.cacheDtype ?? defaultCacheDtype(folder), widestAdapterRow(config));
-    const pool = new PagePool(layout.pageBytes, poolPages(parsed, layout, contextBlocks));
+    const pool = new PagePool(layout.pageBytes, poolPages(parsed, layout, contextBlocks, poolRoom(device, folder)), device);
     cleanup.push(() => pool.dispose());
     const graphs = new ModelGraphs(architecture, config, weights, layout, limits);
     cleanup.push(() => graphs.dispose());
     const sites = graphs.sites({ pool: pool.memory });
+    const held: DeviceTensor[] = [];
+    cleanup.push(() => {
+      for (const tensor of held) tensor.buffer.dispose();
+    });
+    const reserve = (dims: readonly number[]): DeviceTensor => {
+      const tensor = emptyTensor('i32', dims, device);
+      held.push(tensor);
+      return tensor;
+    };
     const state: ModelState = {
       pool: pool.memory,
-      entries: emptyTensor('i32', [parsed.maxAdapters, sites.length, 8]),
-      adapterRows: emptyTensor('i32', [adapterRowTable]),
-      history: emptyTensor('i32', [parsed.maxRequests, contextLength]),
-      historyState: emptyTensor('i32', [parsed.maxRequests, 2]),
+      entries: reserve([parsed.maxAdapters, sites.length, 8]),
+      adapterRows: reserve([adapterRowTable]),
+      history: reserve([parsed.maxRequests, contextLength]),
+      historyState: reserve([parsed.maxRequests, 2]),
     };
-    cleanup.push(() => {
-      for (const tensor of Object.values(state) as { buffer: { dispose(): void } }[]) tensor.buffer.dispose();
-    });
     await loadWeights(weights, (name) => locateTensor(folder, name), { signal, onProgress });
     const tokenizer = existsSync(join(folder.path, 'tokenizer.json')) ? await Tokenizer.load(folder.path) : undefined;
     cleanup.push(() => tokenizer?.dispose());
     const chatTemplate = tokenizer === undefined ? undefined : await ChatTemplate.load(folder.path, tokenizer.namedTokens);
     const base = CheckpointBase.of(folder, sites);
     const model = new Model({
+      device,
       folder,
       config,
       tokenizer,
@@ -81,7 +104,11 @@ export async function loadModel(pathOrId: string, options: LoadOptions = {}): Pr
       pool,
       state,
       limits,
-      registry: new AdapterRegistry(pool, state.entries, state.adapterRows, layout),
+      registry: new AdapterRegistry(
+        new AdapterPlaces(pool, state.entries, state.adapterRows),
+        layout,
+        parsed.moveAdapters ?? device.name !== 'cpu',
+      ),
       loader: async (path) => {
         try {
           return await loadPeftFolder(path, base);

@@ -1,5 +1,5 @@
 import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
-import { AbortError, ModelError } from '../errors.js';
+import { AbortError, fromNative, ModelError } from '../errors.js';
 import type { WeightPart, WeightRequest, WeightStore } from '../models/weight_store.js';
 import { binding, type NativeSafetensorsFile } from '../runtime/binding.js';
 import { dtypeBytes, dtypeCode } from '../runtime/dtype.js';
@@ -42,8 +42,16 @@ async function fill(request: WeightRequest, locate: (name: string) => TensorLoca
   await Promise.all(request.parts.map((part) => fillPart(request, part, locate(part.tensor))));
 }
 
-/** Reads one tensor of a weight from its file. */
-export async function fillPart({ kind, tensor, transposed }: WeightRequest, part: WeightPart, from: TensorLocation): Promise<void> {
+/** Reads one tensor of a weight from its file. Throws FileAccessError, or DeviceError when the device is lost. */
+export async function fillPart(request: WeightRequest, part: WeightPart, from: TensorLocation): Promise<void> {
+  try {
+    await readPart(request, part, from);
+  } catch (error) {
+    throw fromNative(error, { tensor: part.tensor });
+  }
+}
+
+function readPart({ kind, tensor, transposed }: WeightRequest, part: WeightPart, from: TensorLocation): Promise<void> {
   const native = binding();
   const { file, begin } = from;
   const dtype = codes[from.dtype] as number;

@@ -1,8 +1,10 @@
 import { totalmem } from 'node:os';
+import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import type { ModelConfig } from '../checkpoint/model_config.js';
 import { OptionError } from '../errors.js';
 import type { CacheLayout } from '../models/serving_paths.js';
 import { blockTokens } from '../ops/index.js';
+import { cudaDevices, type Device } from '../runtime/device.js';
 import { dtypeBytes } from '../runtime/dtype.js';
 
 const rowUnit = 64;
@@ -30,11 +32,29 @@ export function widestAdapterRow(config: ModelConfig): number {
   return widest * 4;
 }
 
+/** Bytes that a pool may take where nothing is said, and whether memory is only taken as it is used. */
+export interface PoolRoom {
+  readonly bytes: number;
+  readonly asUsed: boolean;
+}
+
+/** On the processor a quarter of the memory; on a CUDA device three quarters of what weights leave free, the rest is for programs. */
+export function poolRoom(device: Device, { tensors }: HuggingFaceFolder): PoolRoom {
+  if (device.ordinal === undefined) return { bytes: totalmem() / 4, asUsed: true };
+  let free = cudaDevices()[device.ordinal]?.freeBytes ?? 0;
+  for (const name of tensors.names()) {
+    const { begin, end } = tensors.info(name) as { begin: number; end: number };
+    free -= end - begin;
+  }
+  return { bytes: Math.max(0, 0.75 * free), asUsed: false };
+}
+
 /** Pages of the pool: what was asked for, or room for every request at a modest length beside some adapters. */
 export function poolPages(
   options: { poolBytes?: number | undefined; maxRequests: number },
   layout: CacheLayout,
   contextBlocks: number,
+  room: PoolRoom,
 ): number {
   const { pageBytes } = layout;
   if (options.poolBytes !== undefined) {
@@ -47,6 +67,8 @@ export function poolPages(
     return pages;
   }
   const wanted = options.maxRequests * Math.min(contextBlocks, Math.ceil(512 / blockTokens)) + Math.ceil(adapterReserve / pageBytes);
-  const most = Math.max(contextBlocks + 1, Math.floor(totalmem() / 4 / pageBytes));
-  return Math.max(contextBlocks + 1, Math.min(wanted, most));
+  const whole = contextBlocks + 1;
+  const most = Math.floor(room.bytes / pageBytes);
+  // A request of the longest context fits where that costs nothing until it comes.
+  return room.asUsed ? Math.max(whole, Math.min(wanted, most)) : Math.max(1, Math.min(Math.max(wanted, whole), most));
 }

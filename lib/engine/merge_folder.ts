@@ -14,6 +14,7 @@ import { AbortError, AdapterError, OptionError } from '../errors.js';
 import { architectureOf } from '../models/index.js';
 import type { Site } from '../models/model_builder.js';
 import { WeightStore } from '../models/weight_store.js';
+import { cpu } from '../runtime/device.js';
 import { emptyTensor } from '../runtime/device_tensor.js';
 import { cacheLayout, widestAdapterRow } from './memory_plan.js';
 import { checkpointDtype } from './merged_adapter.js';
@@ -99,7 +100,7 @@ async function prepareOutput(output: string, source: string): Promise<void> {
 // The places of the model, without its weights: their memory is reserved on the way and never touched.
 function sitesOf(folder: HuggingFaceFolder): readonly Site[] {
   const { config } = folder;
-  const weights = new WeightStore({ model: folder.name, info: (name) => folder.tensors.info(name) }, 'precise');
+  const weights = new WeightStore({ model: folder.name, info: (name) => folder.tensors.info(name) }, 'precise', cpu);
   const limits = { maxStepTokens: 1, maxScoreTokens: 1, maxRequests: 1, maxAdaptersPerRequest: 1, contextBlocks: 1 };
   const layout = cacheLayout(config, 'f32', widestAdapterRow(config));
   const graphs = new ModelGraphs(architectureOf(config.modelType, folder.name), config, weights, layout, limits);

@@ -3,9 +3,10 @@ import { type MergedTensor, mergedTensors } from '../adapters/merged_tensors.js'
 import type { AdapterParts, FloatDType } from '../adapters/method.js';
 import { toFloat32 } from '../adapters/rows.js';
 import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
-import { AdapterError, ModelError } from '../errors.js';
+import { AdapterError, fromNative, ModelError } from '../errors.js';
 import type { WeightPart, WeightRequest, WeightStore } from '../models/weight_store.js';
 import { binding } from '../runtime/binding.js';
+import { writeBytes } from '../runtime/device_tensor.js';
 import { dtypeBytes, dtypeCode } from '../runtime/dtype.js';
 import { fillPart, locateTensor } from './load_weights.js';
 
@@ -76,11 +77,15 @@ export class WeightMerger {
 async function write({ dtype, data }: MergedTensor, { kind, tensor, transposed }: WeightRequest, part: WeightPart): Promise<void> {
   if (kind === 'panels') {
     const [rows, inputs] = (transposed ? [part.shape[1], part.shape[0]] : part.shape) as [number, number];
-    await binding().packRows(data, 0, { dtype: dtypeCode[dtype], rows, inputs, transposed }, tensor.buffer, part.first);
+    try {
+      await binding().packRows(data, 0, { dtype: dtypeCode[dtype], rows, inputs, transposed }, tensor.buffer, part.first);
+    } catch (error) {
+      throw fromNative(error, { tensor: part.tensor });
+    }
     return;
   }
   const width = part.shape.slice(1).reduce((product, size) => product * size, 1);
   const first = kind === 'rows' ? part.first * width : part.first;
   const values = tensor.dtype === dtype ? data : toFloat32(dtype, data);
-  await tensor.buffer.write(first * dtypeBytes[tensor.dtype], values);
+  await writeBytes(tensor, first * dtypeBytes[tensor.dtype], values);
 }

@@ -4,6 +4,7 @@ import type { ModelConfig, RopeSettings } from '../checkpoint/model_config.js';
 import { AbortError, DisposedError, OptionError, PromptTooLongError } from '../errors.js';
 import type { Site } from '../models/model_builder.js';
 import type { WeightStore } from '../models/weight_store.js';
+import type { Device } from '../runtime/device.js';
 import { parseOptions } from '../runtime/parse_options.js';
 import type { Program } from '../runtime/program.js';
 import type { ChatTemplate } from '../text/chat_template.js';
@@ -61,10 +62,13 @@ export interface ModelMemory {
   readonly pool: { readonly bytes: number; readonly pages: number; readonly heldPages: number; readonly pageBytes: number };
   /** Intermediates and scratch memory of the compiled programs. */
   readonly programs: number;
+  /** Adapters that are loaded, those of them on the device, and how many copies went there and gave up their place so far. */
+  readonly adapters: { readonly loaded: number; readonly resident: number; readonly movedIn: number; readonly movedOut: number };
 }
 
 /** What `loadModel` puts together. */
 export interface ModelParts {
+  readonly device: Device;
   readonly folder: HuggingFaceFolder;
   readonly config: ModelConfig;
   readonly tokenizer: Tokenizer | undefined;
@@ -82,6 +86,10 @@ export interface ModelParts {
   readonly prefixCache: boolean;
 }
 
+// HEDDLE_DECODE_PADDING=0 or 1 decides for any device, to tell whether something depends on it.
+const padsDecodeSteps = ({ ordinal }: Device): boolean =>
+  (process.env.HEDDLE_DECODE_PADDING ?? (ordinal === undefined ? '0' : '1')) === '1';
+
 // Programs are compiled when they are first wanted, once each.
 class ProgramCache {
   readonly compiled: Program[] = [];
@@ -91,11 +99,18 @@ class ProgramCache {
   get(name: string, compile: () => Promise<Program>): Promise<Program> {
     let program = this.wanted.get(name);
     if (program === undefined) {
-      program = compile().then((done) => {
-        if (this.closed) done.dispose();
-        else this.compiled.push(done);
-        return done;
-      });
+      program = compile().then(
+        (done) => {
+          if (this.closed) done.dispose();
+          else this.compiled.push(done);
+          return done;
+        },
+        (error) => {
+          // Memory that lacks now may be free later.
+          this.wanted.delete(name);
+          throw error;
+        },
+      );
       this.wanted.set(name, program);
     }
     return program;
@@ -125,6 +140,7 @@ export class Model {
       pool: parts.pool,
       prefixes,
       adapters: parts.registry,
+      padsDecodeSteps: padsDecodeSteps(parts.device),
       generation: () => this.programs.get('generation', () => parts.graphs.generation(parts.state)),
       scoring: () => this.programs.get('scoring', () => parts.graphs.scoring(parts.state)),
     });
@@ -135,6 +151,11 @@ export class Model {
   /** config.json with one spelling of every setting. */
   get config(): ModelConfig {
     return this.parts.config;
+  }
+
+  /** What it runs on; `reason` says why 'auto' took no CUDA device. */
+  get device(): Device {
+    return this.parts.device;
   }
 
   /** The folder's name, for messages and lists. */
@@ -274,12 +295,18 @@ export class Model {
 
   /** What the model holds in native memory, in bytes. */
   memory(): ModelMemory {
-    const { pool, weights } = this.parts;
+    const { pool, weights, registry } = this.parts;
     const programs = this.programs.compiled.reduce((sum, p) => sum + p.memory.arenaBytes + p.memory.workspaceBytes, 0);
     return {
       weights: [...weights.requests.values()].reduce((sum, r) => sum + r.tensor.buffer.byteLength, 0),
       pool: { bytes: pool.pages * pool.pageBytes, pages: pool.pages, heldPages: pool.held, pageBytes: pool.pageBytes },
       programs,
+      adapters: {
+        loaded: registry.names().length,
+        resident: registry.residents,
+        movedIn: registry.moves.in,
+        movedOut: registry.moves.out,
+      },
     };
   }
 

@@ -148,7 +148,7 @@ export class ModelGraphs {
         pool: graph.state('pool', state.pool),
       },
     };
-    const constants = new Constants(graph, this.tables);
+    const constants = new Constants(graph, this.tables, this.weights.device);
     const builder = new ModelBuilder(graph, this.weights, step, new ServingPaths(step, this.cache, constants), constants);
     const logits = this.architecture.build(builder, this.config);
     return { graph, step, logits, builder };

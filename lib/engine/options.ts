@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { deviceSchema } from '../runtime/device.js';
 import type { LoadProgress } from './load_weights.js';
 
 const count = z.number().int().min(1);
@@ -7,13 +8,13 @@ const count = z.number().int().min(1);
 export const loadSchema = z.strictObject({
   /** Adapters to load with the model: name → folder (PEFT). */
   adapters: z.record(z.string().min(1), z.string()).default({}),
-  /** 'auto' takes the best device there is; 'cpu' the processor. */
-  device: z.enum(['auto', 'cpu']).default('auto'),
+  /** 'cpu', 'cuda' or 'cuda:1'; 'auto' takes a CUDA device where one can be used and the model fits in its memory, otherwise the processor. */
+  device: deviceSchema.default('auto'),
   /** bf16 weights where the processor multiplies bf16: 'fast' rounds activations to bf16, as PyTorch does; 'precise' keeps them. */
   precision: z.enum(['fast', 'precise']).default('fast'),
   /** How keys and values are kept. Default: f32 for f32 weights, else bf16. */
   cacheDtype: z.enum(['f32', 'f16', 'bf16']).optional(),
-  /** Bytes for keys, values and adapters together. Memory is used as it is needed. */
+  /** Bytes for keys, values and adapters together. The processor's memory is used as it is needed, a CUDA device's is taken at once. */
   poolBytes: count.optional(),
   /** Tokens of a request at most, prompt and answer. Default: what the model was made for. */
   contextLength: count.optional(),
@@ -21,7 +22,12 @@ export const loadSchema = z.strictObject({
   maxRequests: count.max(4096).default(128),
   /** Tokens of one step: prompts are cut into pieces of this size. */
   maxStepTokens: count.max(65_536).default(512),
-  /** Adapters in memory at the same time. */
+  /**
+   * Keep adapters in host memory too, and have only those on the device that requests run or wait for, as far as there is room: more can be
+   * loaded than fit. Default: on CUDA devices only; on the processor it costs a second copy.
+   */
+  moveAdapters: z.boolean().optional(),
+  /** Adapters on the device at the same time; without `moveAdapters`, adapters loaded at the same time. */
   maxAdapters: count.max(65_536).default(256),
   /** Adapters that one request can combine. */
   maxAdaptersPerRequest: count.max(16).default(4),

@@ -1,4 +1,5 @@
 import { PoolExhaustedError } from '../errors.js';
+import type { Device } from '../runtime/device.js';
 import { type DeviceTensor, emptyTensor } from '../runtime/device_tensor.js';
 
 /**
@@ -15,8 +16,9 @@ export class PagePool {
   constructor(
     readonly pageBytes: number,
     readonly pages: number,
+    device?: Device,
   ) {
-    this.memory = emptyTensor('u8', [pageBytes * pages]);
+    this.memory = emptyTensor('u8', [pageBytes * pages], device);
     this.holders = new Int32Array(pages);
     for (let page = pages - 1; page >= 0; page--) this.free.push(page);
   }

@@ -1,9 +1,11 @@
 import { InternalError, PoolExhaustedError } from '../errors.js';
 import { blockTokens } from '../ops/index.js';
 import { binding, type NativeRunControl } from '../runtime/binding.js';
+import { type DeviceTensor, writeBytes } from '../runtime/device_tensor.js';
 import type { TensorData } from '../runtime/dtype.js';
 import type { BurstResult, Program } from '../runtime/program.js';
 import type { AdapterRegistry } from './adapter_registry.js';
+import { padDecodeStep } from './decode_buckets.js';
 import { collectDrawn, finishGeneration } from './generation.js';
 import type { ModelState, StepLimits } from './model_programs.js';
 import type { PagePool } from './page_pool.js';
@@ -18,6 +20,8 @@ export interface Machinery {
   readonly pool: PagePool;
   readonly prefixes: PrefixCache;
   readonly adapters: AdapterRegistry;
+  /** Whether decode steps have few sizes rather than exact ones. */
+  readonly padsDecodeSteps: boolean;
   /** Compiled on first use. */
   generation(): Promise<Program>;
   scoring(): Promise<Program>;
@@ -44,6 +48,8 @@ export interface SchedulerStats {
 // Tokens of a burst come to JavaScript about this often while it goes on.
 const partMilliseconds = 100;
 const maxBurstSteps = 256;
+// Waiting requests that may pass others whose adapters are still on the way to the device.
+const lookAhead = 64;
 
 /**
  * Continuous batching: every step takes one token of each running request and fills up with pieces of prompts. While only
@@ -70,6 +76,7 @@ export class Scheduler {
   private scoreTurn = false;
 
   constructor(private readonly machinery: Machinery) {
+    machinery.adapters.onArrival = () => this.poke();
     for (let slot = machinery.limits.maxRequests - 1; slot >= 0; slot--) this.freeSlots.push(slot);
   }
 
@@ -87,6 +94,8 @@ export class Scheduler {
     if (this.closed !== undefined) throw this.closed;
     const length = sequence.virtualTokens + (sequence.kind === 'generate' ? sequence.maxLength : sequence.tokens.length);
     this.machinery.pool.assertPossible(Math.ceil(length / blockTokens), `a request of up to ${length} tokens`);
+    // Long before its turn, so that its adapters are there when it comes.
+    this.machinery.adapters.bring(sequence.adapters, false);
     this.waiting.push(sequence);
     this.poke();
   }
@@ -145,7 +154,8 @@ export class Scheduler {
       try {
         this.dropAborted();
         this.admit();
-        await this.step();
+        if (this.running.length > 0) await this.step();
+        else await this.waitForAdapters();
       } catch (error) {
         this.failAll(error);
       }
@@ -170,19 +180,39 @@ export class Scheduler {
     else sequence.abort();
   }
 
-  // First come, first served: a request enters when there are pages for its whole text so far and a little beyond.
+  // Nothing runs, and what waits lacks adapters: until one arrives.
+  private async waitForAdapters(): Promise<void> {
+    const [first] = this.waiting;
+    if (first === undefined) return;
+    const arrival = this.machinery.adapters.nextArrival();
+    if (arrival !== undefined) return arrival;
+    this.waiting.shift();
+    this.machinery.adapters.release(first.adapters);
+    first.fail(this.poolExhausted());
+  }
+
+  // First come, first served: a request enters when its adapters are there, and pages for its whole text so far and a little beyond.
+  // While the adapters of one are on the way, others may pass it; where it lacks room nobody does.
   private admit(): void {
-    const { pool, prefixes, limits, state } = this.machinery;
-    while (this.waiting.length > 0 && this.running.length < limits.maxRequests) {
-      const next = this.waiting[0] as Sequence;
+    const { pool, prefixes, limits, state, adapters } = this.machinery;
+    for (let at = 0; at < Math.min(this.waiting.length, lookAhead) && this.running.length < limits.maxRequests; ) {
+      const next = this.waiting[at] as Sequence;
+      const adaptersAre = adapters.bring(next.adapters, at === 0);
+      if (adaptersAre === 'full' && at === 0) return;
+      if (adaptersAre !== 'ready') {
+        at++;
+        continue;
+      }
       const cached = next.kind === 'generate' ? prefixes.take(next.tokens, next.adapterKey, next.virtualTokens) : { pages: [], keys: [] };
       const needed = Math.ceil((lengthOf(next) + 1) / blockTokens) - cached.pages.length;
+      while (needed + this.running.length > pool.available && adapters.makeRoom());
       if (needed + this.running.length > pool.available && this.running.length > 0) {
         for (const page of cached.pages) prefixes.release(page);
         return;
       }
-      this.waiting.shift();
+      this.waiting.splice(at, 1);
       this.running.push(next);
+      adapters.enter(next.adapters);
       next.pages = cached.pages;
       next.computed = cached.pages.length * blockTokens;
       this.stats.cachedTokens += next.computed;
@@ -190,8 +220,8 @@ export class Scheduler {
         next.pageKeys = cached.keys;
         next.slot = this.freeSlots.pop() as number;
         const capacity = state.history.dims[1] as number;
-        void state.history.buffer.write(next.slot * capacity * 4, Int32Array.from(next.tokens));
-        void state.historyState.buffer.write(next.slot * 8, Int32Array.of(next.promptLength, next.tokens.length));
+        this.write(state.history, next.slot * capacity * 4, Int32Array.from(next.tokens));
+        this.write(state.historyState, next.slot * 8, Int32Array.of(next.promptLength, next.tokens.length));
       }
       this.installPrefix(next);
     }
@@ -203,15 +233,20 @@ export class Scheduler {
     const { prefixPages, virtualTokens, pages } = sequence;
     if (prefixPages === undefined || sequence.computed >= virtualTokens) return;
     for (const content of prefixPages.slice(pages.length)) {
-      const page = pool.allocate();
+      const page = this.takePage();
       if (page === undefined) {
         this.end(sequence, () => sequence.fail(this.poolExhausted()));
         return;
       }
       pages.push(page);
-      void pool.memory.buffer.write(page * pool.pageBytes, content);
+      this.write(pool.memory, page * pool.pageBytes, content);
     }
     sequence.computed = virtualTokens;
+  }
+
+  // Before the step that reads it. Only a lost device refuses, and that refuses the step too.
+  private write(tensor: DeviceTensor, at: number, data: TensorData): void {
+    writeBytes(tensor, at, data).catch(() => {});
   }
 
   private poolExhausted(): PoolExhaustedError {
@@ -234,8 +269,9 @@ export class Scheduler {
     // A burst begins when everybody has a first token, which is handed over at once.
     const decoding = shares.every(({ sequence: s }) => s.computed === lengthOf(s) - 1 && s.tokens.length > s.promptLength);
     const steps = decoding ? this.reserveAhead(shares.map((s) => s.sequence)) : 1;
-    const batch = buildStep(shares, Number.POSITIVE_INFINITY);
-    addSampling(batch);
+    const exact = buildStep(shares, Number.POSITIVE_INFINITY);
+    addSampling(exact);
+    const batch = this.machinery.padsDecodeSteps ? padDecodeStep(exact, this.machinery.limits) : exact;
     let began = false;
     await this.run(await this.machinery.generation(), batch, steps, (part) => {
       if (!began) for (const share of shares) share.sequence.computed += share.count;
@@ -304,11 +340,19 @@ export class Scheduler {
     return shares.filter(({ sequence }) => this.running.includes(sequence));
   }
 
+  // Adapters that nobody holds go before a running request loses anything.
+  private takePage(): number | undefined {
+    const { pool, adapters } = this.machinery;
+    for (;;) {
+      const page = pool.allocate();
+      if (page !== undefined || !adapters.makeRoom()) return page;
+    }
+  }
+
   // Pages for `length` tokens; takes them from the youngest request when none is free.
   private reserve(sequence: Sequence, length: number, shares: readonly Share[]): boolean {
-    const { pool } = this.machinery;
     while (sequence.pages.length * blockTokens < length) {
-      const page = pool.allocate();
+      const page = this.takePage();
       if (page !== undefined) {
         sequence.pages.push(page);
         continue;
@@ -370,6 +414,7 @@ export class Scheduler {
 
   private leave(sequence: Sequence): void {
     this.running.splice(this.running.indexOf(sequence), 1);
+    this.machinery.adapters.leave(sequence.adapters);
     for (const page of sequence.pages) this.machinery.prefixes.release(page);
     sequence.pages = [];
     if (sequence.kind === 'score') return;

@@ -55,7 +55,7 @@ export function buildStep(unordered: readonly Share[], blocksAhead: number): Ste
       inputs.request[at] = r;
       inputs.lengths[at] = ofText < sequence.promptLength ? sequence.virtualTokens + sequence.promptLength : 0;
       sequence.adapters.forEach((use, route) => {
-        inputs.index[at * routes + route] = use.adapter.slot;
+        inputs.index[at * routes + route] = use.adapter.place?.slot ?? -1;
         inputs.weight[at * routes + route] = use.scale;
       });
       const last = lengthOf(sequence) - 1;

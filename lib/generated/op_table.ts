@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '3c3d197004b8e00c';
+export const opTableHash = '876affca6716a99d';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -13,7 +13,7 @@ export const opTable = {
     outputs: ['sum'],
     attrs: {},
     alias: { sum: 'target' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = f(x), f32; gelu is the exact erf form, gelu_tanh the tanh form */
   activate: {
@@ -24,7 +24,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { function: ['relu', 'gelu', 'gelu_tanh', 'silu', 'sigmoid', 'tanh'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx = dy f'(x), equal shapes, f32; f as in activate */
   activate_grad: {
@@ -35,7 +35,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: { function: ['relu', 'gelu', 'gelu_tanh', 'silu', 'sigmoid', 'tanh'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** one step in place. g = factor gradients; first += first_share (g - first); second += second_share (g^2 - second); with rate = schedule[0] rate_scale, parameters -= rate (weight_decay parameters + first / c1 / (sqrt(second / c2) + eps)), c1 = schedule[1], c2 = schedule[2]. applied = 1; where factor or a g is not finite or above 1e19 nothing changes and applied = 0 */
   adamw: {
@@ -46,7 +46,7 @@ export const opTable = {
     outputs: ['newParameters', 'newFirst', 'newSecond', 'applied'],
     attrs: { firstShare: 'f32', secondShare: 'f32', eps: 'f32', weightDecay: 'f32', rateScale: 'f32' },
     alias: { newParameters: 'parameters', newFirst: 'first', newSecond: 'second' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = a + b, equal shapes, f32 */
   add: {
@@ -57,7 +57,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[.., n] = x[.., n] + bias[n], f32 */
   add_bias: {
@@ -68,7 +68,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** sum = a + b; y = rms_norm(sum); shapes and attributes as rms_norm */
   add_rms_norm: {
@@ -79,7 +79,7 @@ export const opTable = {
     outputs: ['sum', 'y'],
     attrs: { eps: 'f32', weightOffset: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** after sampling: appends token[r] to history, counts it, and gives the next step's token and position, or -1 where the request has ended by a stop token (state 1) or its length (state 2) */
   advance: {
@@ -90,7 +90,7 @@ export const opTable = {
     outputs: ['nextToken', 'nextPosition', 'state', 'running'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[..] = index of the first maximum over the last dimension of x[.., n], f32 to i32; NaN counts as -inf */
   argmax: {
@@ -101,7 +101,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t, h] = sum_j softmax_j(cap(scale q[t, h] . k_j)) v_j over cached positions j of request[t] with max(0, p - window + 1) <= j <= p = positions[t] (window 0: no lower bound); query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a negative position gives zeros */
   attention: {
@@ -112,7 +112,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { pageBytes: 'i64', layerOffset: 'i64', cacheType: ['f32', 'f16', 'bf16'], keyHeads: 'i32', scale: 'f32', window: 'i32', softCap: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** factor[0] = min(1, max_norm / (sqrt(square_sum[0]) + 1e-6)); NaN where square_sum is not finite */
   clip_factor: {
@@ -123,7 +123,7 @@ export const opTable = {
     outputs: ['factor'],
     attrs: { maxNorm: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[r] = a[r] | b[r] | c[r] | d[r] side by side; f32 [rows, columns] each, rows may be strided */
   concat_columns: {
@@ -134,7 +134,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = the rows of a, then those of b; f32, equal inner dimensions, rows may be strided */
   concat_rows: {
@@ -145,7 +145,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = x, any dtype, equal shapes; x may have a strided leading dimension */
   copy: {
@@ -156,7 +156,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = a / b, equal shapes, f32 */
   divide: {
@@ -167,7 +167,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t] = weight[ids[t]] as f32; weight [vocabulary, width] f32, f16 or bf16, or the packed panels of linear with vocabulary rows; a negative id gives zeros */
   embedding: {
@@ -178,7 +178,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { vocabulary: 'i64' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = f(gate) * up, equal shapes [rows, columns], leading dimensions may be strided, f32 */
   gate: {
@@ -189,7 +189,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { function: ['relu', 'gelu', 'gelu_tanh', 'silu', 'sigmoid', 'tanh'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** d_gate = dy up f'(gate), d_up = dy f(gate), equal shapes, f32; f as in gate */
   gate_grad: {
@@ -200,7 +200,7 @@ export const opTable = {
     outputs: ['dGate', 'dUp'],
     attrs: { function: ['relu', 'gelu', 'gelu_tanh', 'silu', 'sigmoid', 'tanh'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[r] = x[rows[r]], any dtype; a negative row gives zeros */
   gather_rows: {
@@ -211,7 +211,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t] += sum_j weight[t, j] (scale B A[:, ids[t]]), or replaces by the adapter's own row ids[t]; entries as in grouped_lora */
   grouped_embedding: {
@@ -244,7 +244,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { site: 'i32' },
     alias: { y: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** adds to gradients, f32 and laid out as the pool, what every adapter's f32 rows get from its own tokens: A += sum_t weight scale (B^T dy[t]) x[t]^T, B^T += sum_t weight scale (A x[t]) dy[t]^T, shift += sum_t weight dy[t], for each of the `columns` sites that share x; a row at byte a of pool has its gradient at element a / 4 */
   grouped_lora_grad_factors: {
@@ -310,7 +310,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { eps: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** stores k[t], v[t] (f32 [tokens, heads, width]) into the paged cache at positions[t] of request[t]; a negative position is skipped. Page layout: see attention_layout.h */
   kv_write: {
@@ -321,7 +321,7 @@ export const opTable = {
     outputs: ['written'],
     attrs: { pageBytes: 'i64', layerOffset: 'i64', cacheType: ['f32', 'f16', 'bf16'] },
     alias: { written: 'pool' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension; x f32, weight and bias f32 or absent */
   layer_norm: {
@@ -332,7 +332,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { eps: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx of layer_norm from dy: with n = (x - mean) / sqrt(variance + eps) and g = dy * weight, dx = (g - mean(g) - n * mean(g * n)) / sqrt(variance + eps); f32, shapes as layer_norm */
   layer_norm_grad: {
@@ -343,7 +343,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: { eps: 'f32' },
     alias: { dx: 'dy' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled) */
   linear: {
@@ -354,7 +354,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { activation: ['fast', 'precise'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx[m, k] = sum_n dy[m, n] W[n, k] for the W of linear as linear packs it; dy and dx f32 (rows may be strided) */
   linear_grad: {
@@ -365,7 +365,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: { activation: ['fast', 'precise'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[.., i] = x_i - max x - log sum_j exp(x_j - max x) over the last dimension, f32 */
   log_softmax: {
@@ -376,7 +376,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx of log_softmax from its result y and dy: dx = dy - exp(y) * sum_j dy_j over the last dimension, f32 */
   log_softmax_grad: {
@@ -387,7 +387,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: {},
     alias: { dx: 'dy' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = f(x), f32; complement is 1 - x, step is 1 above 0 and 0 elsewhere, sign is -1, 0 or 1, normal_cdf the distribution function of the standard normal */
   map: {
@@ -398,7 +398,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { function: ['exp', 'log', 'sqrt', 'rsqrt', 'reciprocal', 'square', 'sin', 'cos', 'neg', 'abs', 'sign', 'step', 'complement', 'normal_cdf'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[.., m, n] = sum_k a[.., m, k] b[.., k, n] in rising order of k; a is [.., k, m] with transpose_a, b is [.., n, k] with transpose_b; f32, rank 2 or 3 with equal batches, leading dimensions may be strided */
   matmul: {
@@ -409,7 +409,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { transposeA: 'bool', transposeB: 'bool' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = a * b, equal shapes, f32 */
   mul: {
@@ -420,7 +420,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[r, i] = 1 where i == target[r], else 0, f32 of x's shape [rows, columns]; x is not read; a negative target gives a row of zeros */
   one_hot_like: {
@@ -431,7 +431,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[from + r] = x[r], or with at_end y[rows(y) - rows(x) - from + r]; other rows are 0; f32, rows may be strided */
   pad_rows: {
@@ -442,7 +442,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { from: 'i64', atEnd: 'bool' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[..] = sum, mean or maximum over the last dimension of x[.., n], f32; an empty dimension gives 0, NaN, -inf */
   reduce: {
@@ -453,7 +453,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { kind: ['sum', 'mean', 'max'] },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[.., n] = x[..] for every n, f32 */
   repeat_columns: {
@@ -464,7 +464,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[.., n] = x[n], f32 */
   repeat_rows: {
@@ -475,7 +475,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = base with y[rows[i]] = x[i]; negative rows are skipped, no row may be named twice; f32 */
   replace_rows: {
@@ -486,7 +486,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: { y: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = x / sqrt(mean(x^2) + eps) * (weight + weight_offset) over the last dimension; x f32, weight f32; without it the last factor is 1 */
   rms_norm: {
@@ -497,7 +497,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { eps: 'f32', weightOffset: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx of rms_norm from dy: with n = x / sqrt(mean(x^2) + eps) and g = dy * (weight + weight_offset), dx = (g - n * mean(g * n)) / sqrt(mean(x^2) + eps); f32, shapes as rms_norm */
   rms_norm_grad: {
@@ -508,7 +508,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: { eps: 'f32', weightOffset: 'f32' },
     alias: { dx: 'dy' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** rotates x[t, h] by table[t]: with d = rotary / 2, (x_i, x_{i+d}) -> (x_i c_i - x_{i+d} s_i, x_{i+d} c_i + x_i s_i) for i < d; interleaved pairs (x_2i, x_2i+1) instead; channels from rotary on are copied; inverse: by the negative angle, which is also the gradient */
   rope: {
@@ -519,7 +519,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { interleaved: 'bool', inverse: 'bool' },
     alias: { y: 'x' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** table[t] = scale * (cos(p f_i) .. | sin(p f_i) ..), p = positions[t] (a negative position reads as 0). f = frequencies, or long_frequencies where max(lengths[t], p + 1) > original_length, or, with dynamic_factor > 0 and that length n > original_length, base' ^ (-2 i / rotary) with base' = base (dynamic_factor n / original_length - dynamic_factor + 1) ^ (rotary / (rotary - 2)); angles in f64 */
   rope_table: {
@@ -530,7 +530,7 @@ export const opTable = {
     outputs: ['table'],
     attrs: { scale: 'f32', longScale: 'f32', dynamicFactor: 'f32', base: 'f32', originalLength: 'i32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** token[r] drawn from logits[r] after bias, penalties, temperature, top-k, top-p, min-p; greedy when temperature is 0. The exact order and the parameter columns: see sampling_layout.h */
   sample: {
@@ -541,7 +541,7 @@ export const opTable = {
     outputs: ['token', 'logprob', 'topTokens', 'topLogprobs'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = factor * x, f32 */
   scale: {
@@ -552,7 +552,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { factor: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[.., n] = x[.., n] * factor[n], f32 */
   scale_columns: {
@@ -563,7 +563,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[r, ..] = x[r, ..] * factor[r], f32 */
   scale_rows: {
@@ -574,7 +574,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[n, ..] = sum of x[i, ..] over all i with rows[i] = n, in rising order of i; negative rows are skipped; f32 */
   scatter_add_rows: {
@@ -585,7 +585,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[b, r, j] = 1 where key j is in a range of token r mod tokens (ranges as in self_attention), else 0; f32 of x's shape [batch, rows, keys], rows a multiple of the tokens; x is not read */
   seen_like: {
@@ -596,7 +596,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t, h] = sum_j p[j] v_j and lse[t, h] = log sum_j exp(s[j]) with p = softmax(s), s[j] = cap(scale q[t, h] . k_j), over the keys j of [r0, r1) and [r2, r3) = ranges[t] (i32 [tokens, 4]; the two do not meet); q f32 [tokens, heads, width], k and v f32 [keys, key heads, width], query heads share key heads in equal groups; cap(s) = soft_cap tanh(s / soft_cap) when soft_cap > 0; a token without keys gives zeros and -inf */
   self_attention: {
@@ -607,7 +607,7 @@ export const opTable = {
     outputs: ['y', 'lse'],
     attrs: { scale: 'f32', softCap: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** gradients of self_attention from its inputs, its outputs y and lse, and dy: p = exp(s - lse), ds = p (dy . v_j - dy . y + dlse) cap'(s), dlse the gradient of lse if there is one; dq[t, h] = scale sum_j ds k_j, dk[j] = scale sum_t ds q_t, dv[j] = sum_t p dy_t; a key that no token sees gets zeros */
   self_attention_grad: {
@@ -618,7 +618,7 @@ export const opTable = {
     outputs: ['dq', 'dk', 'dv'],
     attrs: { scale: 'f32', softCap: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** one step in place. g = factor gradients + weight_decay parameters; velocity = momentum velocity + g; parameters -= schedule[0] rate_scale u, u = velocity, or g + momentum velocity with nesterov. applied as in adamw */
   sgd: {
@@ -629,7 +629,7 @@ export const opTable = {
     outputs: ['newParameters', 'newVelocity', 'applied'],
     attrs: { momentum: 'f32', nesterov: 'bool', weightDecay: 'f32', rateScale: 'f32' },
     alias: { newParameters: 'parameters', newVelocity: 'velocity' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[r] = x[from + r], or with at_end x[rows(x) - rows(y) - from + r]; f32, rows may be strided */
   slice_rows: {
@@ -640,7 +640,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { from: 'i64', atEnd: 'bool' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = cap * tanh(x / cap), f32 */
   soft_cap: {
@@ -651,7 +651,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: { cap: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx = dy (1 - tanh(x / cap)^2), equal shapes, f32 */
   soft_cap_grad: {
@@ -662,7 +662,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: { cap: 'f32' },
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[.., i] = exp(x_i - max x) / sum_j exp(x_j - max x) over the last dimension, f32 */
   softmax: {
@@ -673,7 +673,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx of softmax from its result y and dy: dx = y * (dy - sum_j y_j dy_j) over the last dimension, f32 */
   softmax_grad: {
@@ -684,7 +684,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: {},
     alias: { dx: 'dy' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[t, n] = base[t, n] + sum of values[j] * x[t, columns[j]] over j from starts[n] to before starts[n + 1], in rising order of j; f32, rows of x and base may be strided; columns: 16-bit unsigned as bytes */
   sparse_linear: {
@@ -695,7 +695,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: { y: 'base' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dvalues[j] = sum of dy[t, n] * x[t, columns[j]] over t in rising order, where starts[n] <= j < starts[n + 1]; f32, rows of x and dy may be strided */
   sparse_linear_grad_values: {
@@ -706,7 +706,7 @@ export const opTable = {
     outputs: ['dvalues'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dx[t, i] = sum of values[j] * dy[t, n] over all j with columns[j] = i, starts[n] <= j < starts[n + 1], in rising order of j; f32, rows of dy may be strided */
   sparse_linear_grad_x: {
@@ -717,7 +717,7 @@ export const opTable = {
     outputs: ['dx'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[n] = sum over all leading dimensions of x[.., n] in rising order, f32; no rows give 0 */
   sum_rows: {
@@ -728,7 +728,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[0] = sum of x^2 over all elements, f32 in, f64 sums in one order, f32 out */
   sum_squares: {
@@ -739,7 +739,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y[b, a, c] = x[a, b, c], or y[b, a] = x[a, b]; f32, the leading dimension may be strided */
   swap_axes: {
@@ -750,7 +750,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** logprob[r] = log_softmax(logits[r])[target[r]]; a negative target gives 0 */
   token_logprob: {
@@ -761,7 +761,7 @@ export const opTable = {
     outputs: ['logprob'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** dlogits of token_logprob, written over logits: dlogits[r, i] = dlogprob[r] * ((i == target[r]) - softmax(logits[r])[i]); a negative target gives a row of zeros */
   token_logprob_grad: {
@@ -772,7 +772,7 @@ export const opTable = {
     outputs: ['dlogits'],
     attrs: {},
     alias: { dlogits: 'logits' },
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
   /** y = 0, f32 of x's shape; x is not read */
   zeros_like: {
@@ -783,7 +783,7 @@ export const opTable = {
     outputs: ['y'],
     attrs: {},
     alias: {},
-    backends: ['cpu'],
+    backends: ['cpu', 'cuda'],
   },
 } as const;
 

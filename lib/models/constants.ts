@@ -1,5 +1,6 @@
 import type { Graph } from '../graph/graph.js';
 import type { Tensor } from '../graph/tensor.js';
+import type { Device } from '../runtime/device.js';
 import { type DeviceTensor, tensor } from '../runtime/device_tensor.js';
 import type { TensorData } from '../runtime/dtype.js';
 
@@ -13,6 +14,7 @@ export class Constants {
   constructor(
     private readonly graph: Graph,
     private readonly tables: Tables,
+    private readonly device: Device,
   ) {}
 
   /** The node of a weight. */
@@ -30,7 +32,7 @@ export class Constants {
     let made = this.tables.get(key);
     if (made === undefined) {
       const data = values();
-      made = tensor(dtype, [data.length], data);
+      made = tensor(dtype, [data.length], data, this.device);
       this.tables.set(key, made);
     }
     return this.of(made);

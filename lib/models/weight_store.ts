@@ -1,5 +1,6 @@
 import { ModelError } from '../errors.js';
 import { type LinearPrecision, packedDims } from '../ops/index.js';
+import type { Device } from '../runtime/device.js';
 import { type DeviceTensor, emptyTensor } from '../runtime/device_tensor.js';
 import type { DType } from '../runtime/dtype.js';
 
@@ -40,6 +41,8 @@ export class WeightStore {
     readonly catalog: TensorCatalog,
     /** For linear layers. */
     readonly precision: LinearPrecision,
+    /** What the weights lie in the memory of. */
+    readonly device: Device,
   ) {}
 
   has(name: string): boolean {
@@ -54,7 +57,7 @@ export class WeightStore {
       matrices,
       transposed,
       (m) => (transposed ? [inputs, m.outputs] : [m.outputs, inputs]),
-      (dtype, outputs) => emptyTensor(dtype, packedDims(dtype, outputs, inputs)),
+      (dtype, outputs) => emptyTensor(dtype, packedDims(dtype, outputs, inputs), this.device),
     );
   }
 
@@ -65,7 +68,7 @@ export class WeightStore {
       parts,
       false,
       (p) => [p.outputs],
-      (_, length) => emptyTensor('f32', [length]),
+      (_, length) => emptyTensor('f32', [length], this.device),
     );
   }
 
@@ -76,7 +79,7 @@ export class WeightStore {
       [{ name, outputs: count }],
       false,
       () => [count, width],
-      (dtype) => emptyTensor(dtype, [count, width]),
+      (dtype) => emptyTensor(dtype, [count, width], this.device),
     );
   }
 

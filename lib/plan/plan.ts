@@ -23,7 +23,7 @@ function* passes(program: LogicalProgram, given: Device | undefined): Generator<
   const ports = (list: readonly NamedValue[]) => list.map(({ name, value }) => ({ name, dtype: value.dtype, shape: value.shape }));
   try {
     const native = new (binding().Program)(bytes, buffers, device.ordinal);
-    return new Program(native, { inputs: ports(program.inputs), outputs: ports(program.outputs), extents: program.extents });
+    return new Program(native, { inputs: ports(program.inputs), outputs: ports(program.outputs), extents: program.extents }, device);
   } catch (error) {
     throw fromNative(error, { device: device.name });
   }

@@ -5,7 +5,8 @@ import { loadBinding } from './load_binding.js';
 export interface NativeBuffer {
   readonly byteLength: number;
   readonly disposed: boolean;
-  write(offset: number, data: TensorData): Promise<void>;
+  /** `beside`: not in order with runs, on a device beside them; nothing under way may use these bytes. */
+  write(offset: number, data: TensorData, beside?: boolean): Promise<void>;
   read(offset: number, bytes: number): Promise<ArrayBuffer>;
   dispose(): void;
 }

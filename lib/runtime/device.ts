@@ -1,4 +1,5 @@
-import { DeviceError, fromNative, OptionError } from '../errors.js';
+import { z } from 'zod';
+import { DeviceError, fromNative, type HeddleError, OptionError, PoolExhaustedError } from '../errors.js';
 import { binding, type NativeCudaDevice } from './binding.js';
 
 /** What programs run on and tensors lie in: the processor, or a CUDA device. */
@@ -14,11 +15,11 @@ export interface Device {
 /** The processor. */
 export const cpu: Device = { name: 'cpu', ordinal: undefined };
 
-/** What names of devices look like. */
-export const deviceNamePattern = /^(?:auto|cpu|cuda(?::(\d{1,3}))?)$/;
+const namePattern = /^(?:auto|cpu|cuda(?::(\d{1,3}))?)$/;
+const expectation = "expected 'auto', 'cpu', 'cuda' or, where there are more, 'cuda:1' and so on";
 
-/** Said where a name looks like none. */
-export const deviceNameExpectation = "expected 'auto', 'cpu', 'cuda' or 'cuda:1', 'cuda:2', ...";
+/** An option that names a device. */
+export const deviceSchema = z.string().regex(namePattern, expectation);
 
 /** The CUDA device of this number, not opened yet. */
 export const cudaDevice = (ordinal: number): Device => ({ name: ordinal === 0 ? 'cuda' : `cuda:${ordinal}`, ordinal });
@@ -27,13 +28,22 @@ export const cudaDevice = (ordinal: number): Device => ({ name: ordinal === 0 ? 
 export const sameDevice = (a: Device, b: Device): boolean => a.ordinal === b.ordinal;
 
 /**
- * A device by name: 'cpu', 'cuda' (the first CUDA device), 'cuda:1', or 'auto': the first CUDA device where one can be used, otherwise the
- * processor with the reason. An emulated device is never chosen by 'auto'. Throws OptionError for another name, DeviceError where a CUDA device
- * that is asked for cannot be used; its code says what stands in the way.
+ * A device by name: 'cpu', 'cuda' (the first CUDA device), 'cuda:1', or 'auto': what the environment variable HEDDLE_DEVICE names, otherwise the
+ * first CUDA device where one can be used, otherwise the processor with the reason. 'auto' takes no emulated device. Throws OptionError for
+ * another name, DeviceError where a CUDA device that is asked for cannot be used: its code says what stands in the way.
  */
 export function openDevice(name: string): Device {
-  const match = deviceNamePattern.exec(name);
-  if (match === null) throw new OptionError(`the device is '${name}': ${deviceNameExpectation}`, { actual: name });
+  const preferred = process.env.HEDDLE_DEVICE;
+  if (name === 'auto' && preferred) return openNamed(preferred, `HEDDLE_DEVICE is '${preferred}'`);
+  return openNamed(name, `the device is '${name}'`);
+}
+
+/** Whether a name leaves the choice to heddle. */
+export const choosesItself = (name: string): boolean => name === 'auto' && (process.env.HEDDLE_DEVICE || 'auto') === 'auto';
+
+function openNamed(name: string, what: string): Device {
+  const match = namePattern.exec(name);
+  if (match === null) throw new OptionError(`${what}: ${expectation}`, { actual: name });
   if (name === 'cpu') return cpu;
   if (name === 'auto') return openUsable();
   const device = cudaDevice(Number(match[1] ?? 0));
@@ -50,10 +60,14 @@ function openUsable(): Device {
     touch(device);
     return device;
   } catch (error) {
-    if (error instanceof DeviceError) return { ...cpu, reason: error.message };
+    if (standsInTheWay(error)) return { ...cpu, reason: (error as HeddleError).message };
     throw error;
   }
 }
+
+/** Whether an error says that a CUDA device cannot be used, or has too little memory: 'auto' then takes the processor. */
+export const standsInTheWay = (error: unknown): boolean =>
+  error instanceof DeviceError || (error instanceof PoolExhaustedError && String(error.details.device).startsWith('cuda'));
 
 /** The CUDA devices of this machine. Throws DeviceError with a code that says what stands in the way where there is none. */
 export function cudaDevices(): NativeCudaDevice[] {
@@ -62,6 +76,13 @@ export function cudaDevices(): NativeCudaDevice[] {
   } catch (error) {
     throw fromNative(error);
   }
+}
+
+/** Bytes that this process held at most in the memory of a device. */
+export function peakBytesOn({ ordinal }: Device): number {
+  const native = binding();
+  if (ordinal === undefined) return native.memory().peakBytes;
+  return native.deviceMemory().find((device) => device.ordinal === ordinal)?.peakBytes ?? 0;
 }
 
 // The smallest thing that fails where a device cannot be used.

@@ -52,6 +52,32 @@ export function tensor(dtype: DType, dims: readonly number[], data: TensorData, 
   return made;
 }
 
+/**
+ * Copies `data` into a tensor's memory, from byte `at` of it on, in order with runs; 'beside' them where nothing under way reads or writes
+ * these bytes: a device then copies while it computes. Throws DeviceError when the device is lost.
+ */
+export async function writeBytes(
+  { buffer, offset, device }: DeviceTensor,
+  at: number,
+  data: TensorData,
+  order: 'in order' | 'beside' = 'in order',
+): Promise<void> {
+  try {
+    await buffer.write(offset + at, data, order === 'beside');
+  } catch (error) {
+    throw fromNative(error, { device: device.name });
+  }
+}
+
+/** What lies in a tensor's memory once everything before has run, from byte `at` of it on. Throws DeviceError when the device is lost. */
+export async function readBytes({ buffer, offset, device }: DeviceTensor, at: number, bytes: number): Promise<ArrayBuffer> {
+  try {
+    return await buffer.read(offset + at, bytes);
+  } catch (error) {
+    throw fromNative(error, { device: device.name });
+  }
+}
+
 /** A f32 weight [outputs, inputs] in host memory, packed for `linear`. */
 export async function packedWeight(data: Float32Array, outputs: number, inputs: number, device: Device = cpu): Promise<DeviceTensor> {
   if (data.length !== outputs * inputs)
@@ -61,7 +87,12 @@ export async function packedWeight(data: Float32Array, outputs: number, inputs: 
     });
   const native = binding();
   const buffer = allocate(native.packedBytes(0, outputs, inputs), device);
-  await native.packRows(data, 0, { dtype: 0, rows: outputs, inputs, transposed: false }, buffer, 0);
+  try {
+    await native.packRows(data, 0, { dtype: 0, rows: outputs, inputs, transposed: false }, buffer, 0);
+  } catch (error) {
+    buffer.dispose();
+    throw fromNative(error, { device: device.name });
+  }
   return { dtype: 'f32', dims: [Math.ceil(outputs / 16), inputs + (inputs % 2), 16], buffer, offset: 0, device };
 }
 

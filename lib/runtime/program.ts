@@ -1,5 +1,6 @@
 import { AbortError, DisposedError, DTypeError, fromNative, OptionError, ShapeError } from '../errors.js';
 import { binding, type NativeProgram, type NativeRunControl, type NativeRunResult } from './binding.js';
+import type { Device } from './device.js';
 import { type DType, dtypeBytes, holderName, holds, type TensorData, viewAs } from './dtype.js';
 import { formatShape, type Shape, sizeOf } from './shape.js';
 
@@ -46,6 +47,8 @@ export class Program {
     private readonly native: NativeProgram,
     /** Inputs, outputs and bounds of the extents. */
     readonly description: ProgramDescription,
+    /** What it runs on. */
+    readonly device: Device,
   ) {}
 
   /**
@@ -102,7 +105,7 @@ export class Program {
       }
     } catch (error) {
       if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
-      throw fromNative(error);
+      throw fromNative(error, { device: this.device.name });
     } finally {
       signal?.removeEventListener('abort', abort);
     }

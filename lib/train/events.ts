@@ -36,6 +36,8 @@ export interface PlanEvent {
   readonly step: number;
   readonly time: string;
   readonly model: string;
+  /** What it runs on: 'cpu', 'cuda', 'cuda:1'. */
+  readonly device: string;
   readonly totalSteps: number;
   readonly planned: PlannedBytes;
   readonly adapters: Readonly<Record<string, { readonly parameters: number; readonly steps: number; readonly stepsPerEpoch: number }>>;
@@ -64,7 +66,7 @@ export interface StepEvent {
   /** Over the last steps. */
   readonly tokensPerSecond: number;
   readonly secondsLeft: number;
-  /** Native memory at most so far. */
+  /** Memory of the device at most so far. */
   readonly peakBytes: number;
   readonly adapters: Readonly<Record<string, AdapterStepNumbers>>;
 }
@@ -107,7 +109,7 @@ export interface EndEvent {
   readonly tokens: number;
   readonly tokensPerSecond: number;
   readonly plannedBytes: number;
-  /** Native memory of the process at most. */
+  /** Memory of the device that this process held at most. */
   readonly peakBytes: number;
   /** Resident memory of the process at most, JavaScript's own included. */
   readonly processPeakBytes: number;

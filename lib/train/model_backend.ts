@@ -13,6 +13,7 @@ import { AdapterError, OptionError } from '../errors.js';
 import type { Tables } from '../models/constants.js';
 import { architectureOf } from '../models/index.js';
 import { WeightStore } from '../models/weight_store.js';
+import { openDevice } from '../runtime/device.js';
 import type { DeviceTensor } from '../runtime/device_tensor.js';
 import type { Program } from '../runtime/program.js';
 import { ModelCalibration } from './model/calibration.js';
@@ -26,7 +27,7 @@ import { compileEvaluation, compileTraining, sitesOfModel, type TrainingGraphPar
 import { positionsOf, tokensWithRoom } from './model/virtual_positions.js';
 import type { AdapterToTrain, RunnerRequest } from './step_runner.js';
 
-/** Compiles the training graph of a model with its adapters. Throws ModelError, AdapterError, OptionError, AbortError, PoolExhaustedError. */
+/** Compiles the training graph of a model with its adapters. Throws ModelError, AdapterError, OptionError, AbortError, DeviceError, PoolExhaustedError. */
 export async function createStepRunner(
   folder: HuggingFaceFolder,
   request: RunnerRequest,
@@ -34,10 +35,11 @@ export async function createStepRunner(
 ): Promise<ModelStepRunner> {
   const { adapters: wanted, settings, maxTokens, maxRows, evaluates, signal } = request;
   const { config } = folder;
+  const device = openDevice(settings.device);
   const architecture = architectureOf(config.modelType, folder.name);
   const tables: Tables = new Map();
-  const weights = new WeightStore({ model: folder.name, info: (name) => folder.tensors.info(name) }, settings.precision);
-  const store = new ParameterStore();
+  const weights = new WeightStore({ model: folder.name, info: (name) => folder.tensors.info(name) }, settings.precision, device);
+  const store = new ParameterStore(device);
   const cleanup: (() => void)[] = [() => weights.dispose(), () => store.dispose()];
   const release = (): void => {
     for (const undo of cleanup.splice(0).reverse()) undo();
@@ -62,7 +64,7 @@ export async function createStepRunner(
         await store.write(parameter, initialValues(spec.initial, rows * width, settings.seed, `${path}.${spec.part}`));
       }
     base.forget();
-    const factors = factorTables(adapters, sites);
+    const factors = factorTables(adapters, sites, device);
     if (factors !== undefined) cleanup.push(() => disposeAll([factors.entries, factors.rows]));
     const parts = { ...graphs, adapters, store, factors };
     const limits = { maxTokens: tokensWithRoom(maxTokens, positionsOf(adapters)), maxRows };

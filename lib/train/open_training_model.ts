@@ -5,6 +5,7 @@ import { resolveModelFolder } from '../checkpoint/hub.js';
 import { type HuggingFaceFolder, openHuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import { loadModel } from '../engine/load_model.js';
 import { InternalError } from '../errors.js';
+import { openDevice } from '../runtime/device.js';
 import { ChatTemplate } from '../text/chat_template.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import type { ModelStepRunner } from './model/model_step_runner.js';
@@ -12,8 +13,10 @@ import { createStepRunner, saveTrainedAdapter } from './model_backend.js';
 import type { TrainSettings } from './options.js';
 import type { ContinuationRequest, OpenTrainingModel, TrainingModel } from './step_runner.js';
 
-/** Opens the folder that the settings name, or brings it from the Hub. Throws ModelError, FileAccessError, FileFormatError, AbortError. */
+/** Opens the folder that the settings name, or brings it from the Hub. Throws ModelError, FileAccessError, FileFormatError, DeviceError, AbortError. */
 export const openTrainingModel: OpenTrainingModel = async (settings, { signal, onProgress }) => {
+  // What is asked for and not there is said before anything is read.
+  openDevice(settings.device);
   const folder = await openHuggingFaceFolder(await resolveModelFolder(settings.model, { signal }));
   const cleanup: (() => void)[] = [() => folder.dispose()];
   const dispose = (): void => {
@@ -66,14 +69,14 @@ async function fingerprintOf({ config, tensors }: HuggingFaceFolder): Promise<st
 
 async function continueTexts(
   path: string,
-  { precision }: TrainSettings,
+  { precision, device }: TrainSettings,
   requests: readonly ContinuationRequest[],
   signal: AbortSignal | undefined,
 ): Promise<string[]> {
   const folders = [...new Set(requests.flatMap(({ folder }) => folder ?? []))];
   const names = new Map(folders.map((folder, i) => [folder, `adapter ${i}`]));
   const adapters = Object.fromEntries([...names].map(([folder, name]) => [name, folder]));
-  const model = await loadModel(path, { adapters, precision, signal });
+  const model = await loadModel(path, { adapters, precision, device, signal });
   try {
     const completions = await model.generateBatch(
       requests.map(({ folder, prompt, maxTokens, temperature, seed }) => ({

@@ -4,7 +4,7 @@ import { compile } from '../graph/compile.js';
 import { type Graph, graph } from '../graph/graph.js';
 import type { Tensor } from '../graph/tensor.js';
 import { adamw, adamwSchedule, clipFactor, sgd, sumSquares } from '../ops/index.js';
-import { type DeviceTensor, emptyTensor, tensorSlice } from '../runtime/device_tensor.js';
+import { type DeviceTensor, emptyTensor, tensorSlice, writeBytes } from '../runtime/device_tensor.js';
 import type { Program } from '../runtime/program.js';
 import type { AdapterSettings } from './options.js';
 import type { ParameterGroup, TrainedParameters } from './step_runner.js';
@@ -41,11 +41,11 @@ export class AdapterOptimiser implements Disposable {
     checkGroups(parameters);
     this.#parameters = parameters;
     this.#settings = settings;
-    const { dims } = parameters.values;
+    const { dims, device } = parameters.values;
     const names = settings.optimiser === 'adamw' ? ['first', 'second'] : ['velocity'];
     const states: OptimiserState[] = [];
     try {
-      for (const name of names) states.push({ name, tensor: emptyTensor('f32', dims) });
+      for (const name of names) states.push({ name, tensor: emptyTensor('f32', dims, device) });
       this.states = states;
       this.#program = this.#compile();
     } catch (error) {
@@ -109,11 +109,11 @@ export class AdapterOptimiser implements Disposable {
   }
 }
 
-async function clear({ buffer, offset, dims }: DeviceTensor): Promise<void> {
-  const elements = dims.reduce((count, size) => count * size, 1);
+async function clear(tensor: DeviceTensor): Promise<void> {
+  const elements = tensor.dims.reduce((count, size) => count * size, 1);
   const writes: Promise<void>[] = [];
   for (let at = 0; at < elements; at += zeros.length)
-    writes.push(buffer.write(offset + 4 * at, zeros.subarray(0, Math.min(zeros.length, elements - at))));
+    writes.push(writeBytes(tensor, 4 * at, zeros.subarray(0, Math.min(zeros.length, elements - at))));
   await Promise.all(writes);
 }
 

@@ -1,6 +1,7 @@
 // What users say about a training.
 import { z } from 'zod';
 import { OptionError } from '../errors.js';
+import { deviceSchema } from '../runtime/device.js';
 import { parseOptions } from '../runtime/parse_options.js';
 import { type AdapterStart, readAdapterStart, withAdapterStart } from './adapter_start.js';
 import { type DataOptions, type DataSettings, dataSchema, parseDataOptions } from './data/data_options.js';
@@ -127,6 +128,8 @@ export const trainFileSchema = z.strictObject({
     ),
   /** How bf16 weights are multiplied; see loadModel. */
   precision: z.enum(['fast', 'precise']).default('fast'),
+  /** 'cpu', 'cuda' or 'cuda:1'; 'auto' takes a CUDA device where one can be used. Default 'auto'. */
+  device: deviceSchema.default('auto').describe("'cpu', 'cuda', 'cuda:1' or 'auto': a CUDA device where one can be used"),
   /** Threads of the engine. Default: the cores of the process. */
   threads: count.max(1024).optional(),
   /** Texts that the trained adapters continue, for the report; false: none. */
@@ -176,6 +179,7 @@ export interface TrainSettings {
   readonly saveEvery: number;
   readonly recompute: 'none' | 'cheap' | 'layer';
   readonly precision: 'fast' | 'precise';
+  readonly device: string;
   readonly threads: number | undefined;
   readonly samples: false | { prompts?: string[] | undefined; count: number; maxTokens: number; temperature: number };
 }
@@ -213,8 +217,22 @@ export function parseTrainOptions(options: unknown, what = 'train', starts: Read
     const decided = start === undefined ? all : withAdapterStart(all, words.from === undefined ? all : words, start, where);
     settings.set(adapter, adapterSettings(decided, parsed.seed, where));
   }
-  const { model, output, batchTokens, seed, evaluateEvery, saveEvery, recompute, precision, threads, samples } = parsed;
-  return { model, output, adapters: settings, many, batchTokens, seed, evaluateEvery, saveEvery, recompute, precision, threads, samples };
+  const { model, output, batchTokens, seed, evaluateEvery, saveEvery, recompute, precision, device, threads, samples } = parsed;
+  return {
+    model,
+    output,
+    adapters: settings,
+    many,
+    batchTokens,
+    seed,
+    evaluateEvery,
+    saveEvery,
+    recompute,
+    precision,
+    device,
+    threads,
+    samples,
+  };
 }
 
 function adapterSettings(words: AdapterWords, generalSeed: number, where: string): AdapterSettings {

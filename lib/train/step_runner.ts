@@ -1,4 +1,5 @@
-// What the training loop needs of a model: interfaces only, so that the loop knows no architecture and no adapter method.
+// What the training loop needs of a model, so that the loop knows no architecture and no adapter method.
+import { cpu, type Device } from '../runtime/device.js';
 import type { DeviceTensor } from '../runtime/device_tensor.js';
 import type { RaggedBatch } from './data/ragged_batch.js';
 import type { MessageRenderer } from './data/segments.js';
@@ -77,6 +78,9 @@ export interface TrainingStepRunner {
   evaluate(batch: TrainingMicroBatch, signal?: AbortSignal): Promise<RowScores>;
   dispose(): void;
 }
+
+/** What a runner runs on: its parameters lie there. */
+export const deviceOf = ({ parameters }: TrainingStepRunner): Device => parameters[0]?.values.device ?? cpu;
 
 /** An adapter that a runner is to have. */
 export interface AdapterToTrain {

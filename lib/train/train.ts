@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { makeFolder } from '../checkpoint/make_folder.js';
 import { setThreads } from '../engine/device.js';
 import { InternalError, OptionError } from '../errors.js';
-import { binding } from '../runtime/binding.js';
+import { peakBytesOn } from '../runtime/device.js';
 import { type AdapterData, calibrationBatches, loadAdapterData, mostLabels } from './adapter_data.js';
 import { type Configuration, configurationOf, expectSameConfiguration } from './configuration.js';
 import type { EndEvent, PlannedBytes, TrainEvent } from './events.js';
@@ -14,7 +14,7 @@ import { AdapterOptimiser } from './optimiser.js';
 import { readTrainOptions, type TrainOptions, type TrainSettings } from './options.js';
 import { writeReport } from './report/write_report.js';
 import { writeSamples } from './samples.js';
-import type { OpenTrainingModel, TrainedParameters, TrainingModel, TrainingStepRunner } from './step_runner.js';
+import { deviceOf, type OpenTrainingModel, type TrainedParameters, type TrainingModel, type TrainingStepRunner } from './step_runner.js';
 import { Checkpoint, listCheckpoints, removeUnfinished, type TrainingState } from './training_checkpoint.js';
 import { readLog, TrainingLog } from './training_log.js';
 import { checkpointTensors, firstState, TrainingLoop } from './training_loop.js';
@@ -181,7 +181,7 @@ async function runPrepared(
     const loop = new TrainingLoop(parts, state, checkpoint !== undefined);
     await loop.run();
     const folders = await saveAdapters(training, settings);
-    const { peakBytes } = binding().memory();
+    const peakBytes = peakBytesOn(deviceOf(runner));
     // Samples run in an engine of their own: what the training held is free by then.
     training.dispose();
     for (const sample of await writeSamples(training.model, settings, adapters, folders, loop.state.step, signal)) {
@@ -303,7 +303,8 @@ function planEvent({ model, adapters, runner, state }: PreparedTraining, planned
   });
   const totalSteps = adapters.reduce((most, adapter) => Math.max(most, adapter.totalSteps), 0);
   const time = new Date().toISOString();
-  return { type: 'plan', step, time, model: model.name, totalSteps, planned, adapters: Object.fromEntries(entries) };
+  const device = deviceOf(runner).name;
+  return { type: 'plan', step, time, model: model.name, device, totalSteps, planned, adapters: Object.fromEntries(entries) };
 }
 
 async function endEvent(

@@ -7,7 +7,7 @@ import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors
 import { isUnfinished } from '../checkpoint/whole_file.js';
 import { type TensorToWrite, writeSafetensors } from '../checkpoint/write_safetensors.js';
 import { FileAccessError, FileFormatError } from '../errors.js';
-import type { DeviceTensor } from '../runtime/device_tensor.js';
+import { type DeviceTensor, readBytes, writeBytes } from '../runtime/device_tensor.js';
 import { type DType, dtypeBytes, viewAs } from '../runtime/dtype.js';
 
 const format = 'heddle-training-1';
@@ -68,7 +68,7 @@ export async function writeCheckpoint(folder: string, state: TrainingState, tens
   const path = join(folder, `${beginning}${state.step}.safetensors`);
   const before = await listCheckpoints(folder);
   const parts: TensorToWrite[] = tensors.map(({ name, tensor }) => {
-    const data = { length: byteCount(tensor), read: (at: number, bytes: number) => tensor.buffer.read(tensor.offset + at, bytes) };
+    const data = { length: byteCount(tensor), read: (at: number, bytes: number) => readBytes(tensor, at, bytes) };
     return { name, dtype: spelled[tensor.dtype] as string, shape: tensor.dims, data };
   });
   try {
@@ -129,7 +129,7 @@ export class Checkpoint implements Disposable {
     }
     for (const { name, tensor } of tensors) {
       const bytes = await this.file.read(name);
-      await tensor.buffer.write(tensor.offset, viewAs(tensor.dtype, bytes));
+      await writeBytes(tensor, 0, viewAs(tensor.dtype, bytes));
     }
   }
 

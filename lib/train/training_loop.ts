@@ -1,13 +1,13 @@
 // Step after step: losses, optimiser, evaluation, checkpoints.
 import { AbortError, TrainingError } from '../errors.js';
-import { binding } from '../runtime/binding.js';
+import { peakBytesOn } from '../runtime/device.js';
 import { type AdapterData, addLosses, sharedStepAt, toMicroBatch } from './adapter_data.js';
 import type { Configuration } from './configuration.js';
 import { shareBatches } from './data/ragged_batch.js';
 import type { AdapterStepNumbers, EvaluationEvent, StepEvent, TrainEvent } from './events.js';
 import type { AdapterOptimiser } from './optimiser.js';
 import { rateShare } from './schedules.js';
-import type { TrainedParameters, TrainingStepRunner } from './step_runner.js';
+import { deviceOf, type TrainedParameters, type TrainingStepRunner } from './step_runner.js';
 import { type SavedTensor, type TrainingState, writeCheckpoint } from './training_checkpoint.js';
 import type { LoggedEvent, TrainingLog } from './training_log.js';
 
@@ -118,7 +118,7 @@ export class TrainingLoop {
       tokens: this.#state.tokens,
       tokensPerSecond: recent.seconds > 0 ? recent.tokens / recent.seconds : 0,
       secondsLeft: (recent.seconds / this.#recent.length) * (this.#totalSteps - step),
-      peakBytes: binding().memory().peakBytes,
+      peakBytes: peakBytesOn(deviceOf(this.#parts.runner)),
       adapters: numbers,
     };
     await this.#write(event);

@@ -6,6 +6,7 @@
 #include "addon/arguments.h"
 #include "addon/device_argument.h"
 #include "addon/environment.h"
+#include "addon/file_job.h"
 
 namespace heddle {
 
@@ -63,7 +64,8 @@ Napi::Value BufferObject::disposed(const Napi::CallbackInfo& info) { return Napi
 
 void BufferObject::dispose(const Napi::CallbackInfo& info) { release(info.Env()); }
 
-// write(offset, typedArray): copies now, stores before any job that is posted later.
+// write(offset, typedArray, beside?): copies now, stores before any job that is posted later. Beside jobs, for a device's memory only, it
+// waits for none of them; whoever starts a job that reads the bytes waits for the promise first.
 Napi::Value BufferObject::write(const Napi::CallbackInfo& info) {
   auto target = block(info.Env());
   const uint64_t offset = static_cast<uint64_t>(integer_argument(info, 0));
@@ -72,6 +74,10 @@ Napi::Value BufferObject::write(const Napi::CallbackInfo& info) {
     throw Napi::RangeError::New(info.Env(), "Buffer.write: " + std::to_string(source.size) + " bytes at " + std::to_string(offset) +
                                                 " do not fit into " + std::to_string(target->bytes()));
   auto data = std::make_shared<std::vector<std::byte>>(source.data, source.data + source.size);
+  if (target->device() != nullptr && info[2].ToBoolean())
+    return run_file_job(
+        info.Env(), [target, offset, data] { return target->write(offset, data->data(), data->size()); },
+        [](Napi::Env env, Napi::Value) { return env.Undefined(); });
   return Environment::of(info.Env()).run(
       [target, offset, data](ThreadPool&) {
         return target->write(offset, data->data(), data->size());

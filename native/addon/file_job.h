@@ -1,4 +1,4 @@
-// Work on a file, done on Node's own thread pool so that neither the event loop nor the engine waits for a disk.
+// Work on a file or a bus, done on Node's own thread pool so that neither the event loop nor the engine waits for it.
 #pragma once
 #include <napi.h>
 

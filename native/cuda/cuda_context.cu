@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/float16.h"
 #include "cuda/refusals.h"
 
 namespace heddle {
@@ -62,9 +63,12 @@ std::string refusal_message(const FailureSlot& slot) {
   if (slot.code < 1 || static_cast<size_t>(slot.code) > all.texts.size()) return "a kernel reported the unknown failure " + std::to_string(slot.code);
   std::string text;
   for (const char* at = all.texts[static_cast<size_t>(slot.code) - 1]; *at != 0; at++) {
-    if (at[0] == '{' && at[1] >= '0' && at[1] <= '3' && at[2] == '}') {
+    if (at[0] == '{' && at[1] >= '0' && at[1] <= '5' && at[2] == '}') {
       text += std::to_string(slot.values[at[1] - '0']);
       at += 2;
+    } else if (at[0] == '{' && at[1] >= '0' && at[1] <= '5' && at[2] == 'f' && at[3] == '}') {
+      text += std::to_string(bits_float(static_cast<uint32_t>(slot.values[at[1] - '0'])));
+      at += 3;
     } else {
       text += *at;
     }

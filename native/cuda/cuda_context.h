@@ -49,8 +49,8 @@ struct CudaContext {
   DeviceLimits limits;
   FailureSlot* failure_slot = nullptr;
 
-  // A refusal for kernels of this launch. `message` is a string literal in which {0} to {3} stand for the reported values:
-  // "[embedding] id {0} of token {1}: expected below {2}".
+  // A refusal for kernels of this launch. `message` is a string literal in which {0} to {5} stand for the reported values:
+  // "[embedding] id {0} of token {1}: expected below {2}". {0f} to {5f} stand for floats, reported as their bits.
   Failure failure(const char* message) const;
 
   // Launches kernel(arguments...). An empty grid launches nothing. More than 48 KiB of dynamic shared memory is asked for here.

@@ -11,7 +11,7 @@ namespace heddle {
 struct FailureSlot {
   int32_t code;
   int32_t reserved;
-  int64_t values[4];
+  int64_t values[6];
 };
 
 // Made by CudaContext::failure, passed to a kernel by value.
@@ -21,12 +21,14 @@ struct Failure {
 
 #if defined(__CUDACC__) || defined(HEDDLE_CUDA_EMULATOR)
   // The first report of a step wins; the others are dropped.
-  __device__ void report(int64_t a = 0, int64_t b = 0, int64_t c = 0, int64_t d = 0) const {
+  __device__ void report(int64_t a = 0, int64_t b = 0, int64_t c = 0, int64_t d = 0, int64_t e = 0, int64_t f = 0) const {
     if (atomicCAS(&slot->code, 0, code) != 0) return;
     slot->values[0] = a;
     slot->values[1] = b;
     slot->values[2] = c;
     slot->values[3] = d;
+    slot->values[4] = e;
+    slot->values[5] = f;
   }
 #endif
 };

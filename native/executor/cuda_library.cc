@@ -51,7 +51,7 @@ Status load(Opened& state) {
 }  // namespace
 
 std::string cuda_library_path() {
-  if (const char* chosen = std::getenv("HEDDLE_CUDA_LIBRARY")) return chosen;
+  if (const char* chosen = std::getenv("HEDDLE_CUDA_LIBRARY"); chosen != nullptr && *chosen != 0) return chosen;
   Dl_info self{};
   std::string path;
   if (dladdr(reinterpret_cast<void*>(&cuda_library_path), &self) != 0 && self.dli_fname != nullptr) path = self.dli_fname;

@@ -33,6 +33,8 @@ struct AttentionArgs {
 };
 Status attention_cpu(const AttentionArgs& args, CpuContext& context);
 size_t attention_cpu_workspace(const AttentionArgs& args, int threads);
+Status attention_cuda(const AttentionArgs& args, CudaContext& context);
+size_t attention_cuda_workspace(const AttentionArgs& args, const DeviceLimits& limits);
 
 enum class KvWriteCacheType : int32_t { kF32, kF16, kBf16 };
 
@@ -50,6 +52,7 @@ struct KvWriteArgs {
   KvWriteCacheType cache_type;
 };
 Status kv_write_cpu(const KvWriteArgs& args, CpuContext& context);
+Status kv_write_cuda(const KvWriteArgs& args, CudaContext& context);
 
 }  // namespace heddle
 #pragma GCC visibility pop

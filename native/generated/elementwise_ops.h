@@ -20,6 +20,7 @@ struct AccumulateArgs {
   TensorView sum;  // output, in place over target
 };
 Status accumulate_cpu(const AccumulateArgs& args, CpuContext& context);
+Status accumulate_cuda(const AccumulateArgs& args, CudaContext& context);
 
 enum class ActivateFunction : int32_t { kRelu, kGelu, kGeluTanh, kSilu, kSigmoid, kTanh };
 
@@ -30,6 +31,7 @@ struct ActivateArgs {
   ActivateFunction function;
 };
 Status activate_cpu(const ActivateArgs& args, CpuContext& context);
+Status activate_cuda(const ActivateArgs& args, CudaContext& context);
 
 enum class ActivateGradFunction : int32_t { kRelu, kGelu, kGeluTanh, kSilu, kSigmoid, kTanh };
 
@@ -41,6 +43,7 @@ struct ActivateGradArgs {
   ActivateGradFunction function;
 };
 Status activate_grad_cpu(const ActivateGradArgs& args, CpuContext& context);
+Status activate_grad_cuda(const ActivateGradArgs& args, CudaContext& context);
 
 // y = a + b, equal shapes, f32
 struct AddArgs {
@@ -49,6 +52,7 @@ struct AddArgs {
   TensorView y;  // output
 };
 Status add_cpu(const AddArgs& args, CpuContext& context);
+Status add_cuda(const AddArgs& args, CudaContext& context);
 
 // y[.., n] = x[.., n] + bias[n], f32
 struct AddBiasArgs {
@@ -57,6 +61,7 @@ struct AddBiasArgs {
   TensorView y;  // output
 };
 Status add_bias_cpu(const AddBiasArgs& args, CpuContext& context);
+Status add_bias_cuda(const AddBiasArgs& args, CudaContext& context);
 
 // y = x, any dtype, equal shapes; x may have a strided leading dimension
 struct CopyArgs {
@@ -64,6 +69,7 @@ struct CopyArgs {
   TensorView y;  // output
 };
 Status copy_cpu(const CopyArgs& args, CpuContext& context);
+Status copy_cuda(const CopyArgs& args, CudaContext& context);
 
 // y = a / b, equal shapes, f32
 struct DivideArgs {
@@ -72,6 +78,7 @@ struct DivideArgs {
   TensorView y;  // output
 };
 Status divide_cpu(const DivideArgs& args, CpuContext& context);
+Status divide_cuda(const DivideArgs& args, CudaContext& context);
 
 enum class GateFunction : int32_t { kRelu, kGelu, kGeluTanh, kSilu, kSigmoid, kTanh };
 
@@ -83,6 +90,7 @@ struct GateArgs {
   GateFunction function;
 };
 Status gate_cpu(const GateArgs& args, CpuContext& context);
+Status gate_cuda(const GateArgs& args, CudaContext& context);
 
 enum class GateGradFunction : int32_t { kRelu, kGelu, kGeluTanh, kSilu, kSigmoid, kTanh };
 
@@ -96,6 +104,7 @@ struct GateGradArgs {
   GateGradFunction function;
 };
 Status gate_grad_cpu(const GateGradArgs& args, CpuContext& context);
+Status gate_grad_cuda(const GateGradArgs& args, CudaContext& context);
 
 enum class MapFunction : int32_t { kExp, kLog, kSqrt, kRsqrt, kReciprocal, kSquare, kSin, kCos, kNeg, kAbs, kSign, kStep, kComplement, kNormalCdf };
 
@@ -106,6 +115,7 @@ struct MapArgs {
   MapFunction function;
 };
 Status map_cpu(const MapArgs& args, CpuContext& context);
+Status map_cuda(const MapArgs& args, CudaContext& context);
 
 // y = a * b, equal shapes, f32
 struct MulArgs {
@@ -114,6 +124,7 @@ struct MulArgs {
   TensorView y;  // output
 };
 Status mul_cpu(const MulArgs& args, CpuContext& context);
+Status mul_cuda(const MulArgs& args, CudaContext& context);
 
 // y = factor * x, f32
 struct ScaleArgs {
@@ -122,6 +133,7 @@ struct ScaleArgs {
   float factor;
 };
 Status scale_cpu(const ScaleArgs& args, CpuContext& context);
+Status scale_cuda(const ScaleArgs& args, CudaContext& context);
 
 // y[.., n] = x[.., n] * factor[n], f32
 struct ScaleColumnsArgs {
@@ -130,6 +142,7 @@ struct ScaleColumnsArgs {
   TensorView y;  // output
 };
 Status scale_columns_cpu(const ScaleColumnsArgs& args, CpuContext& context);
+Status scale_columns_cuda(const ScaleColumnsArgs& args, CudaContext& context);
 
 // y[r, ..] = x[r, ..] * factor[r], f32
 struct ScaleRowsArgs {
@@ -138,6 +151,7 @@ struct ScaleRowsArgs {
   TensorView y;  // output
 };
 Status scale_rows_cpu(const ScaleRowsArgs& args, CpuContext& context);
+Status scale_rows_cuda(const ScaleRowsArgs& args, CudaContext& context);
 
 // y = cap * tanh(x / cap), f32
 struct SoftCapArgs {
@@ -146,6 +160,7 @@ struct SoftCapArgs {
   float cap;
 };
 Status soft_cap_cpu(const SoftCapArgs& args, CpuContext& context);
+Status soft_cap_cuda(const SoftCapArgs& args, CudaContext& context);
 
 // dx = dy (1 - tanh(x / cap)^2), equal shapes, f32
 struct SoftCapGradArgs {
@@ -155,6 +170,7 @@ struct SoftCapGradArgs {
   float cap;
 };
 Status soft_cap_grad_cpu(const SoftCapGradArgs& args, CpuContext& context);
+Status soft_cap_grad_cuda(const SoftCapGradArgs& args, CudaContext& context);
 
 // y = 0, f32 of x's shape; x is not read
 struct ZerosLikeArgs {
@@ -162,6 +178,7 @@ struct ZerosLikeArgs {
   TensorView y;  // output
 };
 Status zeros_like_cpu(const ZerosLikeArgs& args, CpuContext& context);
+Status zeros_like_cuda(const ZerosLikeArgs& args, CudaContext& context);
 
 }  // namespace heddle
 #pragma GCC visibility pop

@@ -21,6 +21,7 @@ struct EmbeddingArgs {
   int64_t vocabulary;
 };
 Status embedding_cpu(const EmbeddingArgs& args, CpuContext& context);
+Status embedding_cuda(const EmbeddingArgs& args, CudaContext& context);
 
 // y[r] = x[rows[r]], any dtype; a negative row gives zeros
 struct GatherRowsArgs {
@@ -29,6 +30,7 @@ struct GatherRowsArgs {
   TensorView y;  // output
 };
 Status gather_rows_cpu(const GatherRowsArgs& args, CpuContext& context);
+Status gather_rows_cuda(const GatherRowsArgs& args, CudaContext& context);
 
 }  // namespace heddle
 #pragma GCC visibility pop

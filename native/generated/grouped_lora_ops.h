@@ -63,6 +63,8 @@ struct GroupedLoraArgs {
 };
 Status grouped_lora_cpu(const GroupedLoraArgs& args, CpuContext& context);
 size_t grouped_lora_cpu_workspace(const GroupedLoraArgs& args, int threads);
+Status grouped_lora_cuda(const GroupedLoraArgs& args, CudaContext& context);
+size_t grouped_lora_cuda_workspace(const GroupedLoraArgs& args, const DeviceLimits& limits);
 
 // adds to gradients, f32 and laid out as the pool, what every adapter's f32 rows get from its own tokens: A += sum_t weight scale (B^T dy[t]) x[t]^T, B^T += sum_t weight scale (A x[t]) dy[t]^T, shift += sum_t weight dy[t], for each of the `columns` sites that share x; a row at byte a of pool has its gradient at element a / 4
 struct GroupedLoraGradFactorsArgs {

@@ -25,6 +25,8 @@ struct LinearArgs {
 };
 Status linear_cpu(const LinearArgs& args, CpuContext& context);
 size_t linear_cpu_workspace(const LinearArgs& args, int threads);
+Status linear_cuda(const LinearArgs& args, CudaContext& context);
+size_t linear_cuda_workspace(const LinearArgs& args, const DeviceLimits& limits);
 
 enum class LinearGradActivation : int32_t { kFast, kPrecise };
 
@@ -37,6 +39,8 @@ struct LinearGradArgs {
 };
 Status linear_grad_cpu(const LinearGradArgs& args, CpuContext& context);
 size_t linear_grad_cpu_workspace(const LinearGradArgs& args, int threads);
+Status linear_grad_cuda(const LinearGradArgs& args, CudaContext& context);
+size_t linear_grad_cuda_workspace(const LinearGradArgs& args, const DeviceLimits& limits);
 
 }  // namespace heddle
 #pragma GCC visibility pop

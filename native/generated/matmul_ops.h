@@ -23,6 +23,7 @@ struct MatmulArgs {
 };
 Status matmul_cpu(const MatmulArgs& args, CpuContext& context);
 size_t matmul_cpu_workspace(const MatmulArgs& args, int threads);
+Status matmul_cuda(const MatmulArgs& args, CudaContext& context);
 
 }  // namespace heddle
 #pragma GCC visibility pop

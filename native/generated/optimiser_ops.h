@@ -33,6 +33,8 @@ struct AdamwArgs {
 };
 Status adamw_cpu(const AdamwArgs& args, CpuContext& context);
 size_t adamw_cpu_workspace(const AdamwArgs& args, int threads);
+Status adamw_cuda(const AdamwArgs& args, CudaContext& context);
+size_t adamw_cuda_workspace(const AdamwArgs& args, const DeviceLimits& limits);
 
 // factor[0] = min(1, max_norm / (sqrt(square_sum[0]) + 1e-6)); NaN where square_sum is not finite
 struct ClipFactorArgs {
@@ -41,6 +43,7 @@ struct ClipFactorArgs {
   float max_norm;
 };
 Status clip_factor_cpu(const ClipFactorArgs& args, CpuContext& context);
+Status clip_factor_cuda(const ClipFactorArgs& args, CudaContext& context);
 
 // one step in place. g = factor gradients + weight_decay parameters; velocity = momentum velocity + g; parameters -= schedule[0] rate_scale u, u = velocity, or g + momentum velocity with nesterov. applied as in adamw
 struct SgdArgs {
@@ -59,6 +62,8 @@ struct SgdArgs {
 };
 Status sgd_cpu(const SgdArgs& args, CpuContext& context);
 size_t sgd_cpu_workspace(const SgdArgs& args, int threads);
+Status sgd_cuda(const SgdArgs& args, CudaContext& context);
+size_t sgd_cuda_workspace(const SgdArgs& args, const DeviceLimits& limits);
 
 // y[0] = sum of x^2 over all elements, f32 in, f64 sums in one order, f32 out
 struct SumSquaresArgs {
@@ -67,6 +72,8 @@ struct SumSquaresArgs {
 };
 Status sum_squares_cpu(const SumSquaresArgs& args, CpuContext& context);
 size_t sum_squares_cpu_workspace(const SumSquaresArgs& args, int threads);
+Status sum_squares_cuda(const SumSquaresArgs& args, CudaContext& context);
+size_t sum_squares_cuda_workspace(const SumSquaresArgs& args, const DeviceLimits& limits);
 
 }  // namespace heddle
 #pragma GCC visibility pop

@@ -19,6 +19,8 @@ struct ArgmaxArgs {
   TensorView y;  // output
 };
 Status argmax_cpu(const ArgmaxArgs& args, CpuContext& context);
+Status argmax_cuda(const ArgmaxArgs& args, CudaContext& context);
+size_t argmax_cuda_workspace(const ArgmaxArgs& args, const DeviceLimits& limits);
 
 enum class ReduceKind : int32_t { kSum, kMean, kMax };
 
@@ -29,6 +31,8 @@ struct ReduceArgs {
   ReduceKind kind;
 };
 Status reduce_cpu(const ReduceArgs& args, CpuContext& context);
+Status reduce_cuda(const ReduceArgs& args, CudaContext& context);
+size_t reduce_cuda_workspace(const ReduceArgs& args, const DeviceLimits& limits);
 
 // y[.., n] = x[..] for every n, f32
 struct RepeatColumnsArgs {
@@ -36,6 +40,7 @@ struct RepeatColumnsArgs {
   TensorView y;  // output
 };
 Status repeat_columns_cpu(const RepeatColumnsArgs& args, CpuContext& context);
+Status repeat_columns_cuda(const RepeatColumnsArgs& args, CudaContext& context);
 
 // y[.., n] = x[n], f32
 struct RepeatRowsArgs {
@@ -43,6 +48,7 @@ struct RepeatRowsArgs {
   TensorView y;  // output
 };
 Status repeat_rows_cpu(const RepeatRowsArgs& args, CpuContext& context);
+Status repeat_rows_cuda(const RepeatRowsArgs& args, CudaContext& context);
 
 // y[n] = sum over all leading dimensions of x[.., n] in rising order, f32; no rows give 0
 struct SumRowsArgs {
@@ -50,6 +56,8 @@ struct SumRowsArgs {
   TensorView y;  // output
 };
 Status sum_rows_cpu(const SumRowsArgs& args, CpuContext& context);
+Status sum_rows_cuda(const SumRowsArgs& args, CudaContext& context);
+size_t sum_rows_cuda_workspace(const SumRowsArgs& args, const DeviceLimits& limits);
 
 }  // namespace heddle
 #pragma GCC visibility pop

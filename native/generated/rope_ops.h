@@ -22,6 +22,7 @@ struct RopeArgs {
   bool inverse;
 };
 Status rope_cpu(const RopeArgs& args, CpuContext& context);
+Status rope_cuda(const RopeArgs& args, CudaContext& context);
 
 // table[t] = scale * (cos(p f_i) .. | sin(p f_i) ..), p = positions[t] (a negative position reads as 0). f = frequencies, or long_frequencies where max(lengths[t], p + 1) > original_length, or, with dynamic_factor > 0 and that length n > original_length, base' ^ (-2 i / rotary) with base' = base (dynamic_factor n / original_length - dynamic_factor + 1) ^ (rotary / (rotary - 2)); angles in f64
 struct RopeTableArgs {
@@ -37,6 +38,7 @@ struct RopeTableArgs {
   int32_t original_length;
 };
 Status rope_table_cpu(const RopeTableArgs& args, CpuContext& context);
+Status rope_table_cuda(const RopeTableArgs& args, CudaContext& context);
 
 }  // namespace heddle
 #pragma GCC visibility pop

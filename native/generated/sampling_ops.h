@@ -27,6 +27,7 @@ struct AdvanceArgs {
   TensorView running;  // output
 };
 Status advance_cpu(const AdvanceArgs& args, CpuContext& context);
+Status advance_cuda(const AdvanceArgs& args, CudaContext& context);
 
 // token[r] drawn from logits[r] after bias, penalties, temperature, top-k, top-p, min-p; greedy when temperature is 0. The exact order and the parameter columns: see sampling_layout.h
 struct SampleArgs {
@@ -45,6 +46,8 @@ struct SampleArgs {
 };
 Status sample_cpu(const SampleArgs& args, CpuContext& context);
 size_t sample_cpu_workspace(const SampleArgs& args, int threads);
+Status sample_cuda(const SampleArgs& args, CudaContext& context);
+size_t sample_cuda_workspace(const SampleArgs& args, const DeviceLimits& limits);
 
 }  // namespace heddle
 #pragma GCC visibility pop

@@ -19,6 +19,8 @@ struct LogSoftmaxArgs {
   TensorView y;  // output
 };
 Status log_softmax_cpu(const LogSoftmaxArgs& args, CpuContext& context);
+Status log_softmax_cuda(const LogSoftmaxArgs& args, CudaContext& context);
+size_t log_softmax_cuda_workspace(const LogSoftmaxArgs& args, const DeviceLimits& limits);
 
 // dx of log_softmax from its result y and dy: dx = dy - exp(y) * sum_j dy_j over the last dimension, f32
 struct LogSoftmaxGradArgs {
@@ -27,6 +29,8 @@ struct LogSoftmaxGradArgs {
   TensorView dx;  // output, in place over dy
 };
 Status log_softmax_grad_cpu(const LogSoftmaxGradArgs& args, CpuContext& context);
+Status log_softmax_grad_cuda(const LogSoftmaxGradArgs& args, CudaContext& context);
+size_t log_softmax_grad_cuda_workspace(const LogSoftmaxGradArgs& args, const DeviceLimits& limits);
 
 // y[r, i] = 1 where i == target[r], else 0, f32 of x's shape [rows, columns]; x is not read; a negative target gives a row of zeros
 struct OneHotLikeArgs {
@@ -35,6 +39,7 @@ struct OneHotLikeArgs {
   TensorView y;  // output
 };
 Status one_hot_like_cpu(const OneHotLikeArgs& args, CpuContext& context);
+Status one_hot_like_cuda(const OneHotLikeArgs& args, CudaContext& context);
 
 // y[.., i] = exp(x_i - max x) / sum_j exp(x_j - max x) over the last dimension, f32
 struct SoftmaxArgs {
@@ -42,6 +47,8 @@ struct SoftmaxArgs {
   TensorView y;  // output
 };
 Status softmax_cpu(const SoftmaxArgs& args, CpuContext& context);
+Status softmax_cuda(const SoftmaxArgs& args, CudaContext& context);
+size_t softmax_cuda_workspace(const SoftmaxArgs& args, const DeviceLimits& limits);
 
 // dx of softmax from its result y and dy: dx = y * (dy - sum_j y_j dy_j) over the last dimension, f32
 struct SoftmaxGradArgs {
@@ -50,6 +57,8 @@ struct SoftmaxGradArgs {
   TensorView dx;  // output, in place over dy
 };
 Status softmax_grad_cpu(const SoftmaxGradArgs& args, CpuContext& context);
+Status softmax_grad_cuda(const SoftmaxGradArgs& args, CudaContext& context);
+size_t softmax_grad_cuda_workspace(const SoftmaxGradArgs& args, const DeviceLimits& limits);
 
 // logprob[r] = log_softmax(logits[r])[target[r]]; a negative target gives 0
 struct TokenLogprobArgs {
@@ -58,6 +67,8 @@ struct TokenLogprobArgs {
   TensorView logprob;  // output
 };
 Status token_logprob_cpu(const TokenLogprobArgs& args, CpuContext& context);
+Status token_logprob_cuda(const TokenLogprobArgs& args, CudaContext& context);
+size_t token_logprob_cuda_workspace(const TokenLogprobArgs& args, const DeviceLimits& limits);
 
 // dlogits of token_logprob, written over logits: dlogits[r, i] = dlogprob[r] * ((i == target[r]) - softmax(logits[r])[i]); a negative target gives a row of zeros
 struct TokenLogprobGradArgs {
@@ -67,6 +78,8 @@ struct TokenLogprobGradArgs {
   TensorView dlogits;  // output, in place over logits
 };
 Status token_logprob_grad_cpu(const TokenLogprobGradArgs& args, CpuContext& context);
+Status token_logprob_grad_cuda(const TokenLogprobGradArgs& args, CudaContext& context);
+size_t token_logprob_grad_cuda_workspace(const TokenLogprobGradArgs& args, const DeviceLimits& limits);
 
 }  // namespace heddle
 #pragma GCC visibility pop

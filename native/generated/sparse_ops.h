@@ -23,6 +23,7 @@ struct SparseLinearArgs {
   TensorView y;  // output, in place over base
 };
 Status sparse_linear_cpu(const SparseLinearArgs& args, CpuContext& context);
+Status sparse_linear_cuda(const SparseLinearArgs& args, CudaContext& context);
 
 // dvalues[j] = sum of dy[t, n] * x[t, columns[j]] over t in rising order, where starts[n] <= j < starts[n + 1]; f32, rows of x and dy may be strided
 struct SparseLinearGradValuesArgs {
@@ -33,6 +34,8 @@ struct SparseLinearGradValuesArgs {
   TensorView dvalues;  // output
 };
 Status sparse_linear_grad_values_cpu(const SparseLinearGradValuesArgs& args, CpuContext& context);
+Status sparse_linear_grad_values_cuda(const SparseLinearGradValuesArgs& args, CudaContext& context);
+size_t sparse_linear_grad_values_cuda_workspace(const SparseLinearGradValuesArgs& args, const DeviceLimits& limits);
 
 // dx[t, i] = sum of values[j] * dy[t, n] over all j with columns[j] = i, starts[n] <= j < starts[n + 1], in rising order of j; f32, rows of dy may be strided
 struct SparseLinearGradXArgs {
@@ -43,6 +46,8 @@ struct SparseLinearGradXArgs {
   TensorView dx;  // output
 };
 Status sparse_linear_grad_x_cpu(const SparseLinearGradXArgs& args, CpuContext& context);
+Status sparse_linear_grad_x_cuda(const SparseLinearGradXArgs& args, CudaContext& context);
+size_t sparse_linear_grad_x_cuda_workspace(const SparseLinearGradXArgs& args, const DeviceLimits& limits);
 
 }  // namespace heddle
 #pragma GCC visibility pop

@@ -125,7 +125,7 @@ describe('the display on a terminal', () => {
     adapters: { poet: { loss: 2.3456, rate: 1e-4, gradientNorm: 1, tokens: 512, targets: 500, epoch: 0 } },
   });
   const plan: TrainEvent = {
-    ...{ type: 'plan', step: 0, time: '2026-11-28T01:02:03.000Z', model: 'storyteller', totalSteps: 200 },
+    ...{ type: 'plan', step: 0, time: '2026-11-28T01:02:03.000Z', model: 'storyteller', device: 'cpu', totalSteps: 200 },
     planned: { weights: 1e9, parameters: 1e6, optimiser: 2e6, arena: 2e8, workspace: 1e6, total: 1.204e9 },
     adapters: { poet: { parameters: 12_345, steps: 200, stepsPerEpoch: 100 } },
   };

@@ -19,6 +19,8 @@ export interface Operand {
   readonly values: Float64Array;
   /** Elements between rows when the kernel sees columns of a wider tensor; undefined: dense. */
   readonly stride?: number;
+  /** Columns of the wider tensor before the first that the kernel sees; undefined: none. */
+  readonly first?: number;
   /** A packed weight of linear: its values are in the CPU's order. */
   readonly packed?: PackedWeight;
 }
@@ -33,8 +35,8 @@ export interface OpCase {
   name: string;
   inputs: Record<string, Operand | undefined>;
   attrs?: Record<string, number | boolean | string>;
-  /** Types of the outputs; those in place over an input may be left out. `stride` makes it columns of a wider tensor. */
-  outputs?: Record<string, { dtype: DType; dims: readonly number[]; stride?: number }>;
+  /** Types of the outputs; those in place over an input may be left out. `stride` and `first` make it columns of a wider tensor. */
+  outputs?: Record<string, { dtype: DType; dims: readonly number[]; stride?: number; first?: number }>;
   /** Terms summed into one output element. */
   reduction?: number;
   /** A case may loosen the tolerance, but says why. */
@@ -50,17 +52,18 @@ const elements = (dims: readonly number[]): number => dims.reduce((n, d) => n * 
 
 let seed = 1;
 
-function make(dtype: DType, dims: readonly number[], values?: ArrayLike<number>, stride?: number): Operand {
+function make(dtype: DType, dims: readonly number[], values?: ArrayLike<number>, stride?: number, first?: number): Operand {
   const count = elements(dims);
   const source = values ?? randomNormal(count, seed++);
   if (source.length !== count) throw new Error(`operand [${dims}] has ${count} elements, got ${source.length}`);
-  return { dtype, dims, values: fromBits(dtype, toBits(dtype, source)), stride };
+  return { dtype, dims, values: fromBits(dtype, toBits(dtype, source)), stride, first };
 }
 
 function maker(dtype: DType) {
   return Object.assign((dims: readonly number[], values?: ArrayLike<number>): Operand => make(dtype, dims, values), {
     fill: (dims: readonly number[], value: number): Operand => make(dtype, dims, new Float64Array(elements(dims)).fill(value)),
-    strided: (dims: readonly number[], stride: number, values?: ArrayLike<number>): Operand => make(dtype, dims, values, stride),
+    strided: (dims: readonly number[], stride: number, values?: ArrayLike<number>, first?: number): Operand =>
+      make(dtype, dims, values, stride, first),
   });
 }
 
@@ -86,7 +89,7 @@ export const valuesOn = (device: Device, { dims, packed, values }: Operand): Flo
 
 // Memory that the op sees: dense, or rows `stride` apart inside a wider tensor whose other columns are a pattern that must survive.
 function place(operand: Operand, device: Device): { tensor: DeviceTensor; value: Value } {
-  const { dtype, dims, stride } = operand;
+  const { dtype, dims, stride, first = 0 } = operand;
   const rows = dims[0] ?? 1;
   const inner = elements(dims.slice(1));
   const bits = toBits(dtype, valuesOn(device, operand));
@@ -97,27 +100,28 @@ function place(operand: Operand, device: Device): { tensor: DeviceTensor; value:
   }
   const tensor = emptyTensor(dtype, [rows, stride], device);
   const wide = toBits(dtype, new Float64Array(rows * stride).fill(7)) as Uint16Array;
-  for (let r = 0; r < rows; r++) wide.set((bits as Uint16Array).subarray(r * inner, (r + 1) * inner), r * stride);
+  for (let r = 0; r < rows; r++) wide.set((bits as Uint16Array).subarray(r * inner, (r + 1) * inner), r * stride + first);
   void tensor.buffer.write(0, wide);
   const owner: Value = { ...newValue(dtype, [rows, stride]), bound: tensor };
-  const columns: Value = { ...newValue(dtype, [rows, inner]), viewOf: owner };
+  const columns: Value = { ...newValue(dtype, [rows, inner]), viewOf: owner, firstColumn: first };
   return { tensor, value: dims.length === 2 ? columns : { ...newValue(dtype, dims), viewOf: columns } };
 }
 
 async function read(
-  operand: { dtype: DType; dims: readonly number[]; stride?: number },
+  operand: { dtype: DType; dims: readonly number[]; stride?: number; first?: number },
   tensor: DeviceTensor,
 ): Promise<{ values: Float64Array; padding: boolean }> {
   const bits = viewAs(operand.dtype, await tensor.buffer.read(tensor.offset, elements(tensor.dims) * dtypeBytes[operand.dtype]));
   const all = fromBits(operand.dtype, bits);
   if (operand.stride === undefined) return { values: all, padding: true };
+  const { first = 0 } = operand;
   const inner = elements(operand.dims.slice(1));
   const values = new Float64Array(elements(operand.dims));
   let padding = true;
   for (let r = 0; r < (operand.dims[0] ?? 1); r++)
     for (let c = 0; c < operand.stride; c++) {
       const x = all[r * operand.stride + c] as number;
-      if (c < inner) values[r * inner + c] = x;
+      if (c >= first && c < first + inner) values[r * inner + c - first] = x;
       else if (x !== 7) padding = false;
     }
   return { values, padding };

@@ -1,8 +1,8 @@
 import { bf16, f16, f32, i32, type OpCase, type Operand, u8 } from './check_op.ts';
 import * as reference from './elementwise.reference.ts';
 
-const like = (operand: Operand, stride?: number) => ({
-  y: { dtype: operand.dtype, dims: operand.dims, ...(stride === undefined ? {} : { stride }) },
+const like = (operand: Operand, stride?: number, first?: number) => ({
+  y: { dtype: operand.dtype, dims: operand.dims, ...(stride === undefined ? {} : { stride, first }) },
 });
 /** Every distance from zero: dense steps near it, then up to the largest finite numbers. */
 const sweep = [
@@ -12,6 +12,10 @@ const sweep = [
 const extremes = [0, -0, 1e-45, -1e-45, 1e-38, -1e-38, 88, -88, 89, -89, 104, -104, 1e30, -1e30, 3.4e38, -3.4e38, Infinity, -Infinity, NaN];
 
 const awayFromZero = (x: Operand): Operand => ({ ...x, values: x.values.map((v) => Math.fround(v + (v < 0 ? -0.5 : 0.5))) });
+const placed = (name: string, dims: number[], first: number, stride: number): OpCase => {
+  const operand = () => f32.strided(dims, stride, undefined, first);
+  return { name, inputs: { a: operand(), b: operand() }, outputs: like(operand(), stride, first) };
+};
 const pairCases = (): OpCase[] => {
   const cases: OpCase[] = [[1], [17], [3, 5], [2, 3, 4], [2, 3, 4, 5], [0, 8], [70, 1031]].map((dims) => {
     const a = f32(dims);
@@ -21,6 +25,8 @@ const pairCases = (): OpCase[] => {
   cases.push({ name: 'columns of wider tensors', inputs: { a, b: f32.strided([5, 19], 23) }, outputs: like(a, 21) });
   const cube = f32.strided([5, 3, 7], 40);
   cases.push({ name: 'columns of wider tensors, heads', inputs: { a: cube, b: f32([5, 3, 7]) }, outputs: like(cube) });
+  cases.push(placed('columns that begin anywhere', [5, 32], 3, 41));
+  cases.push(placed('columns at multiples of four, a rest of two', [5, 30], 4, 40));
   cases.push({ name: 'extremes', inputs: { a: f32([19], extremes), b: f32([19]) }, outputs: like(f32([19])) });
   cases.push({
     name: 'unequal shapes',
@@ -35,11 +41,27 @@ const names = Object.keys(reference.functions);
 const tail = 'far below zero a rounded exponent is multiplied by its own size';
 const loosened = (name: string): Partial<OpCase> => (name === 'gelu_tanh' || name === 'gelu' ? { absolute: 2e-8, because: tail } : {});
 
-export const addCases: OpCase[] = pairCases();
+export const addCases: OpCase[] = [
+  ...pairCases(),
+  placed('more rows than a grid is high', [70000, 3], 0, 4),
+  placed('more rows than a grid is high, which begin anywhere', [70000, 3], 1, 5),
+];
 
 export const mulCases: OpCase[] = pairCases();
 
 export const addBiasCases: OpCase[] = [
+  {
+    name: 'heads of a wider tensor, columns of four',
+    inputs: { x: f32.strided([5, 3, 8], 40, undefined, 8), bias: f32([8]) },
+    outputs: like(f32([5, 3, 8]), 28),
+  },
+  {
+    name: 'heads of a wider tensor, columns that begin anywhere',
+    inputs: { x: f32.strided([5, 3, 8], 41, undefined, 3), bias: f32([8]) },
+    outputs: like(f32([5, 3, 8])),
+  },
+  { name: 'more rows than a grid is high', inputs: { x: f32([70000, 3]), bias: f32([3]) }, outputs: like(f32([70000, 3])) },
+  { name: 'rows of more than a tile', inputs: { x: f32([3, 2500]), bias: f32([2500]) }, outputs: like(f32([3, 2500])) },
   ...[[4], [3, 17], [2, 3, 33], [0, 4]].map(
     (dims): OpCase => ({ name: `[${dims}]`, inputs: { x: f32(dims), bias: f32(dims.slice(-1)) }, outputs: like(f32(dims)) }),
   ),
@@ -94,6 +116,13 @@ export const gateCases: OpCase[] = [
     attrs: { function: 'silu' },
     outputs: like(f32([33, 688])),
   },
+  {
+    name: 'two halves of one projection that begin anywhere',
+    inputs: { gate: f32.strided([7, 30], 61, undefined, 1), up: f32.strided([7, 30], 61, undefined, 31) },
+    attrs: { function: 'gelu' },
+    outputs: like(f32([7, 30])),
+    ...loosened('gelu'),
+  },
   { name: 'no rows', inputs: { gate: f32([0, 8]), up: f32([0, 8]) }, attrs: { function: 'silu' }, outputs: like(f32([0, 8])) },
   {
     name: 'unequal shapes',
@@ -127,6 +156,9 @@ export const copyCases: OpCase[] = [
     f32([300, 777]),
   ].map((x): OpCase => ({ name: `${x.dtype} [${x.dims}]`, inputs: { x }, outputs: like(x) })),
   { name: 'columns of a wider tensor', inputs: { x: bf16.strided([5, 3], 8) }, outputs: like(bf16([5, 3])) },
+  { name: 'columns that begin anywhere', inputs: { x: bf16.strided([6, 8], 17, undefined, 5) }, outputs: like(bf16([6, 8]), 20, 2) },
+  { name: 'columns of 16 bytes', inputs: { x: f32.strided([6, 8], 20, undefined, 4) }, outputs: like(f32([6, 8]), 16, 8) },
+  { name: 'more rows than a grid is high', inputs: { x: f16.strided([70000, 3], 4) }, outputs: like(f16([70000, 3]), 5, 1) },
   { name: 'into columns of a wider tensor', inputs: { x: f32([5, 3]) }, outputs: like(f32([5, 3]), 4) },
   { name: 'another dtype', inputs: { x: f32([5]) }, outputs: like(f16([5])), error: /expected equal dtypes and shapes/ },
 ];
@@ -240,6 +272,18 @@ export const divideCases: OpCase[] = [
 ];
 
 export const scaleColumnsCases: OpCase[] = [
+  {
+    name: 'heads of a wider tensor, columns of four',
+    inputs: { x: f32.strided([5, 3, 8], 40, undefined, 8), factor: f32([8]) },
+    outputs: like(f32([5, 3, 8]), 28),
+  },
+  {
+    name: 'heads of a wider tensor, columns that begin anywhere',
+    inputs: { x: f32.strided([5, 3, 8], 41, undefined, 3), factor: f32([8]) },
+    outputs: like(f32([5, 3, 8])),
+  },
+  { name: 'more rows than a grid is high', inputs: { x: f32([70000, 3]), factor: f32([3]) }, outputs: like(f32([70000, 3])) },
+  { name: 'rows of more than a tile', inputs: { x: f32([3, 2500]), factor: f32([2500]) }, outputs: like(f32([3, 2500])) },
   ...[[4], [3, 17], [2, 3, 33], [2, 2, 3, 5], [0, 4], [200, 333]].map(
     (dims): OpCase => ({ name: `[${dims}]`, inputs: { x: f32(dims), factor: f32(dims.slice(-1)) }, outputs: like(f32(dims)) }),
   ),
@@ -253,6 +297,8 @@ export const scaleColumnsCases: OpCase[] = [
 ];
 
 export const scaleRowsCases: OpCase[] = [
+  { name: 'more rows than a grid is high', inputs: { x: f32([70000, 4]), factor: f32([70000]) }, outputs: like(f32([70000, 4])) },
+  { name: 'rows of more than a tile', inputs: { x: f32([3, 2500]), factor: f32([3]) }, outputs: like(f32([3, 2500])) },
   ...[[4], [3, 17], [2, 3, 33], [2, 2, 3, 5], [0, 4], [200, 333]].map(
     (dims): OpCase => ({ name: `[${dims}]`, inputs: { x: f32(dims), factor: f32(dims.slice(0, 1)) }, outputs: like(f32(dims)) }),
   ),

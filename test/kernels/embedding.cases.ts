@@ -1,5 +1,5 @@
 import { bf16, f16, f32, i32, type OpCase, type Operand, u8 } from './check_op.ts';
-import { packed } from './embedding.reference.ts';
+import { packWeight } from './linear.reference.ts';
 import { randomNormal } from './numbers.ts';
 
 const makers = { f32, f16, bf16 };
@@ -11,14 +11,12 @@ const plain = (dtype: keyof typeof makers, vocabulary: number, width: number, li
   outputs: { y: { dtype: 'f32', dims: [list.length, width] } },
   ...more,
 });
-const panels = (dtype: keyof typeof makers, vocabulary: number, width: number, list: number[]): OpCase => {
-  const { dims, values } = packed(dtype, vocabulary, width, randomNormal(vocabulary * width, 3));
-  return {
-    ...plain(dtype, vocabulary, width, list),
-    name: `${dtype} panels of ${vocabulary} rows of ${width}`,
-    inputs: { ids: ids(...list), weight: makers[dtype](dims, values) },
-  };
-};
+const panels = (dtype: keyof typeof makers, vocabulary: number, width: number, list: number[]): OpCase => ({
+  ...plain(dtype, vocabulary, width, list),
+  name: `${dtype} panels of ${vocabulary} rows of ${width}`,
+  inputs: { ids: ids(...list), weight: packWeight(dtype, vocabulary, width, randomNormal(vocabulary * width, 3)) },
+});
+const many = Array.from({ length: 70000 }, (_, i) => ((i * 7) % 41) - 1);
 
 export const embeddingCases: OpCase[] = [
   ...(['f32', 'f16', 'bf16'] as const).flatMap((dtype) => [
@@ -38,6 +36,19 @@ export const embeddingCases: OpCase[] = [
       260,
       Array.from({ length: 70 }, (_, i) => (i * 13) % 50),
     ),
+  ]),
+  ...(['f32', 'f16', 'bf16'] as const).flatMap((dtype) => [
+    plain(dtype, 40, 3, many, { name: `${dtype}, many tokens` }),
+    plain(dtype, 9, 12, [8, 0, 5], {
+      name: `${dtype}, columns that begin anywhere`,
+      inputs: { ids: ids(8, 0, 5), weight: makers[dtype].strided([9, 12], 24, undefined, 3) },
+      outputs: { y: { dtype: 'f32', dims: [3, 12], stride: 20, first: 4 } },
+    }),
+    plain(dtype, 9, 12, [8, 0, 5], {
+      name: `${dtype}, columns at a multiple of four`,
+      inputs: { ids: ids(8, 0, 5), weight: makers[dtype].strided([9, 12], 24, undefined, 4) },
+      outputs: { y: { dtype: 'f32', dims: [3, 12], stride: 20, first: 8 } },
+    }),
   ]),
   plain('f32', 7, 5, [0], {
     name: 'columns of wider tensors',
@@ -86,6 +97,23 @@ export const gatherRowsCases: OpCase[] = [
     [3, 1],
   ),
   gather('a list', i32([4], [9, 8, 7, 6]), [3, -1, 0]),
+  gather('rows of an odd number of 16-bit elements', bf16([5, 3]), [4, 1, -1, 0]),
+  gather(
+    'columns of bytes',
+    {
+      ...u8(
+        [4, 5],
+        Uint8Array.from({ length: 20 }, (_, i) => 12 * i),
+      ),
+      stride: 11,
+      first: 3,
+    },
+    [3, 0, -2],
+  ),
+  gather('columns that begin anywhere', f32.strided([5, 8], 12, undefined, 3), [4, 2], {
+    outputs: { y: { dtype: 'f32', dims: [2, 8], stride: 16, first: 4 } },
+  }),
+  gather('more rows than a grid is high', f32([40, 2]), many),
   gather('rank 4', f32([3, 2, 2, 2]), [2, 2]),
   gather('no rows asked', f32([3, 4]), []),
   gather(

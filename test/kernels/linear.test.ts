@@ -65,6 +65,36 @@ const cases = types.flatMap((dtype): OpCase[] => [
     inputs: { x: f32([2, 3], [NaN, 1, 1, 1, 2, 3]), weight: weight(dtype, 17, 3) },
     attrs: { activation: 'precise' },
   }),
+  // Tiles of 64 and 128, stages of 64 k, warps that take 64 k in turn; rows of the weight that begin at 16 bytes, and that do not.
+  ...[328, 330].map((k) => one(`tiles of [140, 300], k ${k}`, dtype, 140, 300, k)),
+  ...[1, 5, 8, 9, 20, 32, 33].map((rows) => one(`${rows} rows of much k`, dtype, rows, 100, rows % 2 === 0 ? 1104 : 1101)),
+  one('few outputs of much k, a bias, columns of wider tensors', dtype, 8, 40, 1231, {
+    inputs: { x: exact(8, 1231, 1301), weight: weight(dtype, 40, 1231), bias: f32([40]) },
+    outputs: out([8, 40], 67),
+  }),
+  ...[8, 20, 70].map((rows) =>
+    one(`precise, ${rows} rows`, dtype, rows, 70, 700, {
+      inputs: { x: f32([rows, 700]), weight: weight(dtype, 70, 700) },
+      attrs: { activation: 'precise' },
+      ...(dtype === 'bf16' ? { loosen: 8, because: 'x keeps 16 of its 24 bits where products are of bf16' } : {}),
+    }),
+  ),
+  one('fast, many rows', dtype, 70, 40, 99, {
+    inputs: { x: f32([70, 99]), weight: weight(dtype, 40, 99) },
+    ...(dtype === 'bf16' ? { loosen: 2048, because: 'x is rounded to 8 bits where products are of bf16' } : {}),
+    ...(dtype === 'f16' ? { loosen: 256, because: 'tensor cores take x rounded to 11 bits' } : {}),
+  }),
+  ...[3, 40].map((rows) =>
+    one(`rows far apart in size, ${rows} rows`, dtype, rows, 33, 16, {
+      inputs: {
+        x: f32(
+          [rows, 16],
+          Float64Array.from({ length: rows * 16 }, (_, i) => (1 + (i % 5) / 4) * 2 ** ((Math.floor(i / 16) % 3) * 60 - 60)),
+        ),
+        weight: weight(dtype, 33, 16),
+      },
+    }),
+  ),
   one('a weight of too few panels', dtype, 2, 33, 8, {
     inputs: { x: exact(2, 8), weight: weight(dtype, 32, 8) },
     error: /weight is .* expected \[3, /,

@@ -65,6 +65,26 @@ const cases = types.flatMap((dtype): OpCase[] => [
     inputs: { dy: f32([2, 3], [NaN, 1, 1, 1, 2, 3]), weight: weight(dtype, 3, 17) },
     attrs: { activation: 'precise' },
   }),
+  // Tiles of 64 and 128, stages of 64 outputs; rows of the weight that begin at 16 bytes, and that do not.
+  ...[296, 302].map((k) => one(`tiles of [140, ${k}]`, dtype, 140, 330, k)),
+  ...[8, 70].map((rows) =>
+    one(`precise, ${rows} rows`, dtype, rows, 700, 70, {
+      inputs: { dy: f32([rows, 700]), weight: weight(dtype, 700, 70) },
+      attrs: { activation: 'precise' },
+      ...(dtype === 'bf16' ? { loosen: 8, because: 'dy keeps 16 of its 24 bits where products are of bf16' } : {}),
+    }),
+  ),
+  one('fast, many rows', dtype, 70, 99, 40, {
+    inputs: { dy: f32([70, 99]), weight: weight(dtype, 99, 40) },
+    ...(dtype === 'bf16' ? { loosen: 2048, because: 'dy is rounded to 8 bits where products are of bf16' } : {}),
+    ...(dtype === 'f16' ? { loosen: 256, because: 'tensor cores take dy rounded to 11 bits' } : {}),
+  }),
+  one('gradients as small as they become', dtype, 40, 16, 33, {
+    inputs: {
+      dy: f32([40, 16], Float64Array.from({ length: 640 }, (_, i) => (1 + (i % 5) / 4) * 2 ** ((Math.floor(i / 16) % 3) * 30 - 90))),
+      weight: weight(dtype, 16, 33),
+    },
+  }),
   one('a weight of too few panels', dtype, 2, 33, 8, {
     inputs: { dy: exact(2, 33), weight: weight(dtype, 32, 8) },
     error: /weight is .* expected \[3, /,

@@ -38,6 +38,8 @@ export const matmulCases: OpCase[] = [
   ...forms.flatMap((attrs) => [
     ...sizes.map((size) => product(`[${size}]`, size, attrs)),
     product('k beyond two blocks, many tiles and panels', [70, 600, 210], attrs),
+    product('many tiles of 128', [260, 45, 264], attrs),
+    product('few tiles of 128 and a rest', [129, 20, 131], attrs, 2),
     ...[0, 1, 3].map((batch) => product(`${batch} of [9, 40, 20]`, [9, 40, 20], attrs, batch)),
   ]),
   {

@@ -21,6 +21,8 @@ export const ropeTableCases: OpCase[] = [
   table('position 0', [0], 8),
   table('two channels', [5], 2),
   table('enough tokens to share between threads', upTo(300), 64),
+  table('more tokens than a grid is high', upTo(70000), 6),
+  table('angles of any size', [1, 77, 131071, 2147483647], 8, { inputs: { frequencies: f32([4], [1e-30, 3.7, 1e12, 3e38]) } }),
   table('far positions', [131071, 1 << 20, 2147483647], 64),
   table('a negative position reads as 0', [-1, 7, -100], 20),
   table('attention factor', upTo(9), 12, { attrs: { scale: 1.19 } }),
@@ -98,7 +100,20 @@ export const ropeCases: OpCase[] = [
     rotate(4, 3, 80, 32, interleaved, 0, true),
     rotate(7, 3, 20, 12, interleaved, 5, true),
     rotate(90, 8, 64, 64, interleaved, 0, true),
+    rotate(3, 37, 16, 8, interleaved),
+    rotate(2, 1, 1032, 1032, interleaved),
+    rotate(2, 1, 300, 290, interleaved, 3),
+    rotate(70000, 1, 4, 2, interleaved),
   ]),
+  ...[false, true].map(
+    (interleaved): OpCase => ({
+      name: `heads that begin anywhere${interleaved ? ', interleaved' : ''}`,
+      inputs: { x: f32.strided([3, 2, 16], 48, undefined, 5), table: angles(3, 16) },
+      attrs: { interleaved, inverse: false },
+      outputs: { y: { dtype: 'f32', dims: [3, 2, 16] } },
+      reduction: 2,
+    }),
+  ),
   {
     name: 'extreme values',
     inputs: {

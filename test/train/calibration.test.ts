@@ -7,6 +7,7 @@ import { OptionError } from '../../lib/errors.js';
 import type { Tables } from '../../lib/models/constants.js';
 import { architectureOf } from '../../lib/models/index.js';
 import { WeightStore } from '../../lib/models/weight_store.js';
+import { cpu } from '../../lib/runtime/device.js';
 import { ModelCalibration } from '../../lib/train/model/calibration.js';
 import { sitesOfModel } from '../../lib/train/model/training_programs.js';
 import { createStepRunner } from '../../lib/train/model_backend.js';
@@ -26,7 +27,7 @@ beforeAll(async () => {
   folder = await openHuggingFaceFolder(tinyLlama);
   const { config } = folder;
   const architecture = architectureOf(config.modelType, folder.name);
-  weights = new WeightStore({ model: folder.name, info: (name) => folder.tensors.info(name) }, 'precise');
+  weights = new WeightStore({ model: folder.name, info: (name) => folder.tensors.info(name) }, 'precise', cpu);
   sites = sitesOfModel(architecture, config, weights, tables);
   await loadWeights(weights, (name) => locateTensor(folder, name));
   calibration = new ModelCalibration(

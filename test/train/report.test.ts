@@ -26,7 +26,7 @@ function eventsOf(steps: number): LoggedEvent[] {
   const planned = { weights: 5e6, parameters: 1e6, optimiser: 2e6, arena: 3e6, workspace: 1e5, total: 11_100_000 };
   const adapter = { parameters: 4096, steps, stepsPerEpoch: 10 };
   const plan: PlanEvent = {
-    ...{ type: 'plan', step: 0, time: '2026-11-28T01:02:03.000Z', model: 'storyteller', totalSteps: steps, planned },
+    ...{ type: 'plan', step: 0, time: '2026-11-28T01:02:03.000Z', model: 'storyteller', device: 'cpu', totalSteps: steps, planned },
     adapters: Object.fromEntries(names.map((name) => [name, adapter])),
   };
   const events: LoggedEvent[] = [plan];

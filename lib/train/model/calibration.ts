@@ -52,7 +52,7 @@ export class ModelCalibration implements Calibration {
   }
 
   async weightGradient(site: SiteShape): Promise<Float32Array> {
-    const store = new ParameterStore();
+    const store = new ParameterStore(this.parts.weights.device);
     try {
       // A change of the weight that stays zero: its gradient is the weight's.
       const forward = (_: unknown, at: SiteGraph): Tensor => add(at.base, matmul(at.x, at.parameter('change'), { transposeB: true }));

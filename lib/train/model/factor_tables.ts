@@ -2,7 +2,8 @@
 import type { SiteShape } from '../../adapters/method.js';
 import type { StepShare } from '../../adapters/trainable_method.js';
 import { InternalError } from '../../errors.js';
-import { type DeviceTensor, tensor } from '../../runtime/device_tensor.js';
+import type { Device } from '../../runtime/device.js';
+import { type DeviceTensor, tensor, writeBytes } from '../../runtime/device_tensor.js';
 import { dtypeCode } from '../../runtime/dtype.js';
 import type { StoredParameter } from './parameter_store.js';
 import { type AdapterInTraining, factorsAt } from './site_adapters.js';
@@ -23,7 +24,11 @@ export interface FactorTables {
 }
 
 /** Undefined where no adapter has factors. */
-export function factorTables(adapters: readonly AdapterInTraining[], sites: readonly SiteShape[]): FactorTables | undefined {
+export function factorTables(
+  adapters: readonly AdapterInTraining[],
+  sites: readonly SiteShape[],
+  device: Device,
+): FactorTables | undefined {
   const whole = new Int32Array(adapters.length * sites.length * entryColumns);
   const rows: number[] = [];
   for (const adapter of adapters)
@@ -43,10 +48,10 @@ export function factorTables(adapters: readonly AdapterInTraining[], sites: read
       );
     }
   if (rows.length === 0) return undefined;
-  const entries = tensor('i32', [adapters.length, sites.length, entryColumns], whole);
+  const entries = tensor('i32', [adapters.length, sites.length, entryColumns], whole, device);
   return {
     entries,
-    rows: tensor('i32', [rows.length], Int32Array.from(rows)),
+    rows: tensor('i32', [rows.length], Int32Array.from(rows), device),
     async use({ slot }, share) {
       const length = sites.length * entryColumns;
       const own = whole.slice(slot * length, (slot + 1) * length);
@@ -56,7 +61,7 @@ export function factorTables(adapters: readonly AdapterInTraining[], sites: read
             own[at + rankColumn] = share.rank;
             own[at + scaleColumn] = bitsOf(share.scale);
           }
-      await entries.buffer.write(4 * slot * length, own);
+      await writeBytes(entries, 4 * slot * length, own);
     },
   };
 }

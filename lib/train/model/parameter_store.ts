@@ -1,6 +1,7 @@
 // Parameters of all adapters of a training in one piece of native memory, and their gradients in another laid out alike.
 import type { ParameterSpec } from '../../adapters/trainable_method.js';
-import { type DeviceTensor, emptyTensor } from '../../runtime/device_tensor.js';
+import type { Device } from '../../runtime/device.js';
+import { type DeviceTensor, emptyTensor, readBytes, writeBytes } from '../../runtime/device_tensor.js';
 import type { ParameterGroup } from '../step_runner.js';
 
 // Rows of factors are addressed in units of 64 bytes, as in native/kernels/grouped_lora/grouped_lora_layout.h.
@@ -37,6 +38,8 @@ export class ParameterStore {
   readonly adapters: StoredAdapter[] = [];
   private length = 0;
   private memory: { values: DeviceTensor; gradients: DeviceTensor } | undefined;
+
+  constructor(private readonly device: Device) {}
 
   add(name: string, parameters: readonly { path: string; spec: ParameterSpec }[]): StoredAdapter {
     const offset = this.length;
@@ -88,20 +91,19 @@ export class ParameterStore {
   async write({ offset, rows, width, stride }: StoredParameter, values: Float32Array): Promise<void> {
     const padded = new Float32Array(rows * stride);
     for (let row = 0; row < rows; row++) padded.set(values.subarray(row * width, (row + 1) * width), row * stride);
-    await this.values.buffer.write(offset * 4, padded);
+    await writeBytes(this.values, offset * 4, padded);
   }
 
   /** Without the gaps between rows. */
   async read({ offset, rows, width, stride }: StoredParameter, kind: 'values' | 'gradients' = 'values'): Promise<Float32Array> {
-    const padded = new Float32Array(await this.reserve()[kind].buffer.read(offset * 4, rows * stride * 4));
+    const padded = new Float32Array(await readBytes(this.reserve()[kind], offset * 4, rows * stride * 4));
     const values = new Float32Array(rows * width);
     for (let row = 0; row < rows; row++) values.set(padded.subarray(row * stride, row * stride + width), row * width);
     return values;
   }
 
   async clearGradients(): Promise<void> {
-    const { buffer, dims } = this.gradients;
-    await buffer.write(0, new Float32Array(dims[0] as number));
+    await writeBytes(this.gradients, 0, new Float32Array(this.gradients.dims[0] as number));
   }
 
   dispose(): void {
@@ -112,8 +114,8 @@ export class ParameterStore {
 
   private reserve(): { values: DeviceTensor; gradients: DeviceTensor } {
     this.memory ??= {
-      values: emptyTensor('f32', [Math.max(this.length, unit)]),
-      gradients: emptyTensor('f32', [Math.max(this.length, unit)]),
+      values: emptyTensor('f32', [Math.max(this.length, unit)], this.device),
+      gradients: emptyTensor('f32', [Math.max(this.length, unit)], this.device),
     };
     return this.memory;
   }

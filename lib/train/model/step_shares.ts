@@ -1,5 +1,6 @@
 // Which part of its factors each adapter uses and trains in a step.
 import type { StepShare } from '../../adapters/trainable_method.js';
+import { writeBytes } from '../../runtime/device_tensor.js';
 import { purposes, uniform } from '../counter_random.js';
 import type { FactorTables } from './factor_tables.js';
 import type { ParameterStore, StoredParameter } from './parameter_store.js';
@@ -50,8 +51,7 @@ export class StepShares {
         if (parameter.spec.trained) runs.push(runOf(parameter, 0, from), runOf(parameter, to, parameter.rows));
     }
     const { gradients } = this.store;
-    for (const { offset, length } of runs)
-      if (length > 0) await gradients.buffer.write(gradients.offset + 4 * offset, new Float32Array(length));
+    for (const { offset, length } of runs) if (length > 0) await writeBytes(gradients, 4 * offset, new Float32Array(length));
   }
 
   private shareOf({ method, settings }: AdapterInTraining, step: number): StepShare | undefined {

@@ -109,7 +109,7 @@ function extentsOf({ maxTokens, maxRows }: TrainingLimits, sized: ReadonlyMap<st
 export function trainingForward(parts: Omit<TrainingGraphParts, 'store'> & { store: ParameterStore | undefined }) {
   const { architecture, config, weights, tables, adapters, store, factors } = parts;
   const graph = new Graph();
-  const constants = new Constants(graph, tables);
+  const constants = new Constants(graph, tables, weights.device);
   const parameters = new ParameterNodes(graph, store as ParameterStore, adapters);
   const step: TokenTensors = {
     tokens: graph.input('tokens', 'i32', ['tokens']),

@@ -1,5 +1,8 @@
 #include "cuda/emulator/block.h"
 
+#include <dlfcn.h>
+
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 
@@ -38,11 +41,17 @@ uint32_t choose_bit(uint32_t bits) {
 void enter_block(Block* block) {
   scheduler.block = block;
   blockIdx = block->index;
-  use_shared(block->shared);
+  shared_memory = block->shared;
 }
 
 // Threads that let others go first, once nobody else in the launch is ready.
 bool wake_yielded() {
+  if (progress_seen != scheduler.progress) {
+    progress_seen = scheduler.progress;
+    idle_rounds = 0;
+  }
+  if (idle_rounds >= kIdleRounds) return false;
+  idle_rounds++;
   bool any = false;
   for (Block* block : live) {
     for (uint32_t w = 0; w < block->warp_count; w++) {
@@ -53,12 +62,7 @@ bool wake_yielded() {
       make_ready(block, w, lanes);
     }
   }
-  if (!any) return false;
-  if (progress_seen != scheduler.progress) {
-    progress_seen = scheduler.progress;
-    idle_rounds = 0;
-  }
-  return ++idle_rounds < kIdleRounds;
+  return any;
 }
 
 Block* next_block() {
@@ -108,7 +112,7 @@ void exit_thread() {
   block->exited++;
   block->warps[thread->index / 32].exited |= 1u << thread->index % 32;
   scheduler.progress++;
-  thread->copies.clear();
+  drop_copies(thread);
 }
 
 void run_threads() {
@@ -157,11 +161,13 @@ void prepare_block(Block* block, const Launch& launch, uint64_t number) {
   }
   for (uint32_t w = 0; w < block->warp_count; w++) {
     const uint32_t lanes = w * 32 + 32 <= launch.threads ? 0xffffffffu : (1u << launch.threads % 32) - 1;
-    block->warps[w] = Warp{};
-    block->warps[w].exited = ~lanes;
+    Warp& warp = block->warps[w];
+    warp.ready = warp.waiting = warp.yielded = warp.sync_time = 0;
+    warp.exited = ~lanes;
+    if (warp.met != nullptr) *warp.met = LaneTimes{};
     make_ready(block, w, lanes);
   }
-  start_shared(block->shared, launch.dynamic_shared);
+  start_shared(block, launch.dynamic_shared);
 }
 
 const char* state_name(ThreadState state) {
@@ -224,6 +230,7 @@ void run_live(const Launch& launch) {
   if (alive && !scheduler.failed) report_stuck();
   if (!alive) return;
   for (Block* block : live) {
+    forget_shared(block->shared);
     for (uint32_t t = 0; t < block->thread_count; t++) {
       Thread& left = block->threads[t];
       if (left.state != ThreadState::kNew && left.state != ThreadState::kExited) give_back_stack(left.stack);
@@ -267,25 +274,38 @@ void check_atomic(const void* at, size_t bytes) {
   if (reinterpret_cast<uintptr_t>(at) % bytes != 0) fail_thread("misaligned atomic access of %zu bytes at %p", bytes, at);
 }
 
-std::string describe_thread() {
-  char text[96];
-  snprintf(text, sizeof text, "block (%u, %u, %u) thread %u", blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x);
-  return text;
-}
+namespace {
 
-void fail_thread(const char* message, ...) {
-  if (!scheduler.failed) {
-    scheduler.failed = true;
-    const int length = snprintf(scheduler.message, sizeof scheduler.message, "[%s] block (%u, %u, %u) thread %u: ", scheduler.launch->op.c_str(),
-                                blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x);
-    va_list arguments;
-    va_start(arguments, message);
-    vsnprintf(scheduler.message + length, sizeof scheduler.message - static_cast<size_t>(length), message, arguments);
-    va_end(arguments);
+[[noreturn]] void end_launch(const void* code, const char* message, va_list arguments) {
+  char* text = scheduler.message;
+  const size_t size = sizeof scheduler.message;
+  size_t length = 0;
+  const auto add = [&](int written) { length = std::min(size - 1, length + static_cast<size_t>(written < 0 ? 0 : written)); };
+  scheduler.failed = true;
+  add(snprintf(text, size, "[%s] block (%u, %u, %u) thread %u: ", scheduler.launch->op.c_str(), blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x));
+  add(vsnprintf(text + length, size - length, message, arguments));
+  Dl_info place;
+  if (code != nullptr && dladdr(code, &place) != 0 && place.dli_fname != nullptr) {
+    const auto offset = static_cast<size_t>(static_cast<const char*>(code) - static_cast<const char*>(place.dli_fbase));
+    add(snprintf(text + length, size - length, "; addr2line -Cipfe %s 0x%zx", place.dli_fname, offset - 1));
   }
   Thread* self = scheduler.thread;
   scheduler.thread = nullptr;
   for (;;) switch_context(&self->context, &scheduler.host);
+}
+
+}  // namespace
+
+void fail_thread(const char* message, ...) {
+  va_list arguments;
+  va_start(arguments, message);
+  end_launch(nullptr, message, arguments);
+}
+
+void fail_at(const void* code, const char* message, ...) {
+  va_list arguments;
+  va_start(arguments, message);
+  end_launch(code, message, arguments);
 }
 
 bool run_launch(const Launch& launch, uint64_t seed) {

@@ -1,7 +1,9 @@
 // The threads of the launch that runs: who is ready, who waits for what.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -52,10 +54,13 @@ struct alignas(64) Thread {
   uint32_t copy_groups = 0;       // committed so far
 };
 
+// [a][b]: when lane a last met lane b.
+using LaneTimes = std::array<std::array<uint32_t, 32>, 32>;
+
 struct Warp {
   uint32_t ready = 0, waiting = 0, yielded = 0, exited = 0;
-  // Of the last __syncwarp of the whole warp.
-  uint32_t sync_time = 0;
+  uint32_t sync_time = 0;          // of the last __syncwarp of the whole warp
+  std::unique_ptr<LaneTimes> met;  // through a __syncwarp of some lanes; absent before the first
 };
 
 struct SharedMemory;
@@ -81,6 +86,7 @@ struct Scheduler {
   uint32_t warp = 0;
   Context host;
   uint64_t progress = 0;       // counts what a waiting block may be waiting for
+  uint32_t acquires = 0;
   uint64_t random = 0;         // 0: in order
   bool failed = false;
   bool bad_access = false;     // failed by touching memory that is not there
@@ -95,8 +101,5 @@ bool run_launch(const Launch& launch, uint64_t seed);
 // The current thread has been marked as waiting: the next one runs, and this one goes on when somebody makes it ready.
 void leave_thread();
 void make_ready(Block* block, uint32_t warp, uint32_t lanes);
-
-// "block (3, 0, 0) thread 17".
-std::string describe_thread();
 
 }  // namespace heddle::emulator

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include <climits>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -40,6 +41,24 @@ pthread_t runner;  // the host thread that runs kernels
 std::byte* signal_stack = nullptr;
 stack_t stack_before;
 
+// Closing device memory to the host's code costs a system call per allocation: without HEDDLE_EMULATOR_PROTECT only the first
+// synchronisations of a process pay that.
+constexpr int kProtectedRuns = 256;
+int runs = 0;
+bool closed = false;
+
+bool protecting() {
+  static const int wanted = [] {
+    const char* text = std::getenv("HEDDLE_EMULATOR_PROTECT");
+    return text == nullptr ? kProtectedRuns : std::strcmp(text, "0") == 0 ? 0 : INT_MAX;
+  }();
+  return runs < wanted;
+}
+
+void set_access(const Allocation& allocation, int access) {
+  mprotect(allocation.region + kPage, allocation.region_bytes - 2 * kPage, access);
+}
+
 size_t round_up(size_t value, size_t to) { return (value + to - 1) / to * to; }
 
 const std::pair<const uintptr_t, Allocation>* nearest(uintptr_t address) {
@@ -65,20 +84,21 @@ bool in_region(uintptr_t address) {
 }
 
 uintptr_t fault_address = 0;
+const void* fault_code = nullptr;
 bool fault_is_write = false;
 
 // Runs on the thread's own stack after the signal.
 void land_after_fault() {
   scheduler.bad_access = true;
-  if (fault_address < kPage * 16) fail_thread("%s at address %p, near null", fault_is_write ? "write" : "read", reinterpret_cast<void*>(fault_address));
+  if (fault_address < kPage * 16) fail_at(fault_code, "%s at address %p, near null", fault_is_write ? "write" : "read", reinterpret_cast<void*>(fault_address));
   const auto* near = nearest(fault_address);
-  if (near == nullptr) fail_thread("%s at address %p, but no device memory is allocated", fault_is_write ? "write" : "read", reinterpret_cast<void*>(fault_address));
+  if (near == nullptr) fail_at(fault_code, "%s at address %p, but no device memory is allocated", fault_is_write ? "write" : "read", reinterpret_cast<void*>(fault_address));
   const auto relative = static_cast<long long>(fault_address - near->first);
-  fail_thread("%s of global memory at byte %lld of the nearest allocation, which has %zu bytes (at %p)", fault_is_write ? "write" : "read",
+  fail_at(fault_code, "%s of global memory at byte %lld of the nearest allocation, which has %zu bytes (at %p)", fault_is_write ? "write" : "read",
               relative, near->second.bytes, reinterpret_cast<void*>(near->first));
 }
 
-void land_after_overflow() { fail_thread("this thread's stack overflowed"); }
+void land_after_overflow() { fail_at(fault_code, "this thread's stack overflowed"); }
 
 void pass_on(int number, siginfo_t* info, void* context) {
   const struct sigaction& before = number == SIGBUS ? previous_bus : previous_segv;
@@ -106,10 +126,12 @@ void handle_fault(int number, siginfo_t* info, void* context) {
   auto& stack_pointer = state->uc_mcontext.gregs[REG_RSP];
   stack_pointer = overflow ? reinterpret_cast<greg_t>(scheduler.thread->stack->low + kPage + (32 << 10)) : ((stack_pointer - 256) & ~static_cast<greg_t>(15));
   stack_pointer -= 8;  // as after a call
+  fault_code = reinterpret_cast<const void*>(state->uc_mcontext.gregs[REG_RIP] + 1);
   state->uc_mcontext.gregs[REG_RIP] = reinterpret_cast<greg_t>(overflow ? land_after_overflow : land_after_fault);
 #elif defined(__aarch64__) && defined(__linux__)
   auto& stack_pointer = state->uc_mcontext.sp;
   stack_pointer = overflow ? reinterpret_cast<uintptr_t>(scheduler.thread->stack->low + kPage + (32 << 10)) : ((stack_pointer - 256) & ~uintptr_t{15});
+  fault_code = reinterpret_cast<const void*>(state->uc_mcontext.pc + 1);
   state->uc_mcontext.pc = reinterpret_cast<uintptr_t>(overflow ? land_after_overflow : land_after_fault);
 #else
   return pass_on(number, info, context);
@@ -151,7 +173,9 @@ cudaError_t allocate_device(void** pointer, size_t bytes) {
   std::byte* first = region + region_bytes - kPage - padded;
   std::memset(first, kFresh, bytes);
   std::memset(first + bytes, kCanary, padded - bytes);
-  allocations[reinterpret_cast<uintptr_t>(first)] = {region, region_bytes, bytes};
+  const Allocation allocation{region, region_bytes, bytes};
+  allocations[reinterpret_cast<uintptr_t>(first)] = allocation;
+  if (closed) set_access(allocation, PROT_NONE);
   used += bytes;
   *pointer = first;
   return cudaSuccess;
@@ -162,6 +186,7 @@ cudaError_t free_device(void* pointer) {
   if (found == allocations.end()) return cudaErrorInvalidValue;
   const Allocation allocation = found->second;
   const auto* first = static_cast<const std::byte*>(pointer);
+  if (closed && allocation.bytes % kAlignment != 0) set_access(allocation, PROT_READ);
   cudaError_t error = cudaSuccess;
   for (size_t i = allocation.bytes; i < round_up(allocation.bytes, kAlignment); i++) {
     if (first[i] == static_cast<std::byte>(kCanary)) continue;
@@ -231,6 +256,10 @@ DeviceAccess::DeviceAccess() {
   if (access_depth++ > 0) return;
   runner = pthread_self();
   install_handler();
+  if (closed) {
+    for (const auto& entry : allocations) set_access(entry.second, PROT_READ | PROT_WRITE);
+  }
+  closed = false;
   // Threads of a Node process may have no stack of their own for signals.
   if (signal_stack == nullptr) {
     void* memory = mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -245,6 +274,11 @@ DeviceAccess::DeviceAccess() {
 
 DeviceAccess::~DeviceAccess() {
   if (--access_depth > 0) return;
+  if (protecting()) {
+    for (const auto& entry : allocations) set_access(entry.second, PROT_NONE);
+    closed = true;
+    runs++;
+  }
   if (signal_stack != nullptr) sigaltstack(&stack_before, nullptr);
 }
 

@@ -10,30 +10,20 @@
 
 namespace heddle::emulator {
 
-// Bytes from the start of the block's shared memory, and of the array that it may touch.
-struct SharedAddress {
-  uint32_t offset = 0, begin = 0, end = 0;
-};
+template <size_t Bytes>
+inline constexpr uint32_t kAccessBytes = Bytes <= 16 && (Bytes & (Bytes - 1)) == 0 ? static_cast<uint32_t>(Bytes) : 0;
 
 template <class T>
-inline std::byte* shared_access(SharedAddress at, bool write) {
-  constexpr uint32_t bytes = sizeof(T);
-  if (at.offset < at.begin || at.end - at.begin < bytes || at.offset > at.end - bytes) fail_bounds(at.offset, at.begin, at.end, bytes, write);
-  if (at.offset % alignof(T) != 0) fail_alignment(at.offset, bytes, write);
-  return shared_view.bytes + at.offset;
-}
-
-template <class T>
-T shared_read(SharedAddress at) {
+T shared_value(SharedAddress at) {
   static_assert(std::is_trivially_copyable_v<T>, "shared memory holds plain values");
   T value;
-  std::memcpy(&value, shared_access<T>(at, false), sizeof value);
+  std::memcpy(&value, read_shared<kAccessBytes<sizeof(T)>>(at, alignof(T), threadIdx.x, sizeof value), sizeof value);
   return value;
 }
 
 template <class T>
-void shared_write(SharedAddress at, const T& value) {
-  std::memcpy(shared_access<T>(at, true), &value, sizeof value);
+void set_shared(SharedAddress at, const T& value) {
+  std::memcpy(write_shared<kAccessBytes<sizeof(T)>>(at, alignof(T), sizeof value), &value, sizeof value);
 }
 
 // One element, as `pointer[i]` names it. Converts where a value is wanted; where a template deduces, write static_cast<T>(pointer[i]).
@@ -44,7 +34,7 @@ class SharedElement {
   explicit SharedElement(SharedAddress at) : at_(at) {}
   SharedElement(const SharedElement&) = default;
 
-  operator Value() const { return shared_read<Value>(at_); }
+  operator Value() const { return shared_value<Value>(at_); }
   const SharedElement& operator=(const Value& value) const {
     store(value);
     return *this;
@@ -54,19 +44,19 @@ class SharedElement {
     return *this;
   }
   template <class U>
-  const SharedElement& operator+=(const U& value) const { return *this = static_cast<Value>(shared_read<Value>(at_) + value); }
+  const SharedElement& operator+=(const U& value) const { return *this = static_cast<Value>(shared_value<Value>(at_) + value); }
   template <class U>
-  const SharedElement& operator-=(const U& value) const { return *this = static_cast<Value>(shared_read<Value>(at_) - value); }
+  const SharedElement& operator-=(const U& value) const { return *this = static_cast<Value>(shared_value<Value>(at_) - value); }
   template <class U>
-  const SharedElement& operator*=(const U& value) const { return *this = static_cast<Value>(shared_read<Value>(at_) * value); }
+  const SharedElement& operator*=(const U& value) const { return *this = static_cast<Value>(shared_value<Value>(at_) * value); }
   template <class U>
-  const SharedElement& operator/=(const U& value) const { return *this = static_cast<Value>(shared_read<Value>(at_) / value); }
+  const SharedElement& operator/=(const U& value) const { return *this = static_cast<Value>(shared_value<Value>(at_) / value); }
   template <class U>
-  const SharedElement& operator|=(const U& value) const { return *this = static_cast<Value>(shared_read<Value>(at_) | value); }
+  const SharedElement& operator|=(const U& value) const { return *this = static_cast<Value>(shared_value<Value>(at_) | value); }
   template <class U>
-  const SharedElement& operator&=(const U& value) const { return *this = static_cast<Value>(shared_read<Value>(at_) & value); }
+  const SharedElement& operator&=(const U& value) const { return *this = static_cast<Value>(shared_value<Value>(at_) & value); }
   template <class U>
-  const SharedElement& operator^=(const U& value) const { return *this = static_cast<Value>(shared_read<Value>(at_) ^ value); }
+  const SharedElement& operator^=(const U& value) const { return *this = static_cast<Value>(shared_value<Value>(at_) ^ value); }
   const SharedElement& operator++() const { return *this += 1; }
   const SharedElement& operator--() const { return *this -= 1; }
   Value operator++(int) const {
@@ -83,7 +73,7 @@ class SharedElement {
  private:
   void store(const Value& value) const {
     static_assert(!std::is_const_v<T>, "a store through SharedPointer<const T>");
-    shared_write<Value>(at_, value);
+    set_shared<Value>(at_, value);
   }
   SharedAddress at_;
 };
@@ -129,11 +119,11 @@ class SharedPointer {
     return SharedPointer<U>(SharedAddress{at_.offset + static_cast<uint32_t>(byte_offset), at_.begin, at_.end});
   }
   template <class Vector>
-  std::remove_const_t<Vector> load() const { return shared_read<std::remove_const_t<Vector>>(at_); }
+  std::remove_const_t<Vector> load() const { return shared_value<std::remove_const_t<Vector>>(at_); }
   template <class Vector>
   void store(const Vector& value) const {
     static_assert(!std::is_const_v<T>, "a store through SharedPointer<const T>");
-    shared_write<Vector>(at_, value);
+    set_shared<Vector>(at_, value);
   }
   SharedAddress address() const { return at_; }
 
@@ -152,10 +142,7 @@ SharedPointer<T> static_shared(size_t count, Declaration) {
   return SharedPointer<T>(SharedAddress{begin, begin, static_cast<uint32_t>(begin + count * sizeof(T))});
 }
 
-inline SharedPointer<std::byte> dynamic_shared() { return SharedPointer<std::byte>(SharedAddress{0, 0, shared_view.dynamic_bytes}); }
-
-// For the warp's own instructions: `bytes` that thread `thread` reads, aligned to their number.
-void read_shared(SharedAddress at, uint32_t bytes, uint32_t thread, void* to);
+inline SharedPointer<std::byte> dynamic_shared() { return SharedPointer<std::byte>(SharedAddress{0, 0, shared_memory->dynamic_bytes}); }
 
 void copy_async(SharedAddress to, const void* from, int bytes, bool valid);
 
@@ -163,10 +150,19 @@ void copy_async(SharedAddress to, const void* from, int bytes, bool valid);
 void load_matrix(uint32_t* to, int count, SharedAddress row);
 void load_matrix_transposed(uint32_t* to, int count, SharedAddress row);
 
-void multiply_matrix(float* d, const uint32_t* a, const uint32_t* b, float (*widen)(uint16_t));
+// What a lane brings to a product, its 16-bit elements already widened: a's registers, then b's, each lower half first.
+struct Fragments {
+  float a[8], b[4];
+  float* d;
+};
+void multiply_matrix(Fragments* fragments);
 template <class Widen>
 void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Widen widen) {
-  multiply_matrix(d, a, b, widen);
+  Fragments fragments;
+  for (int i = 0; i < 8; i++) fragments.a[i] = widen(static_cast<uint16_t>(a[i / 2] >> (i % 2 * 16)));
+  for (int i = 0; i < 4; i++) fragments.b[i] = widen(static_cast<uint16_t>(b[i / 2] >> (i % 2 * 16)));
+  fragments.d = d;
+  multiply_matrix(&fragments);
 }
 
 }  // namespace heddle::emulator

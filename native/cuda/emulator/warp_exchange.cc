@@ -3,6 +3,7 @@
 
 #include "cuda/emulator/block.h"
 #include "cuda/emulator/matrix.h"
+#include "cuda/emulator/shadow.h"
 #include "cuda/emulator/shared_memory.h"
 
 namespace heddle::emulator {
@@ -101,7 +102,7 @@ int barrier(BarrierKind kind, int predicate, Site site) {
   block->arrived = 0;
   block->barrier_result = block->arrived_true;
   scheduler.progress++;
-  shared_barrier(block);
+  shadow_barrier(&block->shared->shadow);
   for (uint32_t t = 0; t < block->thread_count; t++) block->threads[t].state = ThreadState::kReady;
   for (uint32_t w = 0; w < block->warp_count; w++) make_ready(block, w, ~block->warps[w].exited);
   leave_thread();
@@ -144,7 +145,7 @@ uint64_t warp_exchange(WarpKind kind, uint32_t mask, uint64_t value, int64_t arg
     return self->request.result;
   }
   exchange(lanes, mask, kind);
-  if (kind == WarpKind::kSync) shared_warp_sync(self->block, w, mask);
+  if (kind == WarpKind::kSync) shadow_warp_sync(&self->block->shared->shadow, w, mask);
   warp.waiting &= ~mask;
   const uint32_t others = mask & ~(1u << lane);
   for (uint32_t rest = others; rest != 0; rest &= rest - 1) lanes[__builtin_ctz(rest)].state = ThreadState::kReady;

@@ -30,6 +30,8 @@ void yield();
 
 // The thread's launch ends with an error; `message` is printf's. Never comes back.
 [[noreturn]] void fail_thread(const char* message, ...) __attribute__((format(printf, 1, 2)));
+// The same, saying where in the library `code` lies (addr2line turns that into a line).
+[[noreturn]] void fail_at(const void* code, const char* message, ...) __attribute__((format(printf, 2, 3)));
 
 // An atomic access: aligned, and progress that a waiting block may see.
 void check_atomic(const void* at, size_t bytes);

@@ -1,11 +1,13 @@
 // What kv_write and attention both verify before they touch the pool: its geometry, and every index that is data.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
 #include "core/check.h"
 #include "core/status.h"
 #include "core/tensor_view.h"
+#include "generated/attention_ops.h"
 #include "kernels/attention/attention_layout.h"
 
 namespace heddle {
@@ -54,6 +56,37 @@ inline Status check_token_indexes(const char* op, const char* name, const Tensor
   HEDDLE_CHECK(tensor.rank == 1 && tensor.dtype == DType::kI32 && tensor.dims[0] == tokens, op,
                std::string(name) + " is " + describe(tensor) + ": expected i32 [" + std::to_string(tokens) + "]");
   return Status::success();
+}
+
+inline Status check_kv_write(const KvWriteArgs& args, CacheLayer* layer) {
+  const TensorView& k = args.k;
+  const TensorView& v = args.v;
+  HEDDLE_CHECK(k.rank == 3 && k.dtype == DType::kF32, "kv_write", "k is " + describe(k) + ": expected f32 [tokens, heads, width]");
+  HEDDLE_CHECK(v.rank == 3 && v.dtype == DType::kF32 && std::equal(k.dims, k.dims + 3, v.dims), "kv_write",
+               "v is " + describe(v) + ", k is " + describe(k) + ": expected the same shape");
+  HEDDLE_CHECK(args.written.data == args.pool.data && args.written.dims[0] == args.pool.dims[0], "kv_write",
+               "written is " + describe(args.written) + ": expected the pool itself");
+  const int64_t element_bytes = args.cache_type == KvWriteCacheType::kF32 ? 4 : 2;
+  HEDDLE_TRY(check_cache_layer("kv_write", args.pool, args.block_table, args.page_bytes, args.layer_offset, element_bytes, k.dims[1], k.dims[2],
+                               layer));
+  const int64_t tokens = k.dims[0];
+  HEDDLE_TRY(check_token_indexes("kv_write", "positions", args.positions, tokens));
+  return check_token_indexes("kv_write", "request", args.request, tokens);
+}
+
+inline Status check_attention(const AttentionArgs& args, CacheLayer* layer) {
+  const TensorView& q = args.q;
+  const TensorView& y = args.y;
+  HEDDLE_CHECK(q.rank == 3 && q.dtype == DType::kF32, "attention", "q is " + describe(q) + ": expected f32 [tokens, heads, width]");
+  HEDDLE_CHECK(y.rank == 3 && y.dtype == DType::kF32 && std::equal(q.dims, q.dims + 3, y.dims), "attention",
+               "y is " + describe(y) + ", q is " + describe(q) + ": expected the same shape");
+  HEDDLE_CHECK(args.key_heads >= 1 && q.dims[1] % args.key_heads == 0, "attention",
+               std::to_string(q.dims[1]) + " query heads for " + std::to_string(args.key_heads) + " key heads: expected a multiple");
+  const int64_t element_bytes = args.cache_type == AttentionCacheType::kF32 ? 4 : 2;
+  HEDDLE_TRY(check_cache_layer("attention", args.pool, args.block_table, args.page_bytes, args.layer_offset, element_bytes, args.key_heads,
+                               q.dims[2], layer));
+  HEDDLE_TRY(check_token_indexes("attention", "positions", args.positions, q.dims[0]));
+  return check_token_indexes("attention", "request", args.request, q.dims[0]);
 }
 
 // `position` of `request` has a place in the block table.

@@ -214,21 +214,6 @@ constexpr int64_t padded_width(int64_t width) { return AttentionScratch::aligned
 size_t tile_bytes(int64_t tokens) { return lines(static_cast<size_t>(tokens) * sizeof(AttentionTile)); }
 size_t scratch_bytes(int64_t width) { return lines(sizeof(float) * static_cast<size_t>(AttentionScratch::floats(width, padded_width(width)))); }
 
-Status check_operands(const AttentionArgs& args, CacheLayer* layer) {
-  const TensorView& q = args.q;
-  const TensorView& y = args.y;
-  HEDDLE_CHECK(q.rank == 3 && q.dtype == DType::kF32, kOp, "q is " + describe(q) + ": expected f32 [tokens, heads, width]");
-  HEDDLE_CHECK(y.rank == 3 && y.dtype == DType::kF32 && std::equal(q.dims, q.dims + 3, y.dims), kOp,
-               "y is " + describe(y) + ", q is " + describe(q) + ": expected the same shape");
-  HEDDLE_CHECK(args.key_heads >= 1 && q.dims[1] % args.key_heads == 0, kOp,
-               std::to_string(q.dims[1]) + " query heads for " + std::to_string(args.key_heads) + " key heads: expected a multiple");
-  const int64_t element_bytes = args.cache_type == AttentionCacheType::kF32 ? 4 : 2;
-  HEDDLE_TRY(check_cache_layer(kOp, args.pool, args.block_table, args.page_bytes, args.layer_offset, element_bytes, args.key_heads,
-                               q.dims[2], layer));
-  HEDDLE_TRY(check_token_indexes(kOp, "positions", args.positions, q.dims[0]));
-  return check_token_indexes(kOp, "request", args.request, q.dims[0]);
-}
-
 // Cuts the tokens into tiles, writes the zeros of skipped tokens, and checks every index that the tiles will follow.
 Status cut_tiles(const AttentionArgs& args, int64_t tile_tokens, AttentionJob* job, AttentionTile* tiles, int64_t* products) {
   const int64_t tokens = args.q.dims[0];
@@ -262,7 +247,7 @@ size_t attention_cpu_workspace(const AttentionArgs& args, int threads) {
 
 Status attention_cpu(const AttentionArgs& args, CpuContext& context) {
   AttentionJob job = {};
-  HEDDLE_TRY(check_operands(args, &job.layer));
+  HEDDLE_TRY(check_attention(args, &job.layer));
   HEDDLE_CHECK(context.workspace_bytes >= attention_cpu_workspace(args, context.threads()), kOp,
                "the workspace has " + std::to_string(context.workspace_bytes) + " bytes: expected " +
                    std::to_string(attention_cpu_workspace(args, context.threads())));

@@ -1,6 +1,5 @@
 // kv_write: the new keys and values of a step go to their places in the page pool, rounded to the cache's type.
 #include <algorithm>
-#include <cstring>
 
 #include "core/float16.h"
 #include "cpu/cpu_context.h"
@@ -49,20 +48,10 @@ void write_tokens(const KvWriteArgs& args, const CacheLayer& layer, int64_t firs
 }  // namespace
 
 Status kv_write_cpu(const KvWriteArgs& args, CpuContext& context) {
-  const TensorView& k = args.k;
-  const TensorView& v = args.v;
-  HEDDLE_CHECK(k.rank == 3 && k.dtype == DType::kF32, kOp, "k is " + describe(k) + ": expected f32 [tokens, heads, width]");
-  HEDDLE_CHECK(v.rank == 3 && v.dtype == DType::kF32 && std::equal(k.dims, k.dims + 3, v.dims), kOp,
-               "v is " + describe(v) + ", k is " + describe(k) + ": expected the same shape");
-  HEDDLE_CHECK(args.written.data == args.pool.data && args.written.dims[0] == args.pool.dims[0], kOp,
-               "written is " + describe(args.written) + ": expected the pool itself");
-  const int64_t element_bytes = args.cache_type == KvWriteCacheType::kF32 ? 4 : 2;
   CacheLayer layer;
-  HEDDLE_TRY(check_cache_layer(kOp, args.pool, args.block_table, args.page_bytes, args.layer_offset, element_bytes, k.dims[1], k.dims[2],
-                               &layer));
+  HEDDLE_TRY(check_kv_write(args, &layer));
+  const TensorView& k = args.k;
   const int64_t tokens = k.dims[0];
-  HEDDLE_TRY(check_token_indexes(kOp, "positions", args.positions, tokens));
-  HEDDLE_TRY(check_token_indexes(kOp, "request", args.request, tokens));
   for (int64_t token = 0; token < tokens; token++) {
     const int64_t position = args.positions.as<const int32_t>()[token], request = args.request.as<const int32_t>()[token];
     if (position < 0) continue;

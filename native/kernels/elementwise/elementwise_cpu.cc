@@ -1,7 +1,5 @@
-#include <cfloat>
 #include <cstring>
 
-#include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
 #include "cpu/targets.h"
@@ -96,23 +94,19 @@ void soft_cap(const float* x, float cap, float* y, int64_t count) {
 namespace heddle {
 
 Status add_cpu(const AddArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_pair("add", "a", args.a, args.y));
-  HEDDLE_TRY(check_pair("add", "b", args.b, args.y));
+  HEDDLE_TRY(check_operands("add", args));
   over_pieces(context, kCheapGrain, HEDDLE_DISPATCH(add_arrays), args.a, args.b, args.y);
   return Status::success();
 }
 
 Status mul_cpu(const MulArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_pair("mul", "a", args.a, args.y));
-  HEDDLE_TRY(check_pair("mul", "b", args.b, args.y));
+  HEDDLE_TRY(check_operands("mul", args));
   over_pieces(context, kCheapGrain, HEDDLE_DISPATCH(mul_arrays), args.a, args.b, args.y);
   return Status::success();
 }
 
 Status add_bias_cpu(const AddBiasArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_pair("add_bias", "x", args.x, args.y));
-  HEDDLE_CHECK(args.bias.rank == 1 && args.bias.dtype == DType::kF32 && args.bias.dims[0] == args.x.columns(), "add_bias",
-               "x is " + describe(args.x) + " but bias is " + describe(args.bias) + ": expected f32 [" + std::to_string(args.x.columns()) + "]");
+  HEDDLE_TRY(check_add_bias(args));
   const auto kernel = HEDDLE_DISPATCH(add_arrays);
   const Rows x = rows_of(args.x), y = rows_of(args.y);
   parallel_rows(context, x.count, x.columns, kCheapGrain, [&](int64_t first, int64_t end) {
@@ -137,8 +131,7 @@ Status activate_cpu(const ActivateArgs& args, CpuContext& context) {
 }
 
 Status gate_cpu(const GateArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_pair("gate", "gate", args.gate, args.y));
-  HEDDLE_TRY(check_pair("gate", "up", args.up, args.y));
+  HEDDLE_TRY(check_gate(args));
   const auto kernel = HEDDLE_DISPATCH(gate);
   over_pieces(
       context, kFunctionGrain, [&](const float* x, const float* up, float* y, int64_t count) { kernel(args.function, x, up, y, count); }, args.gate,
@@ -147,16 +140,14 @@ Status gate_cpu(const GateArgs& args, CpuContext& context) {
 }
 
 Status soft_cap_cpu(const SoftCapArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_pair("soft_cap", "x", args.x, args.y));
-  HEDDLE_CHECK(args.cap > 0 && args.cap <= FLT_MAX, "soft_cap", "cap is " + std::to_string(args.cap) + ": expected a finite number above 0");
+  HEDDLE_TRY(check_soft_cap(args));
   const auto kernel = HEDDLE_DISPATCH(soft_cap);
   over_pieces(context, kFunctionGrain, [&](const float* x, float* y, int64_t count) { kernel(x, args.cap, y, count); }, args.x, args.y);
   return Status::success();
 }
 
 Status zeros_like_cpu(const ZerosLikeArgs& args, CpuContext& context) {
-  HEDDLE_CHECK(args.y.rank >= 1 && args.y.dtype == DType::kF32 && args.y.dense() && same_dims(args.x, args.y), "zeros_like",
-               "x is " + describe(args.x) + " but y is " + describe(args.y) + ": expected f32 of x's shape without gaps");
+  HEDDLE_TRY(check_zeros_like(args));
   float* y = args.y.as<float>();
   parallel_pieces(context, 1, args.y.elements(), kCheapGrain,
                   [&](int64_t, int64_t at, int64_t count) { std::memset(y + at, 0, static_cast<size_t>(count) * sizeof(float)); });
@@ -164,16 +155,14 @@ Status zeros_like_cpu(const ZerosLikeArgs& args, CpuContext& context) {
 }
 
 Status accumulate_cpu(const AccumulateArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_pair("accumulate", "x", args.x, args.sum));
-  HEDDLE_CHECK(args.target.data == args.sum.data, "accumulate", "sum does not lie over target");
+  HEDDLE_TRY(check_accumulate(args));
   over_pieces(context, kCheapGrain, HEDDLE_DISPATCH(add_arrays), args.sum, args.x, args.sum);
   return Status::success();
 }
 
 Status copy_cpu(const CopyArgs& args, CpuContext& context) {
   const TensorView &x = args.x, &y = args.y;
-  HEDDLE_CHECK(x.rank >= 1 && same_dims(x, y) && x.dtype == y.dtype, "copy",
-               "x is " + describe(x) + " but y is " + describe(y) + ": expected equal dtypes and shapes of rank 1 to 4");
+  HEDDLE_TRY(check_copy(args));
   const int64_t bytes = static_cast<int64_t>(dtype_bytes(x.dtype));
   const bool flat = x.dense() && y.dense();
   parallel_pieces(context, flat ? 1 : x.dims[0], (flat ? x.elements() : x.inner_elements()) * bytes, 65536, [&](int64_t row, int64_t column, int64_t count) {

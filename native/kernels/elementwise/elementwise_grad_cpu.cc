@@ -1,6 +1,3 @@
-#include <cfloat>
-
-#include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
 #include "cpu/targets.h"
@@ -92,8 +89,7 @@ void soft_cap_grad(const float* x, float cap, const float* dy, float* dx, int64_
 namespace heddle {
 
 Status activate_grad_cpu(const ActivateGradArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_pair("activate_grad", "x", args.x, args.dx));
-  HEDDLE_TRY(check_pair("activate_grad", "dy", args.dy, args.dx));
+  HEDDLE_TRY(check_activate_grad(args));
   const auto kernel = HEDDLE_DISPATCH(activate_grad);
   over_pieces(
       context, kFunctionGrain, [&](const float* x, const float* dy, float* dx, int64_t count) { kernel(args.function, x, dy, dx, count); }, args.x,
@@ -102,10 +98,7 @@ Status activate_grad_cpu(const ActivateGradArgs& args, CpuContext& context) {
 }
 
 Status gate_grad_cpu(const GateGradArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_pair("gate_grad", "gate", args.gate, args.d_gate));
-  HEDDLE_TRY(check_pair("gate_grad", "up", args.up, args.d_gate));
-  HEDDLE_TRY(check_pair("gate_grad", "dy", args.dy, args.d_gate));
-  HEDDLE_TRY(check_pair("gate_grad", "d_up", args.d_up, args.d_gate));
+  HEDDLE_TRY(check_gate_grad(args));
   const auto kernel = HEDDLE_DISPATCH(gate_grad);
   over_pieces(
       context, kFunctionGrain,
@@ -117,9 +110,7 @@ Status gate_grad_cpu(const GateGradArgs& args, CpuContext& context) {
 }
 
 Status soft_cap_grad_cpu(const SoftCapGradArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_pair("soft_cap_grad", "x", args.x, args.dx));
-  HEDDLE_TRY(check_pair("soft_cap_grad", "dy", args.dy, args.dx));
-  HEDDLE_CHECK(args.cap > 0 && args.cap <= FLT_MAX, "soft_cap_grad", "cap is " + std::to_string(args.cap) + ": expected a finite number above 0");
+  HEDDLE_TRY(check_soft_cap_grad(args));
   const auto kernel = HEDDLE_DISPATCH(soft_cap_grad);
   over_pieces(
       context, kFunctionGrain, [&](const float* x, const float* dy, float* dx, int64_t count) { kernel(x, args.cap, dy, dx, count); }, args.x, args.dy,

@@ -1,6 +1,5 @@
 #include <cmath>
 
-#include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
 #include "cpu/targets.h"
@@ -90,16 +89,13 @@ Status map_cpu(const MapArgs& args, CpuContext& context) {
 }
 
 Status divide_cpu(const DivideArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_pair("divide", "a", args.a, args.y));
-  HEDDLE_TRY(check_pair("divide", "b", args.b, args.y));
+  HEDDLE_TRY(check_operands("divide", args));
   over_pieces(context, kCheapGrain, HEDDLE_DISPATCH(divide_arrays), args.a, args.b, args.y);
   return Status::success();
 }
 
 Status scale_columns_cpu(const ScaleColumnsArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_pair("scale_columns", "x", args.x, args.y));
-  HEDDLE_CHECK(args.factor.rank == 1 && args.factor.dtype == DType::kF32 && args.factor.dims[0] == args.x.columns(), "scale_columns",
-               "x is " + describe(args.x) + " but factor is " + describe(args.factor) + ": expected f32 [" + std::to_string(args.x.columns()) + "]");
+  HEDDLE_TRY(check_scale_columns(args));
   const auto kernel = HEDDLE_DISPATCH(multiply_arrays);
   const Rows x = rows_of(args.x), y = rows_of(args.y);
   parallel_rows(context, x.count, x.columns, kCheapGrain, [&](int64_t first, int64_t end) {
@@ -110,9 +106,7 @@ Status scale_columns_cpu(const ScaleColumnsArgs& args, CpuContext& context) {
 }
 
 Status scale_rows_cpu(const ScaleRowsArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_pair("scale_rows", "x", args.x, args.y));
-  HEDDLE_CHECK(args.factor.rank == 1 && args.factor.dtype == DType::kF32 && args.factor.dims[0] == args.x.dims[0], "scale_rows",
-               "x is " + describe(args.x) + " but factor is " + describe(args.factor) + ": expected f32 [" + std::to_string(args.x.dims[0]) + "]");
+  HEDDLE_TRY(check_scale_rows(args));
   const auto kernel = HEDDLE_DISPATCH(multiply_by_one);
   const int64_t width = args.x.inner_elements();
   const int64_t x_stride = args.x.rank == 1 ? 1 : args.x.leading_stride, y_stride = args.y.rank == 1 ? 1 : args.y.leading_stride;

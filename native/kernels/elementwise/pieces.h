@@ -1,22 +1,15 @@
-// Loops and checks that all element by element kernels share.
+// The loop of all element by element kernels.
 #pragma once
-#include <string>
 #include <tuple>
 
-#include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
+#include "kernels/elementwise/elementwise_checks.h"
 
 namespace heddle {
 
 inline constexpr int64_t kCheapGrain = 16384;    // elements per chunk of memory-bound loops
 inline constexpr int64_t kFunctionGrain = 4096;  // of loops with an exponential
-
-inline Status check_pair(const char* op, const char* name, const TensorView& x, const TensorView& y) {
-  HEDDLE_CHECK(x.rank >= 1 && same_dims(x, y), op, std::string(name) + " is " + describe(x) + " but y is " + describe(y) + ": expected equal shapes of rank 1 to 4");
-  HEDDLE_CHECK(x.dtype == DType::kF32 && y.dtype == DType::kF32, op, std::string(name) + " is " + describe(x) + ", y is " + describe(y) + ": expected f32");
-  return Status::success();
-}
 
 // body(a pointer into each tensor, count) over contiguous pieces of tensors f32 of equal shapes.
 template <class Body, class... Tensors>

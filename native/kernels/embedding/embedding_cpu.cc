@@ -1,11 +1,11 @@
 #include <cstring>
 
-#include "core/check.h"
 #include "core/float16.h"
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
 #include "cpu/targets.h"
 #include "generated/embedding_ops.h"
+#include "kernels/embedding/embedding_checks.h"
 
 #define HEDDLE_TARGET_FILE "kernels/embedding/embedding_cpu.cc"
 #include "cpu/foreach_target.h"
@@ -36,39 +36,20 @@ namespace heddle {
 namespace {
 
 constexpr int64_t kGrain = 8192;  // elements per chunk
-constexpr int64_t kPanel = 16;    // rows of weight side by side in a packed panel
 
 // Element k of row n of packed panels lies at panel * inner * 16 + k * 16 + n % 16; in bf16 panels two k lie side by side.
 void unpack_row(const TensorView& weight, int64_t id, float* y, int64_t width) {
-  const int64_t panel = id / kPanel, lane = id % kPanel, panel_elements = weight.dims[1] * weight.dims[2];
+  const int64_t panel = id / kPanelRows, lane = id % kPanelRows, panel_elements = weight.dims[1] * weight.dims[2];
   if (weight.dtype == DType::kF32) {
     const float* source = weight.as<float>() + panel * panel_elements + lane;
-    for (int64_t k = 0; k < width; k++) y[k] = source[k * kPanel];
+    for (int64_t k = 0; k < width; k++) y[k] = source[k * kPanelRows];
   } else if (weight.dtype == DType::kF16) {
     const uint16_t* source = weight.as<uint16_t>() + panel * panel_elements + lane;
-    for (int64_t k = 0; k < width; k++) y[k] = f16_to_f32(source[k * kPanel]);
+    for (int64_t k = 0; k < width; k++) y[k] = f16_to_f32(source[k * kPanelRows]);
   } else {
     const uint16_t* source = weight.as<uint16_t>() + panel * panel_elements + 2 * lane;
-    for (int64_t k = 0; k < width; k++) y[k] = bf16_to_f32(source[(k >> 1) * 2 * kPanel + (k & 1)]);
+    for (int64_t k = 0; k < width; k++) y[k] = bf16_to_f32(source[(k >> 1) * 2 * kPanelRows + (k & 1)]);
   }
-}
-
-Status check_weight(const EmbeddingArgs& args) {
-  const TensorView &weight = args.weight, &y = args.y;
-  const int64_t width = y.dims[1];
-  HEDDLE_CHECK(weight.dtype == DType::kF32 || weight.dtype == DType::kF16 || weight.dtype == DType::kBF16, "embedding",
-               "weight is " + describe(weight) + ": expected f32, f16 or bf16");
-  if (weight.rank == 2) {
-    HEDDLE_CHECK(weight.dims[0] == args.vocabulary && weight.dims[1] == width, "embedding",
-                 "weight is " + describe(weight) + ": expected [" + std::to_string(args.vocabulary) + ", " + std::to_string(width) + "]");
-    return Status::success();
-  }
-  const int64_t pair = weight.dtype == DType::kBF16 ? 2 : 1;
-  HEDDLE_CHECK(weight.rank == 3 && weight.dense() && weight.dims[2] == kPanel * pair && weight.dims[0] >= (args.vocabulary + kPanel - 1) / kPanel &&
-                   weight.dims[1] * pair >= width && weight.dims[1] * pair <= width + 1,
-               "embedding",
-               "weight is " + describe(weight) + ": expected panels of 16 rows for " + std::to_string(args.vocabulary) + " rows of " + std::to_string(width));
-  return Status::success();
 }
 
 Status check_indexes(const char* op, const char* name, const TensorView& ids, int64_t limit) {
@@ -84,10 +65,7 @@ Status check_indexes(const char* op, const char* name, const TensorView& ids, in
 
 Status embedding_cpu(const EmbeddingArgs& args, CpuContext& context) {
   const TensorView &ids = args.ids, &weight = args.weight, &y = args.y;
-  HEDDLE_CHECK(ids.rank == 1 && ids.dtype == DType::kI32 && y.rank == 2 && y.dtype == DType::kF32 && y.dims[0] == ids.dims[0], "embedding",
-               "ids is " + describe(ids) + " and y is " + describe(y) + ": expected i32 [tokens] and f32 [tokens, width]");
-  HEDDLE_CHECK(args.vocabulary >= 0, "embedding", "vocabulary is " + std::to_string(args.vocabulary) + ": expected at least 0");
-  HEDDLE_TRY(check_weight(args));
+  HEDDLE_TRY(check_embedding(args));
   HEDDLE_TRY(check_indexes("embedding", "ids", ids, args.vocabulary));
   const auto widen = weight.dtype == DType::kF16 ? HEDDLE_DISPATCH(widen_f16) : HEDDLE_DISPATCH(widen_bf16);
   const int64_t width = y.dims[1];
@@ -111,10 +89,7 @@ Status embedding_cpu(const EmbeddingArgs& args, CpuContext& context) {
 
 Status gather_rows_cpu(const GatherRowsArgs& args, CpuContext& context) {
   const TensorView &x = args.x, &rows = args.rows, &y = args.y;
-  HEDDLE_CHECK(rows.rank == 1 && rows.dtype == DType::kI32, "gather_rows", "rows is " + describe(rows) + ": expected i32 [rows]");
-  bool agree = x.rank >= 1 && x.rank == y.rank && x.dtype == y.dtype && y.dims[0] == rows.dims[0];
-  for (int i = 1; agree && i < x.rank; i++) agree = x.dims[i] == y.dims[i];
-  HEDDLE_CHECK(agree, "gather_rows", "x is " + describe(x) + ", rows is " + describe(rows) + ", y is " + describe(y) + ": expected y to have one row of x per entry of rows");
+  HEDDLE_TRY(check_gather_rows(args));
   HEDDLE_TRY(check_indexes("gather_rows", "rows", rows, x.dims[0]));
   const int64_t element = static_cast<int64_t>(dtype_bytes(x.dtype)), bytes = x.inner_elements() * element;
   const int64_t x_stride = (x.rank == 1 ? 1 : x.leading_stride) * element, y_stride = (y.rank == 1 ? 1 : y.leading_stride) * element;

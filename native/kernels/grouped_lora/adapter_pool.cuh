@@ -94,7 +94,7 @@ __device__ __forceinline__ int64_t row_bytes(int32_t dtype, int64_t width) { ret
 // 16 bytes of a row from element `at` on, a multiple of kPackWidth<T>; elements from `width` on are zero and not read. The row may be
 // null: all zero.
 template <class T>
-__device__ __forceinline__ Pack<T, kPackWidth<T>> load_row_pack(const T* row, int64_t at, int64_t width) {
+__device__ __forceinline__ Pack<T, kPackWidth<T>> load_row_pack(const T* row, int at, int width) {
   if (row != nullptr && at + kPackWidth<T> <= width) return load_streaming(row + at);
   Pack<T, kPackWidth<T>> pack = {};
   if (row == nullptr) return pack;
@@ -104,15 +104,24 @@ __device__ __forceinline__ Pack<T, kPackWidth<T>> load_row_pack(const T* row, in
   return pack;
 }
 
-// Eight elements of a row as f32, under the same conditions with `at` a multiple of 8.
+// Eight elements of a row under the same conditions, `at` a multiple of 8.
 template <class T>
-__device__ __forceinline__ void load_row_eight(float (&to)[8], const T* row, int64_t at, int64_t width) {
+__device__ __forceinline__ void load_row_elements(T (&to)[8], const T* row, int at, int width) {
 #pragma unroll
   for (int part = 0; part < 8 / kPackWidth<T>; part++) {
-    const auto pack = load_row_pack(row, at + part * kPackWidth<T>, width);
+    const Pack<T, kPackWidth<T>> pack = load_row_pack(row, at + part * kPackWidth<T>, width);
 #pragma unroll
-    for (int i = 0; i < kPackWidth<T>; i++) to[part * kPackWidth<T> + i] = to_f32(pack.v[i]);
+    for (int i = 0; i < kPackWidth<T>; i++) to[part * kPackWidth<T> + i] = pack.v[i];
   }
+}
+
+// The same as f32.
+template <class T>
+__device__ __forceinline__ void load_row_eight(float (&to)[8], const T* row, int at, int width) {
+  T elements[8];
+  load_row_elements(elements, row, at, width);
+#pragma unroll
+  for (int i = 0; i < 8; i++) to[i] = to_f32(elements[i]);
 }
 
 // Calls body(float{}), body(BF16{}) or body(F16{}) by the dtype of an entry's rows.

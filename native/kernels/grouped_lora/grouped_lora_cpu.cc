@@ -7,6 +7,7 @@
 #include "generated/elementwise_ops.h"
 #include "generated/grouped_lora_ops.h"
 #include "kernels/grouped_lora/adapter_tokens.h"
+#include "kernels/grouped_lora/grouped_lora_checks.h"
 
 #ifndef HEDDLE_GROUPED_LORA_WORK
 #define HEDDLE_GROUPED_LORA_WORK
@@ -282,17 +283,8 @@ size_t grouped_lora_cpu_workspace(const GroupedLoraArgs& args, int threads) {
 }
 
 Status grouped_lora_cpu(const GroupedLoraArgs& args, CpuContext& context) {
-  HEDDLE_CHECK(args.x.rank == 2 && args.x.dtype == DType::kF32, kOp, "x is " + describe(args.x) + ": expected f32 [tokens, inputs]");
+  HEDDLE_TRY(check_grouped_lora(args));
   const int64_t tokens = args.x.dims[0], inputs = args.x.dims[1];
-  for (const TensorView* view : {&args.base, &args.y})
-    HEDDLE_CHECK(view->rank == 2 && view->dtype == DType::kF32 && view->dims[0] == tokens && view->dims[1] == args.base.dims[1], kOp,
-                 "base is " + describe(args.base) + " and y " + describe(args.y) + ": expected f32 [tokens, columns]");
-  HEDDLE_CHECK(args.base.data == args.y.data && args.base.leading_stride == args.y.leading_stride, kOp, "y does not lie over base");
-  const TensorView& bias = args.base_bias;
-  HEDDLE_CHECK(!bias.present() || (bias.rank == 1 && bias.dtype == DType::kF32 && bias.dims[0] == args.base.dims[1]), kOp,
-               "base_bias is " + describe(bias) + ": expected f32 [" + std::to_string(args.base.dims[1]) + "]");
-  HEDDLE_CHECK(args.columns.rank == 1 && args.columns.dtype == DType::kI32 && args.columns.dims[0] >= 2, kOp,
-               "columns is " + describe(args.columns) + ": expected i32 [sites + 1]");
   AdapterPool pool;
   HEDDLE_TRY(read_adapter_pool(kOp, args.entries, args.rows, args.pool, &pool));
   bool any = false;

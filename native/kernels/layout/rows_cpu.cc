@@ -6,6 +6,7 @@
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
 #include "generated/layout_ops.h"
+#include "kernels/layout/layout_checks.h"
 
 namespace heddle {
 
@@ -13,12 +14,6 @@ namespace {
 
 constexpr int64_t kGrain = 16384;  // elements per chunk
 constexpr int64_t kColumns = 64;   // of a chunk of scatter_add_rows
-
-bool same_rows(const TensorView& x, const TensorView& y) {
-  bool agree = x.rank >= 1 && x.rank == y.rank && x.dtype == DType::kF32 && y.dtype == DType::kF32;
-  for (int i = 1; agree && i < x.rank; i++) agree = x.dims[i] == y.dims[i];
-  return agree;
-}
 
 float* row_of(const TensorView& tensor, int64_t row) { return tensor.as<float>() + row * (tensor.rank == 1 ? 1 : tensor.leading_stride); }
 
@@ -37,18 +32,8 @@ void fill_rows(CpuContext& context, const TensorView& y, const Source& source) {
   });
 }
 
-Status check_window(const char* op, const TensorView& window, const TensorView& whole, int64_t from) {
-  HEDDLE_CHECK(same_rows(window, whole), op, "got " + describe(window) + " and " + describe(whole) + ": expected f32 of equal inner dimensions");
-  HEDDLE_CHECK(from >= 0 && from <= whole.dims[0] && window.dims[0] <= whole.dims[0] - from, op,
-               "rows " + std::to_string(from) + " to " + std::to_string(from) + " + " + std::to_string(window.dims[0]) + " are not within " + describe(whole));
-  return Status::success();
-}
-
 // -1 or smaller: skipped.
-Status check_row_numbers(const char* op, const TensorView& x, const TensorView& rows, const TensorView& y) {
-  HEDDLE_CHECK(same_rows(x, y), op, "x is " + describe(x) + " but y is " + describe(y) + ": expected f32 of equal inner dimensions");
-  HEDDLE_CHECK(rows.rank == 1 && rows.dtype == DType::kI32 && rows.dims[0] == x.dims[0], op,
-               "rows is " + describe(rows) + ": expected i32 [" + std::to_string(x.dims[0]) + "], a number for each row of x");
+Status check_numbers(const char* op, const TensorView& rows, const TensorView& y) {
   for (int64_t i = 0; i < rows.dims[0]; i++)
     HEDDLE_CHECK(rows.as<int32_t>()[i] < y.dims[0], op,
                  "rows[" + std::to_string(i) + "] is " + std::to_string(rows.as<int32_t>()[i]) + ": expected less than " + std::to_string(y.dims[0]));
@@ -59,8 +44,7 @@ Status check_row_numbers(const char* op, const TensorView& x, const TensorView& 
 
 Status concat_rows_cpu(const ConcatRowsArgs& args, CpuContext& context) {
   const TensorView &a = args.a, &b = args.b, &y = args.y;
-  HEDDLE_CHECK(same_rows(a, y) && same_rows(b, y) && a.dims[0] + b.dims[0] == y.dims[0], "concat_rows",
-               "a is " + describe(a) + ", b is " + describe(b) + ", y is " + describe(y) + ": expected y to have the rows of a and b");
+  HEDDLE_TRY(check_concat_rows(args));
   const int64_t above = a.dims[0];
   fill_rows(context, y, [&](int64_t row) -> const float* { return row < above ? row_of(a, row) : row_of(b, row - above); });
   return Status::success();
@@ -83,7 +67,8 @@ Status pad_rows_cpu(const PadRowsArgs& args, CpuContext& context) {
 // Chunks are columns, so that each sum has the order of x whatever the threads.
 Status scatter_add_rows_cpu(const ScatterAddRowsArgs& args, CpuContext& context) {
   const TensorView &x = args.x, &rows = args.rows, &y = args.y;
-  HEDDLE_TRY(check_row_numbers("scatter_add_rows", x, rows, y));
+  HEDDLE_TRY(check_numbered_rows("scatter_add_rows", x, rows, y));
+  HEDDLE_TRY(check_numbers("scatter_add_rows", rows, y));
   const int64_t width = y.inner_elements(), chunks = (width + kColumns - 1) / kColumns;
   const int64_t columns = (x.dims[0] + y.dims[0]) * width <= kGrain ? width : kColumns;
   context.parallel(columns == width ? (width > 0 ? 1 : 0) : chunks, [&](int64_t chunk, int) {
@@ -104,11 +89,9 @@ size_t replace_rows_cpu_workspace(const ReplaceRowsArgs& args, int) { return sta
 
 Status replace_rows_cpu(const ReplaceRowsArgs& args, CpuContext& context) {
   const TensorView &x = args.x, &rows = args.rows, &y = args.y;
-  HEDDLE_CHECK(args.base.data == y.data && same_dims(args.base, y), "replace_rows", "y does not lie over base");
-  HEDDLE_TRY(check_row_numbers("replace_rows", x, rows, y));
   const size_t needed = replace_rows_cpu_workspace(args, context.threads());
-  HEDDLE_CHECK(context.workspace_bytes >= needed, "replace_rows",
-               "the workspace has " + std::to_string(context.workspace_bytes) + " bytes: expected at least " + std::to_string(needed));
+  HEDDLE_TRY(check_replace_rows(args, context.workspace_bytes, needed));
+  HEDDLE_TRY(check_numbers("replace_rows", rows, y));
   if (needed > 0) std::memset(context.workspace, 0, needed);
   for (int64_t i = 0; i < rows.dims[0]; i++) {
     const int64_t row = rows.as<int32_t>()[i];
@@ -128,9 +111,7 @@ Status replace_rows_cpu(const ReplaceRowsArgs& args, CpuContext& context) {
 // Squares of both matrices stay in the first level cache while one is read along rows and the other along columns.
 Status swap_axes_cpu(const SwapAxesArgs& args, CpuContext& context) {
   const TensorView &x = args.x, &y = args.y;
-  const bool agree = (x.rank == 2 || x.rank == 3) && x.rank == y.rank && x.dtype == DType::kF32 && y.dtype == DType::kF32 && x.dims[0] == y.dims[1] &&
-                     x.dims[1] == y.dims[0] && (x.rank == 2 || x.dims[2] == y.dims[2]);
-  HEDDLE_CHECK(agree, "swap_axes", "x is " + describe(x) + " but y is " + describe(y) + ": expected f32 of rank 2 or 3 with the first two dimensions exchanged");
+  HEDDLE_TRY(check_swap_axes(args));
   const int64_t width = x.rank == 3 ? x.dims[2] : 1;
   if (x.rank == 3 && width > 1) {
     parallel_rows(context, y.dims[0] * y.dims[1], width, kGrain, [&](int64_t first, int64_t end) {

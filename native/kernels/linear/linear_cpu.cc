@@ -6,6 +6,7 @@
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
 #include "generated/linear_ops.h"
+#include "kernels/linear/linear_checks.h"
 #include "kernels/linear/linear_plan.h"
 
 #define HEDDLE_TARGET_FILE "kernels/linear/linear_cpu.cc"
@@ -100,40 +101,10 @@ void linear_run(const LinearProblem& problem, CpuContext& context) {
 #if defined(HEDDLE_ONCE)
 namespace heddle {
 
-namespace {
-
-Status check(const LinearArgs& args) {
-  const TensorView& x = args.x;
-  const TensorView& weight = args.weight;
-  const TensorView& y = args.y;
-  HEDDLE_CHECK(x.rank == 2 && x.dtype == DType::kF32, "linear", "x is " + describe(x) + ": expected f32 [rows, k]");
-  HEDDLE_CHECK(y.rank == 2 && y.dtype == DType::kF32 && y.dims[0] == x.dims[0], "linear",
-               "y is " + describe(y) + ": expected f32 [" + std::to_string(x.dims[0]) + ", outputs]");
-  const int64_t panels = linear_panels(y.dims[1]);
-  const int64_t inner = linear_inner(x.dims[1]);
-  const bool pairs = weight.dtype == DType::kBF16;
-  HEDDLE_CHECK(pairs || weight.dtype == DType::kF32 || weight.dtype == DType::kF16, "linear",
-               "weight is " + describe(weight) + ": expected f32, f16 or bf16");
-  HEDDLE_CHECK(weight.rank == 3 && weight.dense() && weight.dims[0] == panels && weight.dims[1] == (pairs ? inner / 2 : inner) &&
-                   weight.dims[2] == (pairs ? 2 * kLinearPanel : kLinearPanel),
-               "linear",
-               "weight is " + describe(weight) + " for x " + describe(x) + " and y " + describe(y) + ": expected [" + std::to_string(panels) + ", " +
-                   std::to_string(pairs ? inner / 2 : inner) + ", " + std::to_string(pairs ? 2 * kLinearPanel : kLinearPanel) + "] without gaps");
-  if (args.bias.present())
-    HEDDLE_CHECK(args.bias.rank == 1 && args.bias.dtype == DType::kF32 && args.bias.dims[0] == y.dims[1], "linear",
-                 "bias is " + describe(args.bias) + ": expected f32 [" + std::to_string(y.dims[1]) + "]");
-  if (x.dims[0] > 1)
-    HEDDLE_CHECK(y.leading_stride >= y.dims[1], "linear",
-                 "rows of y are " + std::to_string(y.leading_stride) + " elements apart: expected at least " + std::to_string(y.dims[1]));
-  return Status::success();
-}
-
-}  // namespace
-
 size_t linear_cpu_workspace(const LinearArgs& args, int) { return linear_packed_input_bytes(args.x.dims[0], args.x.dims[1]); }
 
 Status linear_cpu(const LinearArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check(args));
+  HEDDLE_TRY(linear_check(args));
   const int64_t rows = args.x.dims[0];
   const int64_t k = args.x.dims[1];
   if (rows == 0 || args.y.dims[1] == 0) return Status::success();

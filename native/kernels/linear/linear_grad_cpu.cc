@@ -9,6 +9,7 @@
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
 #include "generated/linear_ops.h"
+#include "kernels/linear/linear_checks.h"
 #include "kernels/linear/linear_grad_plan.h"
 
 #define HEDDLE_TARGET_FILE "kernels/linear/linear_grad_cpu.cc"
@@ -94,30 +95,6 @@ namespace {
 constexpr const char* kOp = "linear_grad";
 constexpr int64_t kMostPanels = 2;  // that a tile multiplies at once
 
-Status check(const LinearGradArgs& args) {
-  const TensorView& dy = args.dy;
-  const TensorView& weight = args.weight;
-  const TensorView& dx = args.dx;
-  HEDDLE_CHECK(dy.rank == 2 && dy.dtype == DType::kF32, kOp, "dy is " + describe(dy) + ": expected f32 [rows, outputs]");
-  HEDDLE_CHECK(dx.rank == 2 && dx.dtype == DType::kF32 && dx.dims[0] == dy.dims[0], kOp,
-               "dx is " + describe(dx) + ": expected f32 [" + std::to_string(dy.dims[0]) + ", inputs]");
-  const int64_t panels = linear_panels(dy.dims[1]);
-  const int64_t inner = linear_inner(dx.dims[1]);
-  const bool pairs = weight.dtype == DType::kBF16;
-  HEDDLE_CHECK(pairs || weight.dtype == DType::kF32 || weight.dtype == DType::kF16, kOp,
-               "weight is " + describe(weight) + ": expected f32, f16 or bf16");
-  HEDDLE_CHECK(weight.rank == 3 && weight.dense() && weight.dims[0] == panels && weight.dims[1] == (pairs ? inner / 2 : inner) &&
-                   weight.dims[2] == (pairs ? 2 * kLinearPanel : kLinearPanel),
-               kOp,
-               "weight is " + describe(weight) + " for dy " + describe(dy) + " and dx " + describe(dx) + ": expected [" + std::to_string(panels) +
-                   ", " + std::to_string(pairs ? inner / 2 : inner) + ", " + std::to_string(pairs ? 2 * kLinearPanel : kLinearPanel) +
-                   "] without gaps");
-  if (dy.dims[0] > 1)
-    HEDDLE_CHECK(dx.leading_stride >= dx.dims[1], kOp,
-                 "rows of dx are " + std::to_string(dx.leading_stride) + " elements apart: expected at least " + std::to_string(dx.dims[1]));
-  return Status::success();
-}
-
 size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 int64_t block_outputs(int64_t outputs) { return std::min(outputs, kLinearGradBlock); }
 size_t packed_bytes(const LinearGradArgs& args) { return lines(linear_packed_input_bytes(args.dy.dims[0], block_outputs(args.dy.dims[1]))); }
@@ -133,7 +110,7 @@ size_t linear_grad_cpu_workspace(const LinearGradArgs& args, int threads) {
 }
 
 Status linear_grad_cpu(const LinearGradArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check(args));
+  HEDDLE_TRY(linear_grad_check(args));
   const int64_t rows = args.dy.dims[0], outputs = args.dy.dims[1], k = args.dx.dims[1];
   if (rows == 0 || k == 0) return Status::success();
   const size_t needed = linear_grad_cpu_workspace(args, context.threads());

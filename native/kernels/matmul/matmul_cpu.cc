@@ -6,7 +6,7 @@
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
 #include "generated/matmul_ops.h"
-#include "kernels/matmul/matmul_plan.h"
+#include "kernels/matmul/matmul_checks.h"
 
 #define HEDDLE_TARGET_FILE "kernels/matmul/matmul_cpu.cc"
 #include "cpu/foreach_target.h"
@@ -76,25 +76,12 @@ namespace heddle {
 size_t matmul_cpu_workspace(const MatmulArgs&, int threads) { return static_cast<size_t>(threads * kMatmulWorkerElements) * sizeof(float); }
 
 Status matmul_cpu(const MatmulArgs& args, CpuContext& context) {
-  const TensorView &a = args.a, &b = args.b, &y = args.y;
-  const bool typed = a.dtype == DType::kF32 && b.dtype == DType::kF32 && y.dtype == DType::kF32;
-  const bool ranked = (a.rank == 2 || a.rank == 3) && b.rank == a.rank && y.rank == a.rank;
-  const auto operands = [&] { return "a is " + describe(a) + ", b is " + describe(b) + ", y is " + describe(y); };
-  HEDDLE_CHECK(typed && ranked, "matmul", operands() + ": expected f32, all of rank 2 or all of rank 3");
-  const int first = a.rank - 2;
-  const int64_t rows = a.dims[first + (args.transpose_a ? 1 : 0)], k = a.dims[first + (args.transpose_a ? 0 : 1)];
-  const int64_t b_k = b.dims[first + (args.transpose_b ? 1 : 0)], columns = b.dims[first + (args.transpose_b ? 0 : 1)];
-  const bool batched = first == 0 || (a.dims[0] == b.dims[0] && a.dims[0] == y.dims[0]);
-  HEDDLE_CHECK(batched && k == b_k && y.dims[first] == rows && y.dims[first + 1] == columns, "matmul",
-               operands() + ", transposed: " + (args.transpose_a ? "a " : "") + (args.transpose_b ? "b" : "") + ": expected [.., m, k] x [.., k, n] = [.., m, n]");
+  HEDDLE_TRY(matmul_check(args));
   const size_t needed = matmul_cpu_workspace(args, context.threads());
   HEDDLE_CHECK(context.workspace_bytes >= needed, "matmul",
                "the workspace has " + std::to_string(context.workspace_bytes) + " bytes: expected at least " + std::to_string(needed));
-  const auto stride = [&](const TensorView& tensor) { return first == 0 ? tensor.leading_stride : tensor.dims[2]; };
-  const MatmulProblem problem = {a.as<float>(),    b.as<float>(),    y.as<float>(),    stride(a), stride(b), stride(y),
-                                 a.leading_stride, b.leading_stride, y.leading_stride, first == 0 ? 1 : a.dims[0],
-                                 rows,             columns,          k,                args.transpose_a, args.transpose_b};
-  if (problem.batch == 0 || rows == 0 || columns == 0) return Status::success();
+  const MatmulProblem problem = matmul_problem(args);
+  if (problem.batch == 0 || problem.rows == 0 || problem.columns == 0) return Status::success();
   HEDDLE_DISPATCH(matmul_all)(problem, reinterpret_cast<float*>(context.workspace), context);
   return Status::success();
 }

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "core/check.h"
-#include "cpu/rows.h"
+#include "core/rows.h"
 
 namespace heddle {
 
@@ -18,6 +18,13 @@ inline Status check_norm_like(const char* op, const char* name, const TensorView
 inline Status check_norm_weight(const char* op, const char* name, const TensorView& weight, const TensorView& x) {
   HEDDLE_CHECK(!weight.present() || (weight.rank == 1 && weight.dtype == DType::kF32 && weight.dims[0] == x.columns()), op,
                std::string(name) + " is " + describe(weight) + " but x is " + describe(x) + ": expected f32 [" + std::to_string(x.columns()) + "]");
+  return Status::success();
+}
+
+inline Status check_inverse_rms(const TensorView& x, const TensorView& y) {
+  bool agree = x.rank >= 2 && y.rank == x.rank - 1 && y.dense() && x.dtype == DType::kF32 && y.dtype == DType::kF32;
+  for (int i = 0; agree && i < y.rank; i++) agree = y.dims[i] == x.dims[i];
+  HEDDLE_CHECK(agree, "inverse_rms", "x is " + describe(x) + " but y is " + describe(y) + ": expected f32 of x's shape without its last dimension");
   return Status::success();
 }
 

@@ -1,4 +1,5 @@
 #include "cpu/cpu_context.h"
+#include "cpu/rows.h"
 #include "cpu/targets.h"
 #include "generated/norm_ops.h"
 #include "kernels/norm/norm_checks.h"
@@ -78,9 +79,7 @@ Status rms_norm_cpu(const RmsNormArgs& args, CpuContext& context) {
 
 Status inverse_rms_cpu(const InverseRmsArgs& args, CpuContext& context) {
   const TensorView &x = args.x, &y = args.y;
-  bool agree = x.rank >= 2 && y.rank == x.rank - 1 && y.dense() && x.dtype == DType::kF32 && y.dtype == DType::kF32;
-  for (int i = 0; agree && i < y.rank; i++) agree = y.dims[i] == x.dims[i];
-  HEDDLE_CHECK(agree, "inverse_rms", "x is " + describe(x) + " but y is " + describe(y) + ": expected f32 of x's shape without its last dimension");
+  HEDDLE_TRY(check_inverse_rms(x, y));
   const auto kernel = HEDDLE_DISPATCH(inverse_rms_of);
   const Rows rows = rows_of(x);
   parallel_rows(context, rows.count, rows.columns, kNormGrain, [&](int64_t first, int64_t end) {

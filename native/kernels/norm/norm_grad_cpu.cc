@@ -1,5 +1,6 @@
 // Gradients of norms with respect to x. dx may lie over dy: an element of dy is read before its dx is written.
 #include "cpu/cpu_context.h"
+#include "cpu/rows.h"
 #include "cpu/targets.h"
 #include "generated/norm_ops.h"
 #include "kernels/norm/norm_checks.h"

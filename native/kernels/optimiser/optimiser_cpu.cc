@@ -2,31 +2,11 @@
 #include <cmath>
 #include <cstring>
 
-#include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
 #include "cpu/targets.h"
 #include "generated/optimiser_ops.h"
-
-#ifndef HEDDLE_OPTIMISER_STEPS
-#define HEDDLE_OPTIMISER_STEPS
-namespace heddle {
-
-struct AdamwStep {
-  float factor, first_share, second_share;
-  float decay;        // rate * weight_decay
-  float step;         // rate / (1 - beta1^t)
-  float root_factor;  // 1 / sqrt(1 - beta2^t)
-  float eps;
-};
-
-struct SgdStep {
-  float factor, momentum, weight_decay, rate;
-  bool nesterov;
-};
-
-}  // namespace heddle
-#endif
+#include "kernels/optimiser/optimiser_checks.h"
 
 #define HEDDLE_TARGET_FILE "kernels/optimiser/optimiser_cpu.cc"
 #include "cpu/foreach_target.h"
@@ -93,39 +73,9 @@ constexpr int64_t kBlock = 16384;  // elements per chunk
 
 int64_t blocks_of(const TensorView& tensor) { return (tensor.elements() + kBlock - 1) / kBlock; }
 
-Status check_flat(const char* op, const char* name, const TensorView& tensor, const TensorView& like) {
-  HEDDLE_CHECK(tensor.rank >= 1 && same_dims(tensor, like) && tensor.dtype == DType::kF32 && tensor.dense(), op,
-               std::string(name) + " is " + describe(tensor) + " but parameters is " + describe(like) + ": expected f32 of equal shapes without gaps");
-  return Status::success();
-}
-
-Status check_numbers(const char* op, const char* name, const TensorView& tensor, int64_t count) {
-  HEDDLE_CHECK(tensor.rank == 1 && tensor.dtype == DType::kF32 && tensor.dims[0] == count, op,
-               std::string(name) + " is " + describe(tensor) + ": expected f32 [" + std::to_string(count) + "]");
-  return Status::success();
-}
-
-Status check_place(const char* op, const char* name, const TensorView& result, const TensorView& operand) {
-  HEDDLE_CHECK(result.data == operand.data && same_dims(result, operand), op, std::string("the new ") + name + " does not lie over the old");
-  return Status::success();
-}
-
-Status refuse_number(const char* op, const char* what, float value, const char* expected) {
-  return fail(StatusCode::kInvalidArgument, std::string("[") + op + "] " + what + " is " + std::to_string(value) + ": expected " + expected);
-}
-
-struct Operands {
-  const TensorView &parameters, &gradients, &schedule, &factor, &applied;
-};
-
-Status check_step(const char* op, const Operands& operands, int64_t numbers) {
-  HEDDLE_TRY(check_flat(op, "parameters", operands.parameters, operands.parameters));
-  HEDDLE_TRY(check_flat(op, "gradients", operands.gradients, operands.parameters));
-  HEDDLE_TRY(check_numbers(op, "schedule", operands.schedule, numbers));
-  if (operands.factor.present()) HEDDLE_TRY(check_numbers(op, "factor", operands.factor, 1));
-  HEDDLE_CHECK(operands.applied.rank == 1 && operands.applied.dtype == DType::kI32 && operands.applied.dims[0] == 1, op,
-               "applied is " + describe(operands.applied) + ": expected i32 [1]");
-  const float rate = operands.schedule.as<float>()[0];
+// The numbers that only the operands' memory tells.
+Status check_rate(const char* op, const TensorView& schedule) {
+  const float rate = schedule.as<float>()[0];
   if (!std::isfinite(rate)) return refuse_number(op, "schedule[0], the rate,", rate, "a finite number");
   return Status::success();
 }
@@ -134,7 +84,7 @@ float factor_of(const TensorView& factor) { return factor.present() ? factor.as<
 
 // Calls body(first, count) for all blocks where every gradient can be used, and says so in `applied`.
 template <class Body>
-void step_or_skip(CpuContext& context, const Operands& operands, bool (*usable)(const float*, float, int64_t), const Body& body) {
+void step_or_skip(CpuContext& context, const StepOperands& operands, bool (*usable)(const float*, float, int64_t), const Body& body) {
   const int64_t count = operands.parameters.elements(), blocks = blocks_of(operands.parameters);
   const float factor = factor_of(operands.factor);
   const float* gradients = operands.gradients.as<float>();
@@ -152,8 +102,7 @@ void step_or_skip(CpuContext& context, const Operands& operands, bool (*usable)(
 size_t sum_squares_cpu_workspace(const SumSquaresArgs& args, int) { return static_cast<size_t>(blocks_of(args.x)) * sizeof(double); }
 
 Status sum_squares_cpu(const SumSquaresArgs& args, CpuContext& context) {
-  HEDDLE_CHECK(args.x.rank >= 1 && args.x.dtype == DType::kF32 && args.x.dense(), "sum_squares", "x is " + describe(args.x) + ": expected f32 without gaps");
-  HEDDLE_TRY(check_numbers("sum_squares", "y", args.y, 1));
+  HEDDLE_TRY(check_sum_squares(args));
   const auto kernel = HEDDLE_DISPATCH(block_squares);
   const int64_t count = args.x.elements(), blocks = blocks_of(args.x);
   auto* sums = reinterpret_cast<double*>(context.workspace);
@@ -167,9 +116,7 @@ Status sum_squares_cpu(const SumSquaresArgs& args, CpuContext& context) {
 }
 
 Status clip_factor_cpu(const ClipFactorArgs& args, CpuContext&) {
-  HEDDLE_TRY(check_numbers("clip_factor", "square_sum", args.square_sum, 1));
-  HEDDLE_TRY(check_numbers("clip_factor", "factor", args.factor, 1));
-  if (!(args.max_norm > 0)) return refuse_number("clip_factor", "max_norm", args.max_norm, "a number above 0");
+  HEDDLE_TRY(check_clip_factor(args));
   const double square_sum = args.square_sum.as<float>()[0];
   const double factor = args.max_norm / (std::sqrt(square_sum) + 1e-6);
   args.factor.as<float>()[0] = std::isfinite(square_sum) ? static_cast<float>(factor < 1 ? factor : 1) : std::nanf("");
@@ -179,13 +126,9 @@ Status clip_factor_cpu(const ClipFactorArgs& args, CpuContext&) {
 size_t adamw_cpu_workspace(const AdamwArgs& args, int) { return static_cast<size_t>(blocks_of(args.parameters)); }
 
 Status adamw_cpu(const AdamwArgs& args, CpuContext& context) {
-  const Operands operands = {args.parameters, args.gradients, args.schedule, args.factor, args.applied};
-  HEDDLE_TRY(check_step("adamw", operands, 3));
-  HEDDLE_TRY(check_flat("adamw", "first", args.first, args.parameters));
-  HEDDLE_TRY(check_flat("adamw", "second", args.second, args.parameters));
-  HEDDLE_TRY(check_place("adamw", "parameters", args.new_parameters, args.parameters));
-  HEDDLE_TRY(check_place("adamw", "first", args.new_first, args.first));
-  HEDDLE_TRY(check_place("adamw", "second", args.new_second, args.second));
+  const StepOperands operands = {args.parameters, args.gradients, args.schedule, args.factor, args.applied};
+  HEDDLE_TRY(check_adamw(args));
+  HEDDLE_TRY(check_rate("adamw", args.schedule));
   const float* schedule = args.schedule.as<float>();
   const char* names[] = {"", "schedule[1], 1 - beta1^t,", "schedule[2], 1 - beta2^t,"};
   for (int i = 1; i < 3; i++)
@@ -208,11 +151,9 @@ Status adamw_cpu(const AdamwArgs& args, CpuContext& context) {
 size_t sgd_cpu_workspace(const SgdArgs& args, int) { return static_cast<size_t>(blocks_of(args.parameters)); }
 
 Status sgd_cpu(const SgdArgs& args, CpuContext& context) {
-  const Operands operands = {args.parameters, args.gradients, args.schedule, args.factor, args.applied};
-  HEDDLE_TRY(check_step("sgd", operands, 1));
-  HEDDLE_TRY(check_flat("sgd", "velocity", args.velocity, args.parameters));
-  HEDDLE_TRY(check_place("sgd", "parameters", args.new_parameters, args.parameters));
-  HEDDLE_TRY(check_place("sgd", "velocity", args.new_velocity, args.velocity));
+  const StepOperands operands = {args.parameters, args.gradients, args.schedule, args.factor, args.applied};
+  HEDDLE_TRY(check_sgd(args));
+  HEDDLE_TRY(check_rate("sgd", args.schedule));
   const SgdStep step = {factor_of(args.factor), args.momentum, args.weight_decay, args.schedule.as<float>()[0] * args.rate_scale, args.nesterov};
   const auto kernel = HEDDLE_DISPATCH(sgd_block);
   step_or_skip(context, operands, HEDDLE_DISPATCH(all_usable), [&](int64_t at, int64_t count) {

@@ -1,11 +1,11 @@
 #include <cfloat>
 #include <cmath>
 
-#include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
 #include "cpu/targets.h"
 #include "generated/reduce_ops.h"
+#include "kernels/reduce/reduce_checks.h"
 
 #define HEDDLE_TARGET_FILE "kernels/reduce/reduce_cpu.cc"
 #include "cpu/foreach_target.h"
@@ -63,17 +63,10 @@ namespace {
 
 constexpr int64_t kGrain = 16384;  // elements per chunk
 
-Status check_result(const char* op, const TensorView& x, const TensorView& y, DType dtype) {
-  bool agree = x.rank >= 1 && y.rank == x.rank - 1 && y.dense() && x.dtype == DType::kF32 && y.dtype == dtype;
-  for (int i = 0; agree && i < y.rank; i++) agree = y.dims[i] == x.dims[i];
-  HEDDLE_CHECK(agree, op, "x is " + describe(x) + " but y is " + describe(y) + ": expected x f32 and y " + dtype_name(dtype) + " of x's shape without its last dimension");
-  return Status::success();
-}
-
 }  // namespace
 
 Status reduce_cpu(const ReduceArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_result("reduce", args.x, args.y, DType::kF32));
+  HEDDLE_TRY(check_reduced("reduce", args.x, args.y, DType::kF32));
   const auto kernel = HEDDLE_DISPATCH(reduce_row);
   const Rows x = rows_of(args.x);
   parallel_rows(context, x.count, x.columns, kGrain, [&](int64_t first, int64_t end) {
@@ -83,9 +76,8 @@ Status reduce_cpu(const ReduceArgs& args, CpuContext& context) {
 }
 
 Status argmax_cpu(const ArgmaxArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_result("argmax", args.x, args.y, DType::kI32));
+  HEDDLE_TRY(check_argmax(args.x, args.y));
   const Rows x = rows_of(args.x);
-  HEDDLE_CHECK(x.columns > 0 && x.columns <= INT32_MAX, "argmax", "x is " + describe(args.x) + ": expected a last dimension of 1 to 2147483647");
   const auto kernel = HEDDLE_DISPATCH(first_maximum);
   parallel_rows(context, x.count, x.columns, kGrain, [&](int64_t first, int64_t end) {
     for (int64_t row = first; row < end; row++) args.y.as<int32_t>()[row] = kernel(args.x.as<float>() + x.offset(row), x.columns);

@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
 #include "cpu/targets.h"
 #include "generated/reduce_ops.h"
+#include "kernels/reduce/reduce_checks.h"
 
 #define HEDDLE_TARGET_FILE "kernels/reduce/repeat_cpu.cc"
 #include "cpu/foreach_target.h"
@@ -40,8 +40,7 @@ constexpr int64_t kGrain = 16384;
 
 Status sum_rows_cpu(const SumRowsArgs& args, CpuContext& context) {
   const TensorView &x = args.x, &y = args.y;
-  HEDDLE_CHECK(x.rank >= 1 && y.rank == 1 && x.dtype == DType::kF32 && y.dtype == DType::kF32 && y.dims[0] == x.columns(), "sum_rows",
-               "x is " + describe(x) + " but y is " + describe(y) + ": expected x f32 [.., n] and y f32 [n]");
+  HEDDLE_TRY(check_sum_rows(x, y));
   const auto add = HEDDLE_DISPATCH(add_to);
   const auto add_wide = HEDDLE_DISPATCH(add_to_wide);
   const Rows rows = rows_of(x);
@@ -67,8 +66,7 @@ Status sum_rows_cpu(const SumRowsArgs& args, CpuContext& context) {
 
 Status repeat_rows_cpu(const RepeatRowsArgs& args, CpuContext& context) {
   const TensorView &x = args.x, &y = args.y;
-  HEDDLE_CHECK(x.rank == 1 && y.rank >= 1 && x.dtype == DType::kF32 && y.dtype == DType::kF32 && x.dims[0] == y.columns(), "repeat_rows",
-               "x is " + describe(x) + " but y is " + describe(y) + ": expected x f32 [n] and y f32 [.., n]");
+  HEDDLE_TRY(check_repeat_rows(x, y));
   const Rows rows = rows_of(y);
   parallel_rows(context, rows.count, rows.columns, kGrain, [&](int64_t first, int64_t end) {
     for (int64_t row = first; row < end; row++)
@@ -79,9 +77,7 @@ Status repeat_rows_cpu(const RepeatRowsArgs& args, CpuContext& context) {
 
 Status repeat_columns_cpu(const RepeatColumnsArgs& args, CpuContext& context) {
   const TensorView &x = args.x, &y = args.y;
-  bool agree = y.rank >= 1 && x.rank == y.rank - 1 && x.dtype == DType::kF32 && y.dtype == DType::kF32;
-  for (int i = 0; agree && i < x.rank; i++) agree = x.dims[i] == y.dims[i];
-  HEDDLE_CHECK(agree, "repeat_columns", "x is " + describe(x) + " but y is " + describe(y) + ": expected x f32 [..] and y f32 [.., n]");
+  HEDDLE_TRY(check_repeat_columns(x, y));
   const Rows rows = rows_of(y);
   const bool dense = x.dense();
   const int64_t inner = x.inner_elements();

@@ -3,10 +3,10 @@
 #include <cmath>
 #include <cstring>
 
-#include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
 #include "generated/rope_ops.h"
+#include "kernels/rope/rope_checks.h"
 
 #define HEDDLE_TARGET_FILE "kernels/rope/rope_cpu.cc"
 #include "cpu/foreach_target.h"
@@ -84,18 +84,6 @@ void over_tokens(CpuContext& context, int64_t tokens, int64_t per_token, int64_t
                    [&](int64_t chunk, int) { body(chunk * step, std::min(tokens, (chunk + 1) * step)); });
 }
 
-Status check_indexes(const char* name, const TensorView& tensor, int64_t tokens) {
-  HEDDLE_CHECK(tensor.rank == 1 && tensor.dtype == DType::kI32 && tensor.dims[0] == tokens,
-               "rope_table", std::string(name) + " is " + describe(tensor) + ": expected i32 [" + std::to_string(tokens) + "]");
-  return Status::success();
-}
-
-Status check_frequencies(const char* name, const TensorView& tensor, int64_t half) {
-  HEDDLE_CHECK(tensor.rank == 1 && tensor.dtype == DType::kF32 && tensor.dims[0] == half,
-               "rope_table", std::string(name) + " is " + describe(tensor) + ": expected f32 [" + std::to_string(half) + "]");
-  return Status::success();
-}
-
 void fill_table_row(const RopeTableArgs& args, int64_t token) {
   const int64_t half = args.table.dims[1] / 2;
   const int64_t position = std::max(args.positions.as<const int32_t>()[token], 0);
@@ -124,14 +112,8 @@ void fill_table_row(const RopeTableArgs& args, int64_t token) {
 }  // namespace
 
 Status rope_table_cpu(const RopeTableArgs& args, CpuContext& context) {
-  const TensorView& table = args.table;
-  HEDDLE_CHECK(table.rank == 2 && table.dtype == DType::kF32 && table.dims[1] % 2 == 0, "rope_table",
-               "table is " + describe(table) + ": expected f32 [tokens, rotary] with an even rotary width");
-  const int64_t tokens = table.dims[0], half = table.dims[1] / 2;
-  HEDDLE_TRY(check_indexes("positions", args.positions, tokens));
-  HEDDLE_TRY(check_frequencies("frequencies", args.frequencies, half));
-  if (args.long_frequencies.present()) HEDDLE_TRY(check_frequencies("long_frequencies", args.long_frequencies, half));
-  if (args.lengths.present()) HEDDLE_TRY(check_indexes("lengths", args.lengths, tokens));
+  HEDDLE_TRY(check_rope_table(args));
+  const int64_t tokens = args.table.dims[0], half = args.table.dims[1] / 2;
   over_tokens(context, tokens, half, kInlineAngles, kInlineAngles, [&](int64_t begin, int64_t end) {
     for (int64_t token = begin; token < end; token++) fill_table_row(args, token);
   });
@@ -139,17 +121,9 @@ Status rope_table_cpu(const RopeTableArgs& args, CpuContext& context) {
 }
 
 Status rope_cpu(const RopeArgs& args, CpuContext& context) {
-  const TensorView& x = args.x;
-  const TensorView& y = args.y;
-  const TensorView& table = args.table;
-  HEDDLE_CHECK(x.rank == 3 && x.dtype == DType::kF32, "rope", "x is " + describe(x) + ": expected f32 [tokens, heads, width]");
-  HEDDLE_CHECK(y.rank == 3 && y.dtype == DType::kF32 && std::equal(x.dims, x.dims + 3, y.dims), "rope",
-               "y is " + describe(y) + ", x is " + describe(x) + ": expected the same shape");
-  HEDDLE_CHECK(table.rank == 2 && table.dtype == DType::kF32 && table.dims[0] == x.dims[0] && table.dims[1] % 2 == 0 &&
-                   table.dims[1] <= x.dims[2],
-               "rope", "table is " + describe(table) + ", x is " + describe(x) + ": expected f32 [tokens, rotary], rotary even and at most the width");
+  HEDDLE_TRY(check_rope(args));
   const auto rotate_tokens = HEDDLE_DISPATCH(rotate_tokens);
-  over_tokens(context, x.dims[0], x.dims[1] * table.dims[1], kInlineElements, kChunkElements,
+  over_tokens(context, args.x.dims[0], args.x.dims[1] * args.table.dims[1], kInlineElements, kChunkElements,
               [&](int64_t begin, int64_t end) { rotate_tokens(args, begin, end); });
   return Status::success();
 }

@@ -1,38 +1,12 @@
 #include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "generated/sampling_ops.h"
+#include "kernels/sampling/sampling_checks.h"
 #include "kernels/sampling/sampling_layout.h"
 
 namespace heddle {
 
 namespace {
-
-Status check_list(const char* name, const TensorView& list, int64_t rows) {
-  HEDDLE_CHECK(list.rank == 1 && list.dtype == DType::kI32 && list.dims[0] == rows, "advance",
-               std::string(name) + " is " + describe(list) + ": expected i32 [" + std::to_string(rows) + "]");
-  return Status::success();
-}
-
-Status check_table(const char* name, const TensorView& table, int64_t rows, int64_t columns) {
-  HEDDLE_CHECK(table.rank == 2 && table.dtype == DType::kI32 && table.dense() && table.dims[0] == rows && table.dims[1] == columns, "advance",
-               std::string(name) + " is " + describe(table) + ": expected i32 [" + std::to_string(rows) + ", " + std::to_string(columns) + "]");
-  return Status::success();
-}
-
-Status check_operands(const AdvanceArgs& args) {
-  HEDDLE_CHECK(args.token.rank == 1, "advance", "token is " + describe(args.token) + ": expected i32 [rows]");
-  const int64_t rows = args.token.dims[0];
-  HEDDLE_TRY(check_list("token", args.token, rows));
-  HEDDLE_TRY(check_list("positions", args.positions, rows));
-  HEDDLE_TRY(check_table("integers", args.integers, rows, kIntegerColumns));
-  HEDDLE_TRY(check_table("history", args.history, args.history.dims[0], args.history.dims[1]));
-  HEDDLE_TRY(check_table("history_state", args.history_state, args.history.dims[0], kHistoryStateColumns));
-  HEDDLE_TRY(check_table("stop_tokens", args.stop_tokens, rows, args.stop_tokens.dims[1]));
-  HEDDLE_TRY(check_list("next_token", args.next_token, rows));
-  HEDDLE_TRY(check_list("next_position", args.next_position, rows));
-  HEDDLE_TRY(check_list("state", args.state, rows));
-  return check_list("running", args.running, 1);
-}
 
 Status refuse(int64_t row, const std::string& what) { return fail(StatusCode::kInvalidArgument, "[advance] row " + std::to_string(row) + ": " + what); }
 
@@ -40,7 +14,7 @@ Status refuse(int64_t row, const std::string& what) { return fail(StatusCode::kI
 
 // A few dozen rows of integers: not worth a second thread.
 Status advance_cpu(const AdvanceArgs& args, CpuContext&) {
-  HEDDLE_TRY(check_operands(args));
+  HEDDLE_TRY(check_advance(args));
   const int64_t slots = args.history.dims[0], capacity = args.history.dims[1], stops = args.stop_tokens.dims[1];
   int32_t running = 0;
   for (int64_t row = 0; row < args.token.dims[0]; row++) {

@@ -8,7 +8,7 @@ struct PhiloxBlock {
   uint32_t word[4];
 };
 
-inline PhiloxBlock philox4x32(PhiloxBlock counter, uint32_t key0, uint32_t key1) {
+constexpr PhiloxBlock philox4x32(PhiloxBlock counter, uint32_t key0, uint32_t key1) {
   for (int round = 0; round < 10; round++) {
     const uint64_t first = uint64_t{0xD2511F53u} * counter.word[0], second = uint64_t{0xCD9E8D57u} * counter.word[2];
     counter = {{static_cast<uint32_t>(second >> 32) ^ counter.word[1] ^ key0, static_cast<uint32_t>(second),
@@ -20,7 +20,7 @@ inline PhiloxBlock philox4x32(PhiloxBlock counter, uint32_t key0, uint32_t key1)
 }
 
 // In [0, 1): 53 bits, the first word above the second.
-inline double philox_uniform(uint32_t count, uint32_t key0, uint32_t key1) {
+constexpr double philox_uniform(uint32_t count, uint32_t key0, uint32_t key1) {
   const PhiloxBlock block = philox4x32({{count, 0, 0, 0}}, key0, key1);
   const uint64_t bits = (uint64_t{block.word[0]} << 32) | block.word[1];
   return static_cast<double>(bits >> 11) * (1.0 / 9007199254740992.0);

@@ -12,6 +12,7 @@
 #include "generated/sampling_ops.h"
 #include "kernels/sampling/philox.h"
 #include "kernels/sampling/sample_job.h"
+#include "kernels/sampling/sampling_checks.h"
 #include "kernels/sampling/sampling_layout.h"
 
 #define HEDDLE_TARGET_FILE "kernels/sampling/sampling_cpu.cc"
@@ -217,35 +218,6 @@ namespace heddle {
 
 namespace {
 
-Status check_table(const char* name, const TensorView& table, DType dtype, int64_t rows, int64_t columns) {
-  const bool one = columns == 0;  // columns 0: a plain list
-  HEDDLE_CHECK(table.rank == (one ? 1 : 2) && table.dtype == dtype && table.dense() && table.dims[0] == rows && (one || table.dims[1] == columns), "sample",
-               std::string(name) + " is " + describe(table) + ": expected " + dtype_name(dtype) + " [" + std::to_string(rows) + (one ? "]" : ", " + std::to_string(columns) + "]"));
-  return Status::success();
-}
-
-Status check_operands(const SampleArgs& args) {
-  const TensorView& logits = args.logits;
-  HEDDLE_CHECK(logits.rank == 2 && logits.dtype == DType::kF32 && logits.dims[1] > 0 && logits.dims[1] <= (1 << 30), "sample",
-               "logits is " + describe(logits) + ": expected f32 [rows, vocabulary]");
-  const int64_t rows = logits.dims[0];
-  HEDDLE_TRY(check_table("positions", args.positions, DType::kI32, rows, 0));
-  HEDDLE_TRY(check_table("controls", args.controls, DType::kF32, rows, kControlColumns));
-  HEDDLE_TRY(check_table("integers", args.integers, DType::kI32, rows, kIntegerColumns));
-  HEDDLE_TRY(check_table("token", args.token, DType::kI32, rows, 0));
-  HEDDLE_TRY(check_table("logprob", args.logprob, DType::kF32, rows, 0));
-  for (const TensorView* table : {&args.history, &args.history_state, &args.bias_tokens, &args.bias_values, &args.top_tokens, &args.top_logprobs})
-    HEDDLE_CHECK(table->rank == 2 && table->dense() && table->dtype == (table == &args.bias_values || table == &args.top_logprobs ? DType::kF32 : DType::kI32), "sample",
-                 "a table is " + describe(*table) + ": expected two dimensions, f32 for bias_values and top_logprobs, i32 otherwise");
-  HEDDLE_CHECK(args.history_state.dims[0] == args.history.dims[0] && args.history_state.dims[1] == kHistoryStateColumns, "sample",
-               "history is " + describe(args.history) + " but history_state is " + describe(args.history_state) + ": expected [slots, 2]");
-  HEDDLE_CHECK(args.bias_tokens.dims[0] == rows && same_dims(args.bias_tokens, args.bias_values), "sample",
-               "bias_tokens is " + describe(args.bias_tokens) + ", bias_values is " + describe(args.bias_values) + ": expected [rows, biases]");
-  HEDDLE_CHECK(args.top_tokens.dims[0] == rows && same_dims(args.top_tokens, args.top_logprobs), "sample",
-               "top_tokens is " + describe(args.top_tokens) + ", top_logprobs is " + describe(args.top_logprobs) + ": expected [rows, tops]");
-  return Status::success();
-}
-
 Status refuse(int64_t row, const std::string& what) { return fail(StatusCode::kInvalidArgument, "[sample] row " + std::to_string(row) + ": " + what); }
 
 Status check_row(const SampleArgs& args, int64_t row) {
@@ -292,7 +264,7 @@ size_t sample_cpu_workspace(const SampleArgs& args, int threads) {
 }
 
 Status sample_cpu(const SampleArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_operands(args));
+  HEDDLE_TRY(check_sample(args));
   const int64_t rows = args.logits.dims[0], tops = args.top_tokens.dims[1];
   const int32_t* positions = args.positions.as<int32_t>();
   for (int64_t row = 0; row < rows; row++)

@@ -13,13 +13,10 @@ constexpr int64_t kRowsPerChunk = 16;
 }  // namespace
 
 Status seen_like_cpu(const SeenLikeArgs& args, CpuContext& context) {
+  HEDDLE_TRY(check_seen_like(args));
   const TensorView& y = args.y;
   const TensorView& ranges = args.ranges;
-  HEDDLE_CHECK(y.rank == 3 && y.dtype == DType::kF32 && y.dense(), kOp, "y is " + describe(y) + ": expected f32 [batch, rows, keys] without gaps");
-  HEDDLE_CHECK(ranges.rank == 2 && ranges.dtype == DType::kI32 && ranges.dims[1] == 4, kOp, "ranges is " + describe(ranges) + ": expected i32 [tokens, 4]");
   const int64_t tokens = ranges.dims[0], rows = y.dims[0] * y.dims[1], keys = y.dims[2];
-  HEDDLE_CHECK(tokens == 0 ? y.dims[1] == 0 : y.dims[1] % tokens == 0, kOp,
-               "y is " + describe(y) + ": expected a multiple of the " + std::to_string(tokens) + " tokens as its rows");
   HEDDLE_TRY(check_key_ranges(kOp, ranges, keys));
   context.parallel((rows + kRowsPerChunk - 1) / kRowsPerChunk, [&](int64_t chunk, int) {
     for (int64_t row = chunk * kRowsPerChunk; row < std::min(rows, (chunk + 1) * kRowsPerChunk); row++) {

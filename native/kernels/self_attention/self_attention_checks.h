@@ -1,10 +1,11 @@
-// What self_attention and its gradient verify before they follow the ranges.
+// What self_attention and its gradient verify before they follow the ranges; the ranges themselves are data.
 #pragma once
 #include <cstdint>
 #include <string>
 
 #include "core/check.h"
 #include "core/status.h"
+#include "generated/self_attention_ops.h"
 #include "kernels/self_attention/self_attention_job.h"
 
 namespace heddle {
@@ -67,13 +68,37 @@ inline Status check_self_attention(const char* op, const TensorView& q, const Te
   job->tile_heads = std::clamp<int64_t>(job->group, 1, kAttentionTile);
   job->head_tiles = (job->group + job->tile_heads - 1) / job->tile_heads;
   job->tile_tokens = kAttentionTile / job->tile_heads;
-  return check_key_ranges(op, ranges, job->keys);
+  return Status::success();
 }
 
 // `name` is dense f32 [tokens, heads].
 inline Status check_attention_log_sums(const char* op, const char* name, const TensorView& lse, const SelfAttentionJob& job) {
   HEDDLE_CHECK(lse.rank == 2 && lse.dtype == DType::kF32 && lse.dense() && lse.dims[0] == job.tokens && lse.dims[1] == job.heads, op,
                std::string(name) + " is " + describe(lse) + ": expected f32 [" + std::to_string(job.tokens) + ", " + std::to_string(job.heads) + "] without gaps");
+  return Status::success();
+}
+
+inline Status check_self_attention_grad(const SelfAttentionGradArgs& args, SelfAttentionJob* job) {
+  const char* op = "self_attention_grad";
+  HEDDLE_TRY(check_self_attention(op, args.q, args.k, args.v, args.ranges, args.scale, args.soft_cap, job));
+  HEDDLE_TRY(check_attention_log_sums(op, "lse", args.lse, *job));
+  if (args.dlse.present()) HEDDLE_TRY(check_attention_log_sums(op, "dlse", args.dlse, *job));
+  HEDDLE_TRY(check_attention_rows(op, "y", args.y, job->tokens, job->heads, job->width));
+  HEDDLE_TRY(check_attention_rows(op, "dy", args.dy, job->tokens, job->heads, job->width));
+  HEDDLE_TRY(check_attention_rows(op, "dq", args.dq, job->tokens, job->heads, job->width));
+  HEDDLE_TRY(check_attention_rows(op, "dk", args.dk, job->keys, job->key_heads, job->width));
+  HEDDLE_TRY(check_attention_rows(op, "dv", args.dv, job->keys, job->key_heads, job->width));
+  return Status::success();
+}
+
+inline Status check_seen_like(const SeenLikeArgs& args) {
+  const TensorView& y = args.y;
+  const TensorView& ranges = args.ranges;
+  HEDDLE_CHECK(y.rank == 3 && y.dtype == DType::kF32 && y.dense(), "seen_like", "y is " + describe(y) + ": expected f32 [batch, rows, keys] without gaps");
+  HEDDLE_CHECK(ranges.rank == 2 && ranges.dtype == DType::kI32 && ranges.dims[1] == 4, "seen_like", "ranges is " + describe(ranges) + ": expected i32 [tokens, 4]");
+  const int64_t tokens = ranges.dims[0];
+  HEDDLE_CHECK(tokens == 0 ? y.dims[1] == 0 : y.dims[1] % tokens == 0, "seen_like",
+               "y is " + describe(y) + ": expected a multiple of the " + std::to_string(tokens) + " tokens as its rows");
   return Status::success();
 }
 

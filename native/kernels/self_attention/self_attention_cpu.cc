@@ -138,6 +138,7 @@ size_t self_attention_cpu_workspace(const SelfAttentionArgs& args, int threads) 
 Status self_attention_cpu(const SelfAttentionArgs& args, CpuContext& context) {
   SelfAttentionJob job;
   HEDDLE_TRY(check_self_attention(kOp, args.q, args.k, args.v, args.ranges, args.scale, args.soft_cap, &job));
+  HEDDLE_TRY(check_key_ranges(kOp, args.ranges, job.keys));
   HEDDLE_TRY(check_attention_rows(kOp, "y", args.y, job.tokens, job.heads, job.width));
   HEDDLE_TRY(check_attention_log_sums(kOp, "lse", args.lse, job));
   const size_t needed = self_attention_cpu_workspace(args, context.threads());

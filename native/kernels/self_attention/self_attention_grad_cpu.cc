@@ -211,14 +211,8 @@ size_t self_attention_grad_cpu_workspace(const SelfAttentionGradArgs& args, int 
 Status self_attention_grad_cpu(const SelfAttentionGradArgs& args, CpuContext& context) {
   SelfAttentionGradJob grad;
   SelfAttentionJob& job = grad.forward;
-  HEDDLE_TRY(check_self_attention(kOp, args.q, args.k, args.v, args.ranges, args.scale, args.soft_cap, &job));
-  HEDDLE_TRY(check_attention_log_sums(kOp, "lse", args.lse, job));
-  if (args.dlse.present()) HEDDLE_TRY(check_attention_log_sums(kOp, "dlse", args.dlse, job));
-  HEDDLE_TRY(check_attention_rows(kOp, "y", args.y, job.tokens, job.heads, job.width));
-  HEDDLE_TRY(check_attention_rows(kOp, "dy", args.dy, job.tokens, job.heads, job.width));
-  HEDDLE_TRY(check_attention_rows(kOp, "dq", args.dq, job.tokens, job.heads, job.width));
-  HEDDLE_TRY(check_attention_rows(kOp, "dk", args.dk, job.keys, job.key_heads, job.width));
-  HEDDLE_TRY(check_attention_rows(kOp, "dv", args.dv, job.keys, job.key_heads, job.width));
+  HEDDLE_TRY(check_self_attention_grad(args, &job));
+  HEDDLE_TRY(check_key_ranges(kOp, args.ranges, job.keys));
   const size_t needed = self_attention_grad_cpu_workspace(args, context.threads());
   HEDDLE_CHECK(context.workspace_bytes >= needed, kOp,
                "the workspace has " + std::to_string(context.workspace_bytes) + " bytes: expected at least " + std::to_string(needed));

@@ -70,7 +70,9 @@ inline LogitSum sum_logits(const float* x, int64_t count) {
       result.maximum = top;
       best = at;
     }
-    if (!kTame || result.maximum > -HUGE_VALF) result.sum += block_exp_sum<kTame>(x + at, size, result.maximum, 1.0f);
+    // Without a maximum so far every element is -infinity or NaN: measured from 0 they add 0 or NaN.
+    const float top_so_far = result.maximum > -HUGE_VALF ? result.maximum : 0.0f;
+    if (!kTame || result.maximum > -HUGE_VALF) result.sum += block_exp_sum<kTame>(x + at, size, top_so_far, 1.0f);
   }
   if (result.maximum > -HUGE_VALF) {
     while (!(x[best] >= result.maximum)) best++;

@@ -1,10 +1,10 @@
 #include <cmath>
 
-#include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
 #include "cpu/targets.h"
 #include "generated/softmax_ops.h"
+#include "kernels/softmax/softmax_checks.h"
 
 #define HEDDLE_TARGET_FILE "kernels/softmax/softmax_cpu.cc"
 #include "cpu/foreach_target.h"
@@ -62,12 +62,6 @@ namespace {
 
 constexpr int64_t kGrain = 8192;  // elements per chunk
 
-Status check_equal(const char* op, const TensorView& x, const TensorView& y) {
-  HEDDLE_CHECK(x.rank >= 1 && same_dims(x, y) && x.dtype == DType::kF32 && y.dtype == DType::kF32, op,
-               "x is " + describe(x) + " but y is " + describe(y) + ": expected f32 of equal shapes, rank 1 to 4");
-  return Status::success();
-}
-
 void over_rows(CpuContext& context, const TensorView& from, const TensorView& to, void (*kernel)(const float*, float*, int64_t)) {
   const Rows x = rows_of(from), y = rows_of(to);
   parallel_rows(context, x.count, x.columns, kGrain, [&](int64_t first, int64_t end) {
@@ -78,24 +72,20 @@ void over_rows(CpuContext& context, const TensorView& from, const TensorView& to
 }  // namespace
 
 Status softmax_cpu(const SoftmaxArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_equal("softmax", args.x, args.y));
+  HEDDLE_TRY(check_softmax("softmax", args.x, args.y));
   over_rows(context, args.x, args.y, HEDDLE_DISPATCH(softmax_row));
   return Status::success();
 }
 
 Status log_softmax_cpu(const LogSoftmaxArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_equal("log_softmax", args.x, args.y));
+  HEDDLE_TRY(check_softmax("log_softmax", args.x, args.y));
   over_rows(context, args.x, args.y, HEDDLE_DISPATCH(log_softmax_row));
   return Status::success();
 }
 
 Status token_logprob_cpu(const TokenLogprobArgs& args, CpuContext& context) {
   const TensorView &logits = args.logits, &target = args.target, &logprob = args.logprob;
-  HEDDLE_CHECK(logits.rank == 2 && logits.dtype == DType::kF32 && target.rank == 1 && target.dtype == DType::kI32 && logprob.rank == 1 &&
-                   logprob.dtype == DType::kF32 && target.dims[0] == logits.dims[0] && logprob.dims[0] == logits.dims[0],
-               "token_logprob",
-               "logits is " + describe(logits) + ", target is " + describe(target) + ", logprob is " + describe(logprob) +
-                   ": expected f32 [rows, vocabulary], i32 [rows], f32 [rows]");
+  HEDDLE_TRY(check_token_logprob(logits, target, logprob));
   for (int64_t row = 0; row < target.dims[0]; row++)
     if (target.as<int32_t>()[row] >= logits.dims[1])
       return fail(StatusCode::kInvalidArgument, "[token_logprob] target[" + std::to_string(row) + "] is " + std::to_string(target.as<int32_t>()[row]) +

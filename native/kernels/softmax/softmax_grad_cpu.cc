@@ -2,11 +2,11 @@
 #include <cmath>
 #include <cstring>
 
-#include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
 #include "cpu/targets.h"
 #include "generated/softmax_ops.h"
+#include "kernels/softmax/softmax_checks.h"
 
 #define HEDDLE_TARGET_FILE "kernels/softmax/softmax_grad_cpu.cc"
 #include "cpu/foreach_target.h"
@@ -76,15 +76,8 @@ namespace {
 
 constexpr int64_t kGrain = 8192;  // elements per chunk
 
-Status check_like(const char* op, const char* name, const TensorView& tensor, const TensorView& dx) {
-  HEDDLE_CHECK(dx.rank >= 1 && same_dims(tensor, dx) && tensor.dtype == DType::kF32 && dx.dtype == DType::kF32, op,
-               std::string(name) + " is " + describe(tensor) + " but dx is " + describe(dx) + ": expected f32 of equal shapes, rank 1 to 4");
-  return Status::success();
-}
-
 Status check_targets(const char* op, const TensorView& rows, const TensorView& target) {
-  HEDDLE_CHECK(rows.rank == 2 && rows.dtype == DType::kF32 && target.rank == 1 && target.dtype == DType::kI32 && target.dims[0] == rows.dims[0], op,
-               "the rows are " + describe(rows) + ", target is " + describe(target) + ": expected f32 [rows, columns], i32 [rows]");
+  HEDDLE_TRY(check_target_rows(op, rows, target));
   for (int64_t row = 0; row < target.dims[0]; row++)
     if (target.as<int32_t>()[row] >= rows.dims[1])
       return fail(StatusCode::kInvalidArgument, std::string("[") + op + "] target[" + std::to_string(row) + "] is " +
@@ -104,15 +97,15 @@ void over_rows(CpuContext& context, const TensorView& result, const TensorView& 
 }  // namespace
 
 Status softmax_grad_cpu(const SoftmaxGradArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_like("softmax_grad", "y", args.y, args.dx));
-  HEDDLE_TRY(check_like("softmax_grad", "dy", args.dy, args.dx));
+  HEDDLE_TRY(check_like_dx("softmax_grad", "y", args.y, args.dx));
+  HEDDLE_TRY(check_like_dx("softmax_grad", "dy", args.dy, args.dx));
   over_rows(context, args.y, args.dy, args.dx, HEDDLE_DISPATCH(softmax_grad_row));
   return Status::success();
 }
 
 Status log_softmax_grad_cpu(const LogSoftmaxGradArgs& args, CpuContext& context) {
-  HEDDLE_TRY(check_like("log_softmax_grad", "y", args.y, args.dx));
-  HEDDLE_TRY(check_like("log_softmax_grad", "dy", args.dy, args.dx));
+  HEDDLE_TRY(check_like_dx("log_softmax_grad", "y", args.y, args.dx));
+  HEDDLE_TRY(check_like_dx("log_softmax_grad", "dy", args.dy, args.dx));
   over_rows(context, args.y, args.dy, args.dx, HEDDLE_DISPATCH(log_softmax_grad_row));
   return Status::success();
 }
@@ -120,9 +113,7 @@ Status log_softmax_grad_cpu(const LogSoftmaxGradArgs& args, CpuContext& context)
 Status token_logprob_grad_cpu(const TokenLogprobGradArgs& args, CpuContext& context) {
   const TensorView &logits = args.logits, &dlogprob = args.dlogprob;
   HEDDLE_TRY(check_targets("token_logprob_grad", logits, args.target));
-  HEDDLE_CHECK(logits.data == args.dlogits.data && same_dims(logits, args.dlogits), "token_logprob_grad", "dlogits does not lie over logits");
-  HEDDLE_CHECK(dlogprob.rank == 1 && dlogprob.dtype == DType::kF32 && dlogprob.dims[0] == logits.dims[0], "token_logprob_grad",
-               "dlogprob is " + describe(dlogprob) + ": expected f32 [" + std::to_string(logits.dims[0]) + "]");
+  HEDDLE_TRY(check_dlogprob(logits, args.dlogits, dlogprob));
   const auto kernel = HEDDLE_DISPATCH(logprob_grad_row);
   parallel_rows(context, logits.dims[0], logits.dims[1], kGrain, [&](int64_t first, int64_t end) {
     for (int64_t row = first; row < end; row++) {
@@ -140,7 +131,7 @@ Status token_logprob_grad_cpu(const TokenLogprobGradArgs& args, CpuContext& cont
 Status one_hot_like_cpu(const OneHotLikeArgs& args, CpuContext& context) {
   const TensorView& y = args.y;
   HEDDLE_TRY(check_targets("one_hot_like", y, args.target));
-  HEDDLE_CHECK(same_dims(args.x, y), "one_hot_like", "x is " + describe(args.x) + " but y is " + describe(y) + ": expected equal shapes");
+  HEDDLE_TRY(check_one_hot(args.x, y));
   parallel_rows(context, y.dims[0], y.dims[1], kGrain, [&](int64_t first, int64_t end) {
     for (int64_t row = first; row < end; row++) {
       const int64_t target = args.target.as<int32_t>()[row];

@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/check.h"
 #include "cpu/cpu_context.h"
 #include "cpu/rows.h"
 #include "generated/sparse_ops.h"
+#include "kernels/sparse/sparse_checks.h"
 
 namespace heddle {
 
@@ -22,10 +22,7 @@ struct Places {
 };
 
 Status check_places(const char* op, const TensorView& starts, const TensorView& columns, int64_t outputs, int64_t inputs, Places& places) {
-  HEDDLE_CHECK(starts.rank == 1 && starts.dtype == DType::kI32 && starts.dims[0] == outputs + 1, op,
-               "starts is " + describe(starts) + ": expected i32 [" + std::to_string(outputs + 1) + "], one more than the outputs");
-  HEDDLE_CHECK(columns.rank == 1 && columns.dtype == DType::kU8 && columns.dims[0] % 2 == 0 && reinterpret_cast<uintptr_t>(columns.data) % 2 == 0, op,
-               "columns is " + describe(columns) + ": expected u8, two for each number, at an even address");
+  HEDDLE_TRY(check_place_operands(op, starts, columns, outputs));
   places = {starts.as<int32_t>(), columns.as<uint16_t>(), outputs, columns.dims[0] / 2};
   HEDDLE_CHECK(places.starts[0] == 0 && places.starts[outputs] == places.count, op,
                "starts goes from " + std::to_string(places.starts[0]) + " to " + std::to_string(places.starts[outputs]) + ": expected 0 to " +
@@ -39,22 +36,6 @@ Status check_places(const char* op, const TensorView& starts, const TensorView& 
   return Status::success();
 }
 
-Status check_matrix(const char* op, const char* name, const TensorView& tensor) {
-  HEDDLE_CHECK(tensor.rank == 2 && tensor.dtype == DType::kF32, op, std::string(name) + " is " + describe(tensor) + ": expected f32 of two dimensions");
-  return Status::success();
-}
-
-Status check_values(const char* op, const char* name, const TensorView& values, const Places& places) {
-  HEDDLE_CHECK(values.rank == 1 && values.dtype == DType::kF32 && values.dims[0] == places.count, op,
-               std::string(name) + " is " + describe(values) + ": expected f32 [" + std::to_string(places.count) + "], one for each column");
-  return Status::success();
-}
-
-Status check_same_tokens(const char* op, const char* name, const TensorView& a, const TensorView& b) {
-  HEDDLE_CHECK(a.dims[0] == b.dims[0], op, std::string(name) + " is " + describe(b) + ": expected " + std::to_string(a.dims[0]) + " rows");
-  return Status::success();
-}
-
 }  // namespace
 
 Status sparse_linear_cpu(const SparseLinearArgs& args, CpuContext& context) {
@@ -62,11 +43,11 @@ Status sparse_linear_cpu(const SparseLinearArgs& args, CpuContext& context) {
   const TensorView &x = args.x, &y = args.y;
   HEDDLE_TRY(check_matrix(op, "x", x));
   HEDDLE_TRY(check_matrix(op, "base", args.base));
-  HEDDLE_CHECK(args.base.data == y.data && same_dims(args.base, y), op, "y does not lie over base");
+  HEDDLE_TRY(check_over_base(op, args.base, y));
   HEDDLE_TRY(check_same_tokens(op, "base", x, y));
   Places places;
   HEDDLE_TRY(check_places(op, args.starts, args.columns, y.dims[1], x.dims[1], places));
-  HEDDLE_TRY(check_values(op, "values", args.values, places));
+  HEDDLE_TRY(check_values(op, "values", args.values, places.count));
   const float* values = args.values.as<float>();
   const int64_t tokens = x.dims[0], groups = (tokens + kTokens - 1) / kTokens;
   parallel_rows(context, groups, kTokens * places.count, kGrain, [&](int64_t first, int64_t end) {
@@ -94,7 +75,7 @@ Status sparse_linear_grad_x_cpu(const SparseLinearGradXArgs& args, CpuContext& c
   HEDDLE_TRY(check_same_tokens(op, "dx", dy, dx));
   Places places;
   HEDDLE_TRY(check_places(op, args.starts, args.columns, dy.dims[1], dx.dims[1], places));
-  HEDDLE_TRY(check_values(op, "values", args.values, places));
+  HEDDLE_TRY(check_values(op, "values", args.values, places.count));
   const float* values = args.values.as<float>();
   parallel_rows(context, dy.dims[0], places.count + dx.dims[1], kGrain, [&](int64_t first, int64_t end) {
     for (int64_t token = first; token < end; token++) {
@@ -119,7 +100,7 @@ Status sparse_linear_grad_values_cpu(const SparseLinearGradValuesArgs& args, Cpu
   HEDDLE_TRY(check_same_tokens(op, "dy", x, dy));
   Places places;
   HEDDLE_TRY(check_places(op, args.starts, args.columns, dy.dims[1], x.dims[1], places));
-  HEDDLE_TRY(check_values(op, "dvalues", args.dvalues, places));
+  HEDDLE_TRY(check_values(op, "dvalues", args.dvalues, places.count));
   float* sums = args.dvalues.as<float>();
   const int64_t tokens = x.dims[0], perRow = places.outputs > 0 ? places.count / places.outputs + 1 : 1;
   parallel_rows(context, places.outputs, perRow * (tokens + 1), kGrain, [&](int64_t first, int64_t end) {
