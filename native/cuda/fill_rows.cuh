@@ -20,7 +20,7 @@ inline ColumnTiles column_tiles(int64_t columns) {
 inline constexpr int kFillRows = 8;  // rows that a thread writes
 
 template <class Source>
-__global__ void __launch_bounds__(kTileThreads) fill_rows_kernel(RowsOf<float> y, ColumnTiles tiles, bool aligned, Source source) {
+__global__ void __launch_bounds__(kTileThreads, 4) fill_rows_kernel(RowsOf<float> y, ColumnTiles tiles, bool aligned, Source source) {
   const int64_t tile = static_cast<int64_t>(blockIdx.x) % tiles.tiles, group = static_cast<int64_t>(blockIdx.x) / tiles.tiles;
   const int slot = static_cast<int>(threadIdx.x) / tiles.across;
   const int64_t i = (tile * tiles.across + static_cast<int>(threadIdx.x) % tiles.across) * 4;

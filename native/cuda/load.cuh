@@ -13,12 +13,34 @@ __device__ __forceinline__ Pack<T, N> load_pack(const T* from) {
 #endif
   return *reinterpret_cast<const Pack<T, N>*>(from);
 }
+// Vectors of 8 and 16 bytes as PTX: the compiler may take a plain store of a Pack apart again. The test for shared memory is folded
+// away wherever the compiler knows what memory a pointer is to.
 template <int N, class T>
 __device__ __forceinline__ void store_pack(T* to, const Pack<T, N>& pack) {
 #if defined(HEDDLE_CUDA_EMULATOR)
   emulator::check_aligned(to, sizeof(Pack<T, N>));
-#endif
   *reinterpret_cast<Pack<T, N>*>(to) = pack;
+#else
+  if constexpr (sizeof(pack) == 16 || sizeof(pack) == 8) {
+    uint32_t words[sizeof(pack) / 4];
+    memcpy(words, &pack, sizeof(pack));
+    const bool shared = __isShared(to);
+    const unsigned address = shared ? static_cast<unsigned>(__cvta_generic_to_shared(to)) : 0;
+    if constexpr (sizeof(pack) == 16) {
+      if (shared)
+        asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3]) : "memory");
+      else
+        asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3]) : "memory");
+    } else {
+      if (shared)
+        asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(address), "r"(words[0]), "r"(words[1]) : "memory");
+      else
+        asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(to), "r"(words[0]), "r"(words[1]) : "memory");
+    }
+  } else {
+    *reinterpret_cast<Pack<T, N>*>(to) = pack;
+  }
+#endif
 }
 
 // 16 bytes that are read once: through the read-only path, without a place in L1.

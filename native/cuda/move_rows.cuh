@@ -30,24 +30,28 @@ inline ByteRows byte_rows(const TensorView& tensor) {
 }
 inline int64_t row_bytes(const TensorView& tensor) { return tensor.inner_elements() * static_cast<int64_t>(dtype_bytes(tensor.dtype)); }
 
+// Units under way in a thread.
 constexpr int move_depth(size_t unit_bytes) { return unit_bytes == 16 ? 2 : 4; }
 
-template <class Unit, class Moves>
+// A unit is Width elements of T.
+template <class T, int Width, class Moves>
 __global__ void __launch_bounds__(kTileThreads) move_units(RowTiles tiles, int64_t units, Moves moves) {
-  constexpr int kDepth = move_depth(sizeof(Unit));
+  constexpr int kDepth = move_depth(sizeof(T) * Width);
   over_tiles(tiles, [&](int64_t row, int64_t first, int lanes) {
     const Move move = moves(row);
     if (move.to == nullptr) return;
-    Unit held[kDepth];
+    const T* from = reinterpret_cast<const T*>(move.from);
+    T* to = reinterpret_cast<T*>(move.to);
+    Pack<T, Width> held[kDepth];
 #pragma unroll
     for (int d = 0; d < kDepth; d++) {
       const int64_t unit = first + d * lanes;
-      held[d] = move.from != nullptr && unit < units ? reinterpret_cast<const Unit*>(move.from)[unit] : Unit{};
+      held[d] = from != nullptr && unit < units ? load_pack<Width>(from + unit * Width) : Pack<T, Width>{};
     }
 #pragma unroll
     for (int d = 0; d < kDepth; d++) {
       const int64_t unit = first + d * lanes;
-      if (unit < units) reinterpret_cast<Unit*>(move.to)[unit] = held[d];
+      if (unit < units) store_pack(to + unit * Width, held[d]);
     }
   });
 }
@@ -57,19 +61,18 @@ __global__ void __launch_bounds__(kTileThreads) move_units(RowTiles tiles, int64
 template <size_t kSmallest = 1, class Moves>
 Status move_rows(const char* op, const CudaContext& context, int64_t rows, int64_t bytes, const Moves& moves) {
   const uint64_t alignment = moves.alignment() | static_cast<uint64_t>(bytes);
-  const auto run = [&](auto unit) {
-    using Unit = decltype(unit);
-    const int64_t units = bytes / static_cast<int64_t>(sizeof(Unit));
-    const RowTiles tiles = row_tiles(rows, units > 0 ? units : 1, move_depth(sizeof(Unit)));
-    return context.launch(op, move_units<Unit, Moves>, tile_launch(tiles, context.limits), tiles, units, moves);
+  const auto run = [&](auto unit, auto* kernel) {
+    const int64_t units = bytes / static_cast<int64_t>(sizeof(unit));
+    const RowTiles tiles = row_tiles(rows, units > 0 ? units : 1, move_depth(sizeof(unit)));
+    return context.launch(op, kernel, tile_launch(tiles, context.limits), tiles, units, moves);
   };
-  if (alignment % 16 == 0) return run(Pack<uint32_t, 4>{});
+  if (alignment % 16 == 0) return run(Pack<uint32_t, 4>{}, move_units<uint32_t, 4, Moves>);
   if constexpr (kSmallest == 4) {
-    return run(uint32_t{});
+    return run(uint32_t{}, move_units<uint32_t, 1, Moves>);
   } else {
-    if (alignment % 4 == 0) return run(uint32_t{});
-    if (alignment % 2 == 0) return run(uint16_t{});
-    return run(uint8_t{});
+    if (alignment % 4 == 0) return run(uint32_t{}, move_units<uint32_t, 1, Moves>);
+    if (alignment % 2 == 0) return run(uint16_t{}, move_units<uint16_t, 1, Moves>);
+    return run(uint8_t{}, move_units<uint8_t, 1, Moves>);
   }
 }
 

@@ -1,4 +1,4 @@
-// Rows of any width cut into parts: a narrow row belongs to a warp, a wider one to a block, and one too wide for that is cut into
+// Rows of any width cut into parts: a narrow row belongs to lanes of a warp, a wider one to a block, and one too wide for that is cut into
 // parts of kPartColumns columns, a block each. Where rows are cut depends on their width alone, so sums of parts that are combined
 // in rising order have the same bits whatever a row's neighbours.
 #pragma once
@@ -16,14 +16,14 @@ struct RowCut {
   int64_t first_row;  // of the launch
 };
 
-// What a block or warp works on: columns first to first + width - 1 of a row. `row` may be beyond the last.
+// What a team works on: columns first to first + width - 1 of a row. `row` may be beyond the last.
 struct RowPart {
   int64_t row, first, width;
 };
 
 template <class Team>
 __device__ __forceinline__ RowPart part_of(const RowCut& cut) {
-  if (Team::kIsWarp || cut.parts == 1) return {cut.first_row + Team::row(), 0, cut.width};
+  if (!Team::kIsBlock || cut.parts == 1) return {cut.first_row + Team::row(), 0, cut.width};
   const int64_t row = static_cast<int64_t>(blockIdx.x) / cut.parts, first = static_cast<int64_t>(blockIdx.x) % cut.parts * kPartColumns;
   return {cut.first_row + row, first, cut.width - first < kPartColumns ? cut.width - first : kPartColumns};
 }
@@ -46,16 +46,11 @@ size_t part_values(int64_t rows, int64_t width) {
 // Calls body(team, cut, launch shape) on the host, for each launch that rows of this width need.
 template <int MostThreads = 1024, class Body>
 Status with_row_parts(int64_t rows, int64_t width, const Body& body) {
-  if (width <= kWarpRow) {
-    const LaunchShape shape = {dim3(static_cast<unsigned>(ceil_div(rows, kTeamWarps))), kTeamWarps * kWarp};
-    return body(RowTeam<RowMode::kWarp, MostThreads>{}, RowCut{rows, width, 1, 0}, shape);
-  }
+  if (width <= kWarpRow)
+    return with_lane_team<MostThreads>(rows, width, [&](auto team, const LaunchShape& shape) { return body(team, RowCut{rows, width, 1, 0}, shape); });
   using Team = RowTeam<RowMode::kBlock, MostThreads>;
   const int64_t parts = row_parts<MostThreads>(width);
-  if (parts == 1) {
-    const auto threads = static_cast<unsigned>(ceil_div(ceil_div(width, 4 * kRowFours), kWarp) * kWarp);
-    return body(Team{}, RowCut{rows, width, 1, 0}, LaunchShape{dim3(static_cast<unsigned>(rows)), threads});
-  }
+  if (parts == 1) return body(Team{}, RowCut{rows, width, 1, 0}, LaunchShape{dim3(static_cast<unsigned>(rows)), row_threads(width)});
   for (int64_t first = 0; first < rows; first += kCounters) {
     const int64_t here = rows_at_once(rows - first);
     HEDDLE_TRY(body(Team{}, RowCut{rows, width, parts, first}, LaunchShape{dim3(static_cast<unsigned>(here * parts)), kPartThreads}));

@@ -1,7 +1,7 @@
 // Rows of f32 shared out over threads: who works on which row, and each thread's elements of it, four side by side.
 //
-// A row of up to kWarpRow elements belongs to a warp, one of up to 16 elements per thread to a block; both keep it in registers, so that
-// memory is read once. How a row is shared out depends on its width alone: its sums have the same bits whatever its neighbours.
+// A row of up to kNarrowRow elements belongs to eight lanes, one of up to kWarpRow to a warp, one of up to 16 elements per thread to a
+// block; all keep it in registers, so that memory is read once. How a row is shared out depends on its width alone: its sums have the same bits whatever its neighbours.
 #pragma once
 #include "core/rows.h"
 #include "cuda/cuda_context.h"
@@ -9,9 +9,11 @@
 
 namespace heddle {
 
-inline constexpr int kRowFours = 4;                         // fours of one row that a thread keeps
-inline constexpr int64_t kWarpRow = kWarp * 4 * kRowFours;  // 512
-inline constexpr int kTeamWarps = 8;                        // rows of a block whose rows belong to warps
+inline constexpr int kRowFours = 4;  // fours of one row that a thread keeps
+inline constexpr int kNarrowLanes = 8;
+inline constexpr int64_t kNarrowRow = kNarrowLanes * 4 * kRowFours;  // 128
+inline constexpr int64_t kWarpRow = kWarp * 4 * kRowFours;           // 512
+inline constexpr int kTeamsThreads = 256;                            // of a block that has many rows
 
 using Four = Pack<float, 4>;
 
@@ -54,37 +56,57 @@ inline bool rows_aligned(const TensorView& tensor) {
   return is_aligned16(tensor.as<float>(), rows.count > 1 ? rows.leading_stride : 0) && (rows.per_leading == 1 || rows.columns % 4 == 0);
 }
 
-enum class RowMode { kWarp, kBlock, kStream };
+enum class RowMode { kNarrow, kWarp, kBlock, kStream };
 
 // kStream: rows of any width, read from memory again where a kernel looks at them again. Kernels that keep several operands of a
 // row have fewer threads, so that registers suffice.
 template <RowMode Mode, int MostThreads>
 struct RowTeam {
-  static constexpr bool kIsWarp = Mode == RowMode::kWarp;
+  static constexpr bool kIsBlock = Mode == RowMode::kBlock || Mode == RowMode::kStream;
   static constexpr bool kHeld = Mode != RowMode::kStream;
-  static constexpr int kThreads = Mode == RowMode::kWarp ? kTeamWarps * kWarp : MostThreads;  // at most
+  static constexpr int kThreads = kIsBlock ? MostThreads : kTeamsThreads;  // of a block, at most
+  static constexpr int kLanes = Mode == RowMode::kNarrow ? kNarrowLanes : kWarp;
 
-  // Leave the kernel together where this is not below the number of rows.
-  __device__ static int64_t row() {
-    return Mode == RowMode::kWarp ? static_cast<int64_t>(blockIdx.x) * kTeamWarps + threadIdx.x / kWarp : static_cast<int64_t>(blockIdx.x);
+  // A team leaves the kernel as one where this is not below the number of rows.
+  __device__ __forceinline__ static int64_t row() {
+    return kIsBlock ? static_cast<int64_t>(blockIdx.x) : static_cast<int64_t>(blockIdx.x) * (kTeamsThreads / kLanes) + threadIdx.x / kLanes;
   }
-  __device__ static int index() { return static_cast<int>(Mode == RowMode::kWarp ? threadIdx.x % kWarp : threadIdx.x); }
-  __device__ static int size() { return Mode == RowMode::kWarp ? kWarp : static_cast<int>(blockDim.x); }
+  __device__ __forceinline__ static int index() { return static_cast<int>(kIsBlock ? threadIdx.x : threadIdx.x % kLanes); }
+  __device__ __forceinline__ static int size() { return kIsBlock ? static_cast<int>(blockDim.x) : kLanes; }
 
+  // The team's lanes of their warp: teams of one warp may go different ways.
+  __device__ __forceinline__ static unsigned mask() {
+    return Mode == RowMode::kNarrow ? 0xffu << (threadIdx.x % kWarp / kNarrowLanes * kNarrowLanes) : kFullWarp;
+  }
+  // What the team's threads did to memory before is seen by all of them after.
+  __device__ __forceinline__ static void sync() {
+    if constexpr (kIsBlock) {
+      __syncthreads();
+    } else {
+      __syncwarp(mask());
+    }
+  }
+
+  template <class T, class Join>
+  __device__ __forceinline__ static T over_lanes(T value, const Join& join) {
+#pragma unroll
+    for (int distance = kLanes / 2; distance > 0; distance /= 2) value = join(value, __shfl_xor_sync(mask(), value, distance));
+    return value;
+  }
   template <class T>
   __device__ __forceinline__ static T sum(T value, SharedPointer<T> scratch) {
-    if constexpr (Mode == RowMode::kWarp) {
-      return warp_sum(value);
-    } else {
+    if constexpr (kIsBlock) {
       return block_sum(value, scratch);
+    } else {
+      return over_lanes(value, [](T a, T b) { return a + b; });
     }
   }
   template <class T>
   __device__ __forceinline__ static T max(T value, SharedPointer<T> scratch) {
-    if constexpr (Mode == RowMode::kWarp) {
-      return warp_max(value);
-    } else {
+    if constexpr (kIsBlock) {
       return block_max(value, scratch);
+    } else {
+      return over_lanes(value, [](T a, T b) { return b > a ? b : a; });
     }
   }
 };
@@ -123,14 +145,24 @@ struct RowValues {
   }
 };
 
-// Calls body(team, launch shape) on the host with the team for rows of this width.
+// Calls body(team, launch shape) on the host where rows of this width belong to lanes of a warp.
+template <int MostThreads, class Body>
+Status with_lane_team(int64_t rows, int64_t width, const Body& body) {
+  const auto shape = [rows](int lanes) { return LaunchShape{dim3(static_cast<unsigned>(ceil_div(rows, kTeamsThreads / lanes))), kTeamsThreads}; };
+  if (width <= kNarrowRow) return body(RowTeam<RowMode::kNarrow, MostThreads>{}, shape(kNarrowLanes));
+  return body(RowTeam<RowMode::kWarp, MostThreads>{}, shape(kWarp));
+}
+
+// Threads of a block that keeps a row of this width.
+inline unsigned row_threads(int64_t width) { return static_cast<unsigned>(ceil_div(ceil_div(width, 4 * kRowFours), kWarp) * kWarp); }
+
+// The same for rows of any width.
 template <int MostThreads = 1024, class Body>
 Status with_row_team(int64_t rows, int64_t width, const Body& body) {
-  if (width <= kWarpRow)
-    return body(RowTeam<RowMode::kWarp, MostThreads>{}, LaunchShape{dim3(static_cast<unsigned>(ceil_div(rows, kTeamWarps))), kTeamWarps * kWarp});
-  const int64_t threads = ceil_div(ceil_div(width, 4 * kRowFours), kWarp) * kWarp;
+  if (width <= kWarpRow) return with_lane_team<MostThreads>(rows, width, body);
   const dim3 grid(static_cast<unsigned>(rows));
-  if (threads <= MostThreads) return body(RowTeam<RowMode::kBlock, MostThreads>{}, LaunchShape{grid, static_cast<unsigned>(threads)});
+  if (width <= static_cast<int64_t>(MostThreads) * 4 * kRowFours)
+    return body(RowTeam<RowMode::kBlock, MostThreads>{}, LaunchShape{grid, row_threads(width)});
   return body(RowTeam<RowMode::kStream, MostThreads>{}, LaunchShape{grid, MostThreads});
 }
 

@@ -12,6 +12,10 @@ const sweep = [
 const extremes = [0, -0, 1e-45, -1e-45, 1e-38, -1e-38, 88, -88, 89, -89, 104, -104, 1e30, -1e30, 3.4e38, -3.4e38, Infinity, -Infinity, NaN];
 
 const awayFromZero = (x: Operand): Operand => ({ ...x, values: x.values.map((v) => Math.fround(v + (v < 0 ? -0.5 : 0.5))) });
+const placed = (name: string, dims: number[], first: number, stride: number): OpCase => {
+  const operand = () => f32.strided(dims, stride, undefined, first);
+  return { name, inputs: { a: operand(), b: operand() }, outputs: like(operand(), stride, first) };
+};
 const pairCases = (): OpCase[] => {
   const cases: OpCase[] = [[1], [17], [3, 5], [2, 3, 4], [2, 3, 4, 5], [0, 8], [70, 1031]].map((dims) => {
     const a = f32(dims);
@@ -21,14 +25,8 @@ const pairCases = (): OpCase[] => {
   cases.push({ name: 'columns of wider tensors', inputs: { a, b: f32.strided([5, 19], 23) }, outputs: like(a, 21) });
   const cube = f32.strided([5, 3, 7], 40);
   cases.push({ name: 'columns of wider tensors, heads', inputs: { a: cube, b: f32([5, 3, 7]) }, outputs: like(cube) });
-  const place = (name: string, dims: number[], first: number, stride: number): void => {
-    const operand = () => f32.strided(dims, stride, undefined, first);
-    cases.push({ name, inputs: { a: operand(), b: operand() }, outputs: like(operand(), stride, first) });
-  };
-  place('columns that begin anywhere', [5, 32], 3, 41);
-  place('columns at multiples of four, a rest of two', [5, 30], 4, 40);
-  place('more rows than a grid is high', [70000, 3], 0, 4);
-  place('more rows than a grid is high, which begin anywhere', [70000, 3], 1, 5);
+  cases.push(placed('columns that begin anywhere', [5, 32], 3, 41));
+  cases.push(placed('columns at multiples of four, a rest of two', [5, 30], 4, 40));
   cases.push({ name: 'extremes', inputs: { a: f32([19], extremes), b: f32([19]) }, outputs: like(f32([19])) });
   cases.push({
     name: 'unequal shapes',
@@ -43,7 +41,11 @@ const names = Object.keys(reference.functions);
 const tail = 'far below zero a rounded exponent is multiplied by its own size';
 const loosened = (name: string): Partial<OpCase> => (name === 'gelu_tanh' || name === 'gelu' ? { absolute: 2e-8, because: tail } : {});
 
-export const addCases: OpCase[] = pairCases();
+export const addCases: OpCase[] = [
+  ...pairCases(),
+  placed('more rows than a grid is high', [70000, 3], 0, 4),
+  placed('more rows than a grid is high, which begin anywhere', [70000, 3], 1, 5),
+];
 
 export const mulCases: OpCase[] = pairCases();
 

@@ -1,10 +1,11 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { binding } from '../../lib/runtime/binding.js';
+import { cpu } from '../../lib/runtime/device.js';
 import { checkOp, f32, i32, type OpCase, type Operand, runOp, u8 } from './check_op.ts';
 import { groupedEmbedding } from './grouped_lora.reference.ts';
 import { AdapterScene, type AdapterSite, routes } from './grouped_lora.scene.ts';
 import { groupedEmbeddingGradFactors } from './grouped_lora_grad.reference.ts';
-import { testsCpu } from './test_devices.ts';
+import { testedDevices } from './test_devices.ts';
 
 type Slots = readonly (number | readonly number[])[];
 
@@ -72,6 +73,19 @@ checkOp('grouped_embedding_grad_factors', {
     gradientCase('own rows', [dense(), dense({ shift: true })], [0, 1, 1, -1, 1], [0, 49, 5, 5, 5]),
     gradientCase('two routes of all kinds', ...shared),
     gradientCase('columns beyond one chunk', [lowRank(4), dense()], cycle([0, 1, -1], 20), cycle([1, 2, 3, 4], 20), { width: 613 }),
+    gradientCase(
+      'more ids than share a place',
+      [lowRank(3), dense({ shift: true })],
+      cycle([0, 1], 700),
+      cycle(
+        Array.from({ length: 350 }, (_, i) => (i * 11) % 333),
+        700,
+      ),
+      {
+        vocabulary: 333,
+        width: 140,
+      },
+    ),
     gradientCase('a negative id is no token', [lowRank(4), dense()], [0, 1, 0, 1], [-1, -1, 3, 4]),
     gradientCase('negative ids alone', [lowRank(4)], [0, 0], [-1, -5]),
     gradientCase('no adapter anywhere', [lowRank(4)], [-1, -1], [0, 1]),
@@ -140,7 +154,7 @@ it('is the difference quotient of the forward definition', () => {
   expect(felt).toBe(4 * 22 + 2 * 21 + 70 * (2 + 21) + 21);
 });
 
-describe.skipIf(!testsCpu)('equal bits', () => {
+describe('equal bits', () => {
   const native = binding();
   const { threads, target: best } = native.cpu();
   afterAll(async () => {
@@ -158,16 +172,21 @@ describe.skipIf(!testsCpu)('equal bits', () => {
       inputs: { ...whole.inputs, index: { ...index, values: index.values.map((s) => (s === slot ? s : -1)) } },
     });
     const before = (whole.inputs.gradients as Operand).values;
-    for (const target of native.cpu().targets)
-      for (const count of [1, 2]) {
-        await native.setCpuTarget(target);
-        native.setThreads(count);
-        const together = (await runOp('grouped_embedding_grad_factors', whole)).accumulated as Float64Array;
-        const alone: Float64Array[] = [];
-        for (const slot of [0, 1, 2]) alone.push((await runOp('grouped_embedding_grad_factors', lonely(slot))).accumulated as Float64Array);
-        // Every element belongs to one adapter at most: what it made of it alone, it made of it together.
-        const expected = before.map((v, i) => alone.find((values) => !Object.is(values[i], v))?.[i] ?? v);
-        expect(Buffer.from(together.buffer).equals(Buffer.from(expected.buffer)), `${target}, ${count} threads`).toBe(true);
-      }
+    for (const device of testedDevices)
+      for (const target of device === cpu ? native.cpu().targets : [best])
+        for (const count of device === cpu ? [1, 2] : [1]) {
+          await native.setCpuTarget(target);
+          native.setThreads(count);
+          const run = async (test: OpCase): Promise<Float64Array> =>
+            (await runOp('grouped_embedding_grad_factors', test, device)).accumulated as Float64Array;
+          const together = await run(whole);
+          const alone: Float64Array[] = [];
+          for (const slot of [0, 1, 2]) alone.push(await run(lonely(slot)));
+          // Every element belongs to one adapter at most: what it made of it alone, it made of it together.
+          const expected = before.map((v, i) => alone.find((values) => !Object.is(values[i], v))?.[i] ?? v);
+          expect(Buffer.from(together.buffer).equals(Buffer.from(expected.buffer)), `${device.name}, ${target}, ${count} threads`).toBe(
+            true,
+          );
+        }
   });
 });

@@ -169,6 +169,7 @@ export const scatterAddRowsCases: OpCase[] = [
     },
     [66000, 2],
     {
+      absolute: 1e-6,
       reduction: 4,
     },
   ),

@@ -13,6 +13,32 @@ checkOp('swap_axes', { cases: cases.swapAxesCases, reference: reference.swapAxes
 checkOp('scatter_add_rows', { cases: cases.scatterAddRowsCases, reference: reference.scatterAddRows });
 checkOp('replace_rows', { cases: cases.replaceRowsCases, reference: reference.replaceRows });
 
+describe.each(testedDevices)('scatter_add_rows on $name', (device) => {
+  // Few rows, many that share a row with few others, many that share one row: the sums of each in f32, one after another.
+  it.each([
+    [100, 3],
+    [1000, 100],
+    [1000, 1],
+  ])('sums %i rows into %i in rising order', async (count, sums) => {
+    const x = f32([count, 5]);
+    const rows = i32(
+      [count],
+      Array.from({ length: count }, (_, i) => (i * 7919) % sums),
+    );
+    const { y } = await runOp(
+      'scatter_add_rows',
+      { name: 'order', inputs: { x, rows }, outputs: { y: { dtype: 'f32', dims: [sums, 5] } } },
+      device,
+    );
+    const expected = new Float32Array(sums * 5);
+    x.values.forEach((v, i) => {
+      const at = (rows.values[Math.floor(i / 5)] as number) * 5 + (i % 5);
+      expected[at] = (expected[at] as number) + v;
+    });
+    expect(y).toEqual(Float64Array.from(expected));
+  });
+});
+
 describe.skipIf(!testsCpu)('rows of symbolic extent', () => {
   const g = graph();
   const x = g.input('x', 'f32', ['tokens', 2]);

@@ -2,7 +2,8 @@ import { f16, f32, type OpCase, type Operand } from './check_op.ts';
 import { randomNormal } from './numbers.ts';
 
 const out = (dims: readonly number[], stride?: number) => ({ dtype: 'f32' as const, dims, ...(stride === undefined ? {} : { stride }) });
-const shapes = [[1], [17], [1, 1], [3, 17], [2, 3, 33], [2, 2, 3, 8], [0, 16], [5, 64], [7, 2048], [2, 5633]];
+const narrow = [[1], [17], [1, 1], [3, 17], [2, 3, 33], [2, 2, 3, 8], [0, 16], [5, 64], [37, 128], [3, 129]];
+const shapes = [...narrow, [3, 512], [3, 513], [7, 2048], [2, 5633], [2, 8193], [1, 16_385]];
 const shifted = (dims: readonly number[], mean: number): Operand => {
   const count = dims.reduce((n, d) => n * d, 1);
   return f32(
@@ -11,6 +12,12 @@ const shifted = (dims: readonly number[], mean: number): Operand => {
   );
 };
 const huge = f32([2, 9], [1e30, -1e30, 3e38, 0, 1, 2, -3e38, 1e20, 5, ...new Array(9).fill(1e-40)]);
+// The same in a row that a block keeps, and in one that it reads again.
+const hugeRow = (width: number, largest: number): Operand =>
+  f32(
+    [2, width],
+    randomNormal(2 * width, 13).map((v, i) => (i < width ? v * largest : v)),
+  );
 const notNumbers = f32([3, 4], [1, NaN, 2, 3, 1, 2, 3, 4, 0, 0, 0, 0]);
 
 const plain = { eps: 1e-6, weightOffset: 0 };
@@ -33,6 +40,8 @@ const rmsCases = (
     one('large eps', f32([3, 40]), { attrs: { eps: 0.5, weightOffset: 0 } }),
     { name: 'no weight', inputs: inputs(f32([3, 40])), attrs: { eps: 1e-6, weightOffset: 1 }, outputs: outputs([3, 40]), reduction: 40 },
     one('squares beyond f32', huge),
+    one('squares of a block beyond f32', hugeRow(700, 1e30)),
+    one('squares of a wide row beyond f32', hugeRow(17_000, 1e30)),
     one('NaN and zero rows', notNumbers),
     one('columns of a wider tensor', f32.strided([6, 48], 144), { outputs: outputs([6, 48], 50) }),
     one('per head of a fused projection', f32.strided([6, 3, 16], 144)),
@@ -72,12 +81,15 @@ const layer = (name: string, x: Operand, more: Partial<OpCase> = {}): OpCase => 
   };
 };
 export const layerNormCases: OpCase[] = [
+  layer('rows beyond 65535', f32([70_000, 3])),
   ...shapes.map((dims) => layer(`[${dims}]`, f32(dims))),
   layer('neither weight nor bias', f32([3, 40]), { inputs: { x: f32([3, 40]) } }),
   layer('no bias', f32([3, 40]), { inputs: { x: f32([3, 40]), weight: f32([40]) } }),
   layer('mean far above the deviation', shifted([4, 3000], 1000)),
   layer('constant rows', f32.fill([2, 19], 12345.678)),
   layer('squares beyond f32', huge),
+  layer('squares of a block beyond f32', hugeRow(700, 1e30)),
+  layer('squares of a wide row beyond f32', hugeRow(17_000, 1e30)),
   layer('NaN and zero rows', notNumbers),
   layer('columns of a wider tensor', f32.strided([6, 48], 144), { outputs: { y: out([6, 48], 50) } }),
   layer('per head of a fused projection', f32.strided([6, 3, 16], 144)),
@@ -93,10 +105,12 @@ const gradient = (name: string, x: Operand, attrs: OpCase['attrs'], more: Partia
   ...more,
 });
 const gradientCases = (attrs: NonNullable<OpCase['attrs']>): OpCase[] => [
-  ...shapes.filter(([width]) => width !== 1).map((dims) => gradient(`[${dims}]`, f32(dims), attrs)),
+  ...shapes.filter(([rows]) => rows !== 1).map((dims) => gradient(`[${dims}]`, f32(dims), attrs)),
   gradient('no weight', f32([3, 40]), attrs, { inputs: { x: f32([3, 40]), dy: f32([3, 40]) } }),
   gradient('large eps', f32([3, 40]), { ...attrs, eps: 0.5 }),
   gradient('NaN and zero rows', notNumbers, attrs),
+  gradient('squares of a block beyond f32', hugeRow(700, 1e25), attrs),
+  gradient('squares of a wide row beyond f32', hugeRow(8200, 1e25), attrs),
   gradient('columns of wider tensors', f32.strided([6, 48], 144), attrs, {
     inputs: { x: f32.strided([6, 48], 144), weight: f32([48]), dy: f32.strided([6, 48], 50) },
   }),

@@ -14,7 +14,7 @@ const squares = (name: string, x: Operand, more: Partial<OpCase> = {}): OpCase =
 });
 checkOp('sum_squares', {
   cases: [
-    ...[[0], [1], [17], [3, 5], [16384], [16385], [100_003]].map((dims) => squares(`[${dims}]`, f32(dims))),
+    ...[[0], [1], [17], [3, 5], [16384], [16385], [100_003], [2_100_003]].map((dims) => squares(`[${dims}]`, f32(dims))),
     squares('large and small', f32([4], [1e15, 1, -1e15, 1e-30])),
     squares('beyond f32', f32([2], [1e20, 1])),
     squares('NaN', f32([3], [1, NaN, 2])),

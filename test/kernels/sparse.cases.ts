@@ -24,6 +24,9 @@ const sizes: readonly { name: string; tokens: number; outputs: number; inputs: n
   { name: 'no numbers', tokens: 3, outputs: 3, inputs: 4, perRow: [0] },
   { name: 'one token, one number', tokens: 1, outputs: 1, inputs: 1, perRow: [1] },
   { name: 'several chunks', tokens: 37, outputs: 131, inputs: 257, perRow: [17, 0, 64, 5] },
+  { name: 'groups of tokens', tokens: 200, outputs: 33, inputs: 70, perRow: [3, 0, 9] },
+  { name: 'more groups than are summed beside each other', tokens: 1100, outputs: 35, inputs: 40, perRow: [5, 2] },
+  { name: 'long rows', tokens: 9, outputs: 40, inputs: 300, perRow: [250, 1] },
   { name: 'columns beyond 15 bits', tokens: 5, outputs: 3, inputs: 40_001, perRow: [20] },
 ];
 
@@ -34,7 +37,13 @@ export const sparseLinearCases: OpCase[] = [
     const places = placesOf(outputs, inputs, perRow, seed + 1);
     const values = f32([(places.columns.dims[0] as number) / 2]);
     const operands = { x: f32([tokens, inputs]), base: f32([tokens, outputs]), values, ...places };
-    return { name, inputs: operands, reduction: Math.max(...perRow), absolute: 2e-6, because: 'base and product cancel' };
+    return {
+      name,
+      inputs: operands,
+      reduction: Math.max(...perRow),
+      absolute: Math.max(2e-6, 2 ** -23 * Math.max(...perRow)),
+      because: 'base and product cancel',
+    };
   }),
   {
     name: 'columns of wider tensors',

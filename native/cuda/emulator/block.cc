@@ -46,6 +46,12 @@ void enter_block(Block* block) {
 
 // Threads that let others go first, once nobody else in the launch is ready.
 bool wake_yielded() {
+  if (progress_seen != scheduler.progress) {
+    progress_seen = scheduler.progress;
+    idle_rounds = 0;
+  }
+  if (idle_rounds >= kIdleRounds) return false;
+  idle_rounds++;
   bool any = false;
   for (Block* block : live) {
     for (uint32_t w = 0; w < block->warp_count; w++) {
@@ -56,12 +62,7 @@ bool wake_yielded() {
       make_ready(block, w, lanes);
     }
   }
-  if (!any) return false;
-  if (progress_seen != scheduler.progress) {
-    progress_seen = scheduler.progress;
-    idle_rounds = 0;
-  }
-  return ++idle_rounds < kIdleRounds;
+  return any;
 }
 
 Block* next_block() {
@@ -270,7 +271,7 @@ void yield() {
 
 void check_atomic(const void* at, size_t bytes) {
   scheduler.progress++;
-  if (reinterpret_cast<uintptr_t>(at) % bytes != 0) fail_thread("misaligned atomic access of %zu bytes at %p", bytes, at);
+  if ((reinterpret_cast<uintptr_t>(at) & (bytes - 1)) != 0) fail_thread("misaligned atomic access of %zu bytes at %p", bytes, at);
 }
 
 namespace {

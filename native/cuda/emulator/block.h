@@ -86,6 +86,7 @@ struct Scheduler {
   uint32_t warp = 0;
   Context host;
   uint64_t progress = 0;       // counts what a waiting block may be waiting for
+  uint32_t acquires = 0;
   uint64_t random = 0;         // 0: in order
   bool failed = false;
   bool bad_access = false;     // failed by touching memory that is not there

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include <climits>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -39,6 +40,24 @@ int access_depth = 0;
 pthread_t runner;  // the host thread that runs kernels
 std::byte* signal_stack = nullptr;
 stack_t stack_before;
+
+// Closing device memory to the host's code costs a system call per allocation: without HEDDLE_EMULATOR_PROTECT only the first
+// synchronisations of a process pay that.
+constexpr int kProtectedRuns = 256;
+int runs = 0;
+bool closed = false;
+
+bool protecting() {
+  static const int wanted = [] {
+    const char* text = std::getenv("HEDDLE_EMULATOR_PROTECT");
+    return text == nullptr ? kProtectedRuns : std::strcmp(text, "0") == 0 ? 0 : INT_MAX;
+  }();
+  return runs < wanted;
+}
+
+void set_access(const Allocation& allocation, int access) {
+  mprotect(allocation.region + kPage, allocation.region_bytes - 2 * kPage, access);
+}
 
 size_t round_up(size_t value, size_t to) { return (value + to - 1) / to * to; }
 
@@ -154,7 +173,9 @@ cudaError_t allocate_device(void** pointer, size_t bytes) {
   std::byte* first = region + region_bytes - kPage - padded;
   std::memset(first, kFresh, bytes);
   std::memset(first + bytes, kCanary, padded - bytes);
-  allocations[reinterpret_cast<uintptr_t>(first)] = {region, region_bytes, bytes};
+  const Allocation allocation{region, region_bytes, bytes};
+  allocations[reinterpret_cast<uintptr_t>(first)] = allocation;
+  if (closed) set_access(allocation, PROT_NONE);
   used += bytes;
   *pointer = first;
   return cudaSuccess;
@@ -165,6 +186,7 @@ cudaError_t free_device(void* pointer) {
   if (found == allocations.end()) return cudaErrorInvalidValue;
   const Allocation allocation = found->second;
   const auto* first = static_cast<const std::byte*>(pointer);
+  if (closed && allocation.bytes % kAlignment != 0) set_access(allocation, PROT_READ);
   cudaError_t error = cudaSuccess;
   for (size_t i = allocation.bytes; i < round_up(allocation.bytes, kAlignment); i++) {
     if (first[i] == static_cast<std::byte>(kCanary)) continue;
@@ -234,6 +256,10 @@ DeviceAccess::DeviceAccess() {
   if (access_depth++ > 0) return;
   runner = pthread_self();
   install_handler();
+  if (closed) {
+    for (const auto& entry : allocations) set_access(entry.second, PROT_READ | PROT_WRITE);
+  }
+  closed = false;
   // Threads of a Node process may have no stack of their own for signals.
   if (signal_stack == nullptr) {
     void* memory = mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -248,6 +274,11 @@ DeviceAccess::DeviceAccess() {
 
 DeviceAccess::~DeviceAccess() {
   if (--access_depth > 0) return;
+  if (protecting()) {
+    for (const auto& entry : allocations) set_access(entry.second, PROT_NONE);
+    closed = true;
+    runs++;
+  }
   if (signal_stack != nullptr) sigaltstack(&stack_before, nullptr);
 }
 

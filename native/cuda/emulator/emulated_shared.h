@@ -10,17 +10,20 @@
 
 namespace heddle::emulator {
 
+template <size_t Bytes>
+inline constexpr uint32_t kAccessBytes = Bytes <= 16 && (Bytes & (Bytes - 1)) == 0 ? static_cast<uint32_t>(Bytes) : 0;
+
 template <class T>
 T shared_value(SharedAddress at) {
   static_assert(std::is_trivially_copyable_v<T>, "shared memory holds plain values");
   T value;
-  std::memcpy(&value, read_shared(at, sizeof value, alignof(T), threadIdx.x), sizeof value);
+  std::memcpy(&value, read_shared<kAccessBytes<sizeof(T)>>(at, alignof(T), threadIdx.x, sizeof value), sizeof value);
   return value;
 }
 
 template <class T>
 void set_shared(SharedAddress at, const T& value) {
-  std::memcpy(write_shared(at, sizeof value, alignof(T)), &value, sizeof value);
+  std::memcpy(write_shared<kAccessBytes<sizeof(T)>>(at, alignof(T), sizeof value), &value, sizeof value);
 }
 
 // One element, as `pointer[i]` names it. Converts where a value is wanted; where a template deduces, write static_cast<T>(pointer[i]).
@@ -147,10 +150,19 @@ void copy_async(SharedAddress to, const void* from, int bytes, bool valid);
 void load_matrix(uint32_t* to, int count, SharedAddress row);
 void load_matrix_transposed(uint32_t* to, int count, SharedAddress row);
 
-void multiply_matrix(float* d, const uint32_t* a, const uint32_t* b, float (*widen)(uint16_t));
+// What a lane brings to a product, its 16-bit elements already widened: a's registers, then b's, each lower half first.
+struct Fragments {
+  float a[8], b[4];
+  float* d;
+};
+void multiply_matrix(Fragments* fragments);
 template <class Widen>
 void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Widen widen) {
-  multiply_matrix(d, a, b, widen);
+  Fragments fragments;
+  for (int i = 0; i < 8; i++) fragments.a[i] = widen(static_cast<uint16_t>(a[i / 2] >> (i % 2 * 16)));
+  for (int i = 0; i < 4; i++) fragments.b[i] = widen(static_cast<uint16_t>(b[i / 2] >> (i % 2 * 16)));
+  fragments.d = d;
+  multiply_matrix(&fragments);
 }
 
 }  // namespace heddle::emulator

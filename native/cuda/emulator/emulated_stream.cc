@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "cuda/emulator/device_memory.h"
 #include "cuda/emulator/device_state.h"
 
 using namespace heddle::emulator;
@@ -58,6 +59,8 @@ void step(CUstream_st* stream) {
 
 void complete(EventState& event) {
   CUstream_st* stream = event.stream;
+  if (event.done == event.recorded) return;
+  const DeviceAccess access;
   while (event.done < event.recorded && !stream->queue.empty()) step(stream);
 }
 
@@ -84,6 +87,8 @@ void leave_capture(Capture* capture) {
 
 cudaError_t drain(CUstream_st* stream) {
   stream = resolve(stream);
+  if (stream->queue.empty()) return device().sticky;
+  const DeviceAccess access;  // opening device memory takes time: once for everything that runs now
   while (!stream->queue.empty()) step(stream);
   return device().sticky;
 }

@@ -9,13 +9,6 @@ namespace heddle::emulator {
 
 namespace {
 
-struct Product {
-  float* d;
-  const uint32_t* a;
-  const uint32_t* b;
-  float (*widen)(uint16_t);
-};
-
 struct MatrixLoad {
   uint32_t* to;
   int count;
@@ -28,8 +21,6 @@ T& operand(Thread& lane) {
   return *reinterpret_cast<T*>(lane.request.value);
 }
 
-float half_of(const Product& product, uint32_t word, int which) { return product.widen(static_cast<uint16_t>(word >> (which * 16))); }
-
 void load_any(uint32_t* to, int count, SharedAddress row, bool transposed) {
   MatrixLoad load{to, count, transposed, row};
   warp_exchange(WarpKind::kLoadMatrix, 0xffffffffu, reinterpret_cast<uint64_t>(&load), count * 2 + transposed, {"ldmatrix", 0});
@@ -37,27 +28,37 @@ void load_any(uint32_t* to, int count, SharedAddress row, bool transposed) {
 
 }  // namespace
 
+// Every sum runs over k in order, eight columns side by side.
 void multiply_fragments(Thread* lanes) {
-  float a[16][16], b[8][16];
-  const auto widen = operand<Product>(lanes[0]);
+  using Four = float __attribute__((vector_size(16)));
+  alignas(16) float a[16][16], b[16][8], d[16][8];
   for (int lane = 0; lane < 32; lane++) {
-    const Product& product = operand<Product>(lanes[lane]);
+    const Fragments& mine = operand<Fragments>(lanes[lane]);
     const int group = lane / 4, pair = lane % 4;
     for (int half = 0; half < 2; half++) {
-      for (int part = 0; part < 4; part++) a[group + part % 2 * 8][2 * pair + part / 2 * 8 + half] = half_of(widen, product.a[part], half);
-      for (int part = 0; part < 2; part++) b[group][2 * pair + part * 8 + half] = half_of(widen, product.b[part], half);
+      for (int part = 0; part < 4; part++) a[group + part % 2 * 8][2 * pair + part / 2 * 8 + half] = mine.a[part * 2 + half];
+      for (int part = 0; part < 2; part++) b[2 * pair + part * 8 + half][group] = mine.b[part * 2 + half];
     }
+    for (int part = 0; part < 4; part++) d[group + part / 2 * 8][2 * pair + part % 2] = mine.d[part];
+  }
+  for (int row = 0; row < 16; row++) {
+    Four low, high;
+    std::memcpy(&low, d[row], sizeof low);
+    std::memcpy(&high, d[row] + 4, sizeof high);
+    for (int k = 0; k < 16; k++) {
+      Four left, right;
+      std::memcpy(&left, b[k], sizeof left);
+      std::memcpy(&right, b[k] + 4, sizeof right);
+      low += a[row][k] * left;
+      high += a[row][k] * right;
+    }
+    std::memcpy(d[row], &low, sizeof low);
+    std::memcpy(d[row] + 4, &high, sizeof high);
   }
   for (int lane = 0; lane < 32; lane++) {
-    const Product& product = operand<Product>(lanes[lane]);
+    const Fragments& mine = operand<Fragments>(lanes[lane]);
     const int group = lane / 4, pair = lane % 4;
-    for (int part = 0; part < 4; part++) {
-      const float* row = a[group + part / 2 * 8];
-      const float* column = b[2 * pair + part % 2];
-      float sum = product.d[part];
-      for (int k = 0; k < 16; k++) sum += row[k] * column[k];
-      product.d[part] = sum;
-    }
+    for (int part = 0; part < 4; part++) mine.d[part] = d[group + part / 2 * 8][2 * pair + part % 2];
   }
 }
 
@@ -68,7 +69,7 @@ void load_fragments(Thread* lanes) {
   for (int lane = 0; lane < 32; lane++) {
     const MatrixLoad& load = operand<MatrixLoad>(lanes[lane]);
     if (load.count != count || load.transposed != transposed) fail_thread("ldmatrix: lane %d loads other matrices than lane 0", lane);
-    if (lane < count * 8) std::memcpy(rows[lane], read_shared(load.row, 16, 16, lanes[lane].index), 16);
+    if (lane < count * 8) std::memcpy(rows[lane], read_shared<16>(load.row, 16, lanes[lane].index), 16);
   }
   for (int lane = 0; lane < 32; lane++) {
     const MatrixLoad& load = operand<MatrixLoad>(lanes[lane]);
@@ -84,9 +85,8 @@ void load_fragments(Thread* lanes) {
 void load_matrix(uint32_t* to, int count, SharedAddress row) { load_any(to, count, row, false); }
 void load_matrix_transposed(uint32_t* to, int count, SharedAddress row) { load_any(to, count, row, true); }
 
-void multiply_matrix(float* d, const uint32_t* a, const uint32_t* b, float (*widen)(uint16_t)) {
-  Product product{d, a, b, widen};
-  warp_exchange(WarpKind::kMma, 0xffffffffu, reinterpret_cast<uint64_t>(&product), 0, {"mma", 0});
+void multiply_matrix(Fragments* fragments) {
+  warp_exchange(WarpKind::kMma, 0xffffffffu, reinterpret_cast<uint64_t>(fragments), 0, {"mma", 0});
 }
 
 }  // namespace heddle::emulator

@@ -40,7 +40,7 @@ SharedMemory* new_shared() {
   auto* shared = new SharedMemory();
   void* memory = mmap(nullptr, kMostShared, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   shared->bytes = static_cast<std::byte*>(memory);
-  shared->shadow = new_shadow();
+  map_shadow(&shared->shadow);
   return shared;
 }
 
@@ -51,10 +51,10 @@ void start_launch_shared() {
 
 void start_shared(Block* block, size_t dynamic_bytes) {
   block->shared->dynamic_bytes = static_cast<uint32_t>(dynamic_bytes);
-  start_shadow(block->shared->shadow, block);
+  start_shadow(&block->shared->shadow, block);
 }
 
-void forget_shared(SharedMemory* shared) { forget_shadow(shared->shadow); }
+void forget_shared(SharedMemory* shared) { forget_shadow(&shared->shadow); }
 
 uint32_t place_static(const void* declaration, size_t bytes) {
   for (int i = 0; i < array_count; i++) {
@@ -78,24 +78,49 @@ namespace {
 inline void check_place(SharedAddress at, uint32_t bytes, uint32_t alignment, const char* what, const void* code) {
   if (at.offset < at.begin || at.end - at.begin < bytes || at.offset > at.end - bytes)
     fail_at(code, "shared memory: %s of %u bytes at byte %d of an array of %u", what, bytes, static_cast<int32_t>(at.offset - at.begin), at.end - at.begin);
-  if (at.offset % alignment != 0) fail_at(code, "shared memory: misaligned %s of %u bytes at byte %u of an array", what, bytes, at.offset - at.begin);
+  if ((at.offset & (alignment - 1)) != 0) fail_at(code, "shared memory: misaligned %s of %u bytes at byte %u of an array", what, bytes, at.offset - at.begin);
 }
 
 }  // namespace
 
-const std::byte* read_shared(SharedAddress at, uint32_t bytes, uint32_t alignment, uint32_t thread) {
+template <uint32_t Bytes>
+const std::byte* read_shared(SharedAddress at, uint32_t alignment, uint32_t thread, uint32_t count) {
   const void* code = __builtin_return_address(0);
+  const uint32_t bytes = Bytes == 0 ? count : Bytes;
   check_place(at, bytes, alignment, "read", code);
-  check_read(shared_memory->shadow, {at.offset, bytes, at.begin, thread, code});
+  const Access access{at.offset, bytes, at.begin, thread, code};
+  if (Bytes == 0) {
+    check_read(&shared_memory->shadow, access);
+  } else {
+    quick_read<Bytes>(&shared_memory->shadow, access);
+  }
   return shared_memory->bytes + at.offset;
 }
 
-std::byte* write_shared(SharedAddress at, uint32_t bytes, uint32_t alignment) {
+template <uint32_t Bytes>
+std::byte* write_shared(SharedAddress at, uint32_t alignment, uint32_t count) {
   const void* code = __builtin_return_address(0);
+  const uint32_t bytes = Bytes == 0 ? count : Bytes;
   check_place(at, bytes, alignment, "write", code);
-  check_write(shared_memory->shadow, {at.offset, bytes, at.begin, threadIdx.x, code});
+  const Access access{at.offset, bytes, at.begin, threadIdx.x, code};
+  if (Bytes == 0) {
+    check_write(&shared_memory->shadow, access);
+  } else {
+    quick_write<Bytes>(&shared_memory->shadow, access);
+  }
   return shared_memory->bytes + at.offset;
 }
+
+#define HEDDLE_EMULATED_ACCESS(bytes)                                                              \
+  template const std::byte* read_shared<bytes>(SharedAddress, uint32_t, uint32_t, uint32_t);       \
+  template std::byte* write_shared<bytes>(SharedAddress, uint32_t, uint32_t)
+HEDDLE_EMULATED_ACCESS(0);
+HEDDLE_EMULATED_ACCESS(1);
+HEDDLE_EMULATED_ACCESS(2);
+HEDDLE_EMULATED_ACCESS(4);
+HEDDLE_EMULATED_ACCESS(8);
+HEDDLE_EMULATED_ACCESS(16);
+#undef HEDDLE_EMULATED_ACCESS
 
 void copy_async(SharedAddress to, const void* from, int bytes, bool valid) {
   const void* code = __builtin_return_address(0);
@@ -103,12 +128,12 @@ void copy_async(SharedAddress to, const void* from, int bytes, bool valid) {
   check_place(to, size, kCopyAlignment, "asynchronous copy", code);
   if (valid) check_aligned(from, kCopyAlignment);
   Thread* self = scheduler.thread;
-  check_pending(shared_memory->shadow, {to.offset, size, to.begin, self->index, code});
+  check_pending(&shared_memory->shadow, {to.offset, size, to.begin, self->index, code});
   self->copies.push_back({from, to.offset, self->copy_groups, valid});
 }
 
 void drop_copies(Thread* thread) {
-  for (const AsyncCopy& copy : thread->copies) drop_pending(shared_memory->shadow, copy.to, kCopyAlignment);
+  for (const AsyncCopy& copy : thread->copies) drop_pending(&shared_memory->shadow, copy.to, kCopyAlignment);
   thread->copies.clear();
 }
 
@@ -119,7 +144,7 @@ void copy_async_wait(int pending) {
   size_t landed = 0;
   while (landed < self->copies.size() && self->copies[landed].group + static_cast<uint32_t>(pending) < self->copy_groups) {
     const AsyncCopy& copy = self->copies[landed++];
-    land_pending(shared_memory->shadow, copy.to, kCopyAlignment, self->index);
+    land_pending(&shared_memory->shadow, copy.to, kCopyAlignment, self->index);
     if (copy.valid) {
       std::memcpy(shared_memory->bytes + copy.to, copy.from, kCopyAlignment);
     } else {
@@ -130,7 +155,9 @@ void copy_async_wait(int pending) {
 }
 
 int32_t load_acquire(const int32_t* from) {
+  constexpr uint32_t kPatience = 256;  // loads after which a loop that never rests is made to
   check_aligned(from, 4);
+  if (++scheduler.acquires % kPatience == 0) yield();
   return *from;
 }
 

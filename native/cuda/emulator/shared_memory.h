@@ -3,10 +3,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cuda/emulator/shadow.h"
+
 namespace heddle::emulator {
 
 struct Block;
-struct Shadow;
 struct Thread;
 
 inline constexpr uint32_t kMostShared = 232448;       // per block of an H100; HEDDLE_EMULATOR_SHARED lowers it
@@ -20,7 +21,7 @@ struct SharedAddress {
 struct SharedMemory {
   std::byte* bytes = nullptr;
   uint32_t dynamic_bytes = 0;
-  Shadow* shadow = nullptr;
+  Shadow shadow;
 };
 extern __attribute__((visibility("hidden"))) SharedMemory* shared_memory;  // of the block that runs
 
@@ -34,8 +35,11 @@ uint32_t most_shared();
 // A static array's place in the block: the same for every thread, found by the address of something that the declaration owns.
 uint32_t place_static(const void* declaration, size_t bytes);
 
-// Checks the access by `thread` and gives the bytes. `alignment` is what the instruction asks for.
-const std::byte* read_shared(SharedAddress at, uint32_t bytes, uint32_t alignment, uint32_t thread);
-std::byte* write_shared(SharedAddress at, uint32_t bytes, uint32_t alignment);
+// Checks an access and gives the bytes; `alignment` is what the instruction asks for. Bytes: 1, 2, 4, 8, 16, or 0 for any other
+// number, which is then in `count`.
+template <uint32_t Bytes>
+const std::byte* read_shared(SharedAddress at, uint32_t alignment, uint32_t thread, uint32_t count = Bytes);
+template <uint32_t Bytes>
+std::byte* write_shared(SharedAddress at, uint32_t alignment, uint32_t count = Bytes);
 
 }  // namespace heddle::emulator

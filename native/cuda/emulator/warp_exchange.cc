@@ -102,7 +102,7 @@ int barrier(BarrierKind kind, int predicate, Site site) {
   block->arrived = 0;
   block->barrier_result = block->arrived_true;
   scheduler.progress++;
-  shadow_barrier(block->shared->shadow);
+  shadow_barrier(&block->shared->shadow);
   for (uint32_t t = 0; t < block->thread_count; t++) block->threads[t].state = ThreadState::kReady;
   for (uint32_t w = 0; w < block->warp_count; w++) make_ready(block, w, ~block->warps[w].exited);
   leave_thread();
@@ -145,7 +145,7 @@ uint64_t warp_exchange(WarpKind kind, uint32_t mask, uint64_t value, int64_t arg
     return self->request.result;
   }
   exchange(lanes, mask, kind);
-  if (kind == WarpKind::kSync) shadow_warp_sync(self->block->shared->shadow, w, mask);
+  if (kind == WarpKind::kSync) shadow_warp_sync(&self->block->shared->shadow, w, mask);
   warp.waiting &= ~mask;
   const uint32_t others = mask & ~(1u << lane);
   for (uint32_t rest = others; rest != 0; rest &= rest - 1) lanes[__builtin_ctz(rest)].state = ThreadState::kReady;

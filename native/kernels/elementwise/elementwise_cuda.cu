@@ -97,9 +97,9 @@ Status scale_columns_cuda(const ScaleColumnsArgs& args, CudaContext& context) {
 
 Status scale_rows_cuda(const ScaleRowsArgs& args, CudaContext& context) {
   HEDDLE_TRY(check_scale_rows(args));
-  const auto rows = [](const TensorView& t) { return Rows{t.dims[0], t.inner_elements(), 1, t.rank == 1 ? 1 : t.leading_stride}; };
-  return launch_map("scale_rows", context, TimesOfRow{args.factor.as<float>()},
-                    std::array<MapOperand, 2>{MapOperand{args.x, rows(args.x)}, MapOperand{args.y, rows(args.y)}});
+  const auto operand = [](const TensorView& t) { return MapOperand{t.as<float>(), t.rank == 1 ? 1 : t.leading_stride, 0}; };
+  return launch_map("scale_rows", context, TimesOfRow{args.factor.as<float>()}, args.x.dims[0], 1, args.x.inner_elements(),
+                    std::array<MapOperand, 2>{operand(args.x), operand(args.y)});
 }
 
 Status zeros_like_cuda(const ZerosLikeArgs& args, CudaContext& context) {

@@ -98,11 +98,12 @@ GroupedTokens place_grouped_tokens(const Grouping& grouping, int64_t zeroed_word
 Status group_tokens(const char* op, const Grouping& grouping, const GroupedColumns& columns, int64_t zeroed_words, const GroupingRefusals& refusals,
                     const GroupedTokens& tokens, const CudaContext& context);
 
-// A cooperative launch of as many blocks as there are items of work, or as are resident at once.
+// A cooperative launch of as many blocks as there are items of work at most, or as are resident at once.
 template <class... Parameters, class... Arguments>
 Status launch_resident(const char* op, void (*kernel)(Parameters...), int threads, int64_t items, const CudaContext& context,
                        const Arguments&... arguments) {
   if (items == 0) return Status::success();
+  HEDDLE_CHECK(items <= INT32_MAX / 2, op, "the batch has " + std::to_string(items) + " pieces of work: too many");
   int resident = 0;
   HEDDLE_TRY(context.resident_blocks(op, reinterpret_cast<const void*>(kernel), static_cast<unsigned>(threads), 0, &resident));
   return context.launch(op, kernel, {strided_grid(items, resident), static_cast<unsigned>(threads), 0, true}, arguments...);

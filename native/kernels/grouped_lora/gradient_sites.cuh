@@ -26,7 +26,7 @@ struct TrainingRefusals {
   Failure f16;      // slot, site
   Failure bf16;     // slot, site
   Failure outside;  // slot, site, first row, end
-  Failure overlap;  // slot, site
+  Failure overlap;  // slot, site, the other slot, its site
 };
 
 #define HEDDLE_TRAINING_REFUSALS(context, op)                                                                                        \
@@ -34,7 +34,7 @@ struct TrainingRefusals {
     HEDDLE_ENTRY_REFUSAL(context, op, "has factors in f16: gradients are of f32 factors"),                                           \
         HEDDLE_ENTRY_REFUSAL(context, op, "has factors in bf16: gradients are of f32 factors"),                                      \
         HEDDLE_ENTRY_REFUSAL(context, op, "has rows {2} to {3} whose gradients do not all lie inside gradients"),                    \
-        HEDDLE_ENTRY_REFUSAL(context, op, "has a row that overlaps another one of the batch: their gradients would mix")             \
+        HEDDLE_ENTRY_REFUSAL(context, op, "has a row that overlaps one of slot {2} at site {3}: their gradients would mix")          \
   }
 
 // Where the gradients of all rows lie, and which of them somebody will add to.
@@ -76,28 +76,57 @@ __device__ inline bool is_trainable(const TrainingRefusals& refusals, const Adap
   return false;
 }
 
-// rows[first .. first + count) of `width` floats, known to lie in the pool, belong to this entry from now on; false when their
-// gradients do not exist or somebody has them.
-__device__ inline bool claim_rows(const AdapterPool& pool, const GradientSpace& gradients, const TrainingRefusals& refusals, int64_t slot,
-                                  int64_t site, int64_t first, int64_t count, int64_t width) {
+__device__ inline int64_t units_of(int64_t width) { return (width + kUnitFloats - 1) / kUnitFloats; }
+
+struct RowOwner {
+  int64_t slot;
+  int64_t site;
+};
+
+// A row of the table whose gradient somebody else claimed too, and the units where it lies.
+struct MixedRow {
+  RowOwner owner;
+  int64_t row;
+  int64_t begin;
+  int64_t end;
+};
+
+// By a whole warp: whether one of rows[first .. first + count), which belong to `owner`, lies there too.
+__device__ inline bool meets(const AdapterPool& pool, const RowOwner& owner, int64_t first, int64_t count, int64_t width, const MixedRow& mixed) {
+  if (!rows_exist(pool, first, count)) return false;
+  const bool same = owner.slot == mixed.owner.slot && owner.site == mixed.owner.site;
+  bool found = false;
+  for (int64_t i = first + threadIdx.x % kWarp; i < first + count; i += kWarp)
+    found = found || ((i != mixed.row || !same) && pool.rows[i] < mixed.end && mixed.begin < pool.rows[i] + units_of(width));
+  return __any_sync(kFullWarp, found) != 0;
+}
+
+// rows[first .. first + count) of `width` floats, known to lie in the pool, belong to `owner` from now on; false when their gradients
+// do not exist or somebody has them. find_other(MixedRow) gives the RowOwner of the row that is met.
+template <class FindOther>
+__device__ inline bool claim_rows(const AdapterPool& pool, const GradientSpace& gradients, const TrainingRefusals& refusals, const RowOwner& owner,
+                                  int64_t first, int64_t count, int64_t width, const FindOther& find_other) {
   if (count == 0 || width == 0) return true;
   if (!rows_inside(pool, first, count, width * 4, gradients.elements * 4)) {
-    refusals.outside.report(slot, site, first, first + count);
+    refusals.outside.report(owner.slot, owner.site, first, first + count);
     return false;
   }
-  bool apart = true;
+  int32_t mixed = -1;
   for (int64_t r = threadIdx.x % kWarp; r < count; r += kWarp) {
     int64_t unit = pool.rows[first + r];
-    const int64_t end = unit + (width + kUnitFloats - 1) / kUnitFloats;
+    const int64_t end = unit + units_of(width);
     while (unit < end) {
       const int64_t word = unit / 32, stop = (word + 1) * 32 < end ? (word + 1) * 32 : end;
       const uint32_t bits = (stop - unit == 32 ? 0xffffffffu : (1u << (stop - unit)) - 1) << (unit % 32);
-      apart = apart && (atomicOr(&gradients.claimed[word], bits) & bits) == 0;
+      if ((atomicOr(&gradients.claimed[word], bits) & bits) != 0) mixed = static_cast<int32_t>(first + r);
       unit = stop;
     }
   }
-  if (__all_sync(kFullWarp, apart) != 0) return true;
-  refusals.overlap.report(slot, site);
+  const unsigned lanes = __ballot_sync(kFullWarp, mixed >= 0);
+  if (lanes == 0) return true;
+  const int64_t row = __shfl_sync(kFullWarp, mixed, __ffs(static_cast<int>(lanes)) - 1), begin = pool.rows[row];
+  const RowOwner other = find_other(MixedRow{owner, row, begin, begin + units_of(width)});
+  refusals.overlap.report(owner.slot, owner.site, other.slot, other.site);
   return false;
 }
 

@@ -34,12 +34,12 @@ struct EmbeddingGradWork {
   GradientSpace gradients;
   int32_t* owner;       // by index of the table of rows: 1 + the slot whose own row it is
   int32_t* largest_id;  // per run
+  int32_t* id;          // per position
   int64_t elements;
   int32_t site;
   float* products;  // [2: A[:, id], B^T dy][position][kPassRanks], times weight and scale
 
   __device__ float* products_of(int side, int64_t position) const { return products + (side * elements + position) * kPassRanks; }
-  __device__ int32_t id_at(int64_t position) const { return ids[tokens.token[position]]; }
   __device__ AdapterEntry entry_of(int32_t run) const { return load_entry(pool, tokens.runs[run].key, site); }
   // Row of the table with A[rank][id].
   __device__ int64_t row_of(const AdapterEntry& entry, int32_t id, int64_t rank) const {
@@ -61,13 +61,43 @@ struct EmbeddingGradRefusals {
   Failure no_row;  // slot, site, rows, id
 };
 
-__device__ void find_largest_ids(const EmbeddingGradWork& work) {
+// Every position's id, and each run's largest.
+__device__ void gather_ids(const EmbeddingGradWork& work) {
   const int32_t tiles = work.tokens.state->tiles, warps = static_cast<int32_t>(gridDim.x) * kWarps, lane = static_cast<int>(threadIdx.x) % kWarp;
   for (int32_t item = static_cast<int32_t>(blockIdx.x * kWarps + threadIdx.x / kWarp); item < tiles; item += warps) {
     const RunTile tile = work.tokens.tiles[item];
-    const int32_t largest = warp_max(lane < tile.count ? work.id_at(tile.first + lane) : 0);
+    const int32_t id = lane < tile.count ? work.ids[work.tokens.token[tile.first + lane]] : 0, largest = warp_max(id);
+    if (lane < tile.count) work.id[tile.first + lane] = id;
     if (lane == 0) atomicMax(&work.largest_id[tile.run], largest);
   }
+}
+
+// Whose row it is that lies where `mixed` does; its own entry's when no other one has such a row.
+__device__ RowOwner find_other(const EmbeddingGradWork& work, const MixedRow& mixed) {
+  const GroupedTokens& tokens = work.tokens;
+  for (int32_t run = 0; run < tokens.state->runs; run++) {
+    const AdapterRun& tokens_of = tokens.runs[run];
+    const RowOwner owner = {tokens_of.key, work.site};
+    const AdapterEntry entry = work.entry_of(run);
+    if (entry.kind == EntryKind::kNone) continue;
+    const int64_t last = work.row_of(entry, work.largest_id[run], 0), width = work.dy.width;
+    const auto meets_row = [&](int64_t first, int64_t count, int64_t row_width) { return meets(work.pool, owner, first, count, row_width, mixed); };
+    if (meets_row(entry.shift, 1, width)) return owner;
+    if (entry.kind == EntryKind::kLowRank) {
+      if (meets_row(entry.first_a, last - entry.first_a, kEmbeddingPiece) || meets_row(last, entry.rank, work.largest_id[run] % kEmbeddingPiece + 1) ||
+          meets_row(entry.first_b, entry.rank, width))
+        return owner;
+    } else {
+      for (int32_t t = 0; t < tokens_of.count; t++)
+        if (meets_row(static_cast<int64_t>(entry.first_a) + work.id[tokens_of.first + t], 1, width)) return owner;
+    }
+  }
+  return mixed.owner;
+}
+
+__device__ bool claim(const EmbeddingGradWork& work, const EmbeddingGradRefusals& refusals, int32_t slot, int64_t first, int64_t count, int64_t width) {
+  return claim_rows(work.pool, work.gradients, refusals.training, {slot, work.site}, first, count, width,
+                    [&](const MixedRow& mixed) { return find_other(work, mixed); });
 }
 
 // By a whole warp, with what it adds to rows claimed. All pieces before the one of the largest id are whole.
@@ -80,7 +110,7 @@ __device__ bool sound_factors(const EmbeddingGradWork& work, const EmbeddingGrad
       refusals.pool.rows.report(slot, work.site, row, row + count);
       return false;
     }
-    return claim_rows(work.pool, work.gradients, refusals.training, slot, work.site, row, count, row_width);
+    return claim(work, refusals, slot, row, count, row_width);
   };
   if (first < 0) return sound(first, entry.rank, 1);
   return sound(first, last - first, kEmbeddingPiece) && sound(last, entry.rank, width) && sound(entry.first_b, entry.rank, outputs);
@@ -96,7 +126,7 @@ __device__ bool sound_run(const EmbeddingGradWork& work, const EmbeddingGradRefu
     }
     if (!sound_factors(work, refusals, entry, slot, work.largest_id[run])) return false;
   }
-  return entry.shift < 0 || claim_rows(work.pool, work.gradients, refusals.training, slot, work.site, entry.shift, 1, work.dy.width);
+  return entry.shift < 0 || claim(work, refusals, slot, entry.shift, 1, work.dy.width);
 }
 
 // The own row of one id.
@@ -114,7 +144,7 @@ __device__ bool sound_own_row(const EmbeddingGradWork& work, const EmbeddingGrad
   if (threadIdx.x % kWarp == 0) before = atomicCAS(&work.owner[row], 0, slot + 1);
   before = __shfl_sync(kFullWarp, before, 0);
   if (before == slot + 1) return true;  // the same adapter came with this id before
-  return claim_rows(work.pool, work.gradients, refusals.training, slot, work.site, row, 1, work.dy.width);
+  return claim(work, refusals, slot, row, 1, work.dy.width);
 }
 
 __device__ void check_entries(const EmbeddingGradWork& work, const EmbeddingGradRefusals& refusals) {
@@ -132,7 +162,7 @@ __device__ void check_entries(const EmbeddingGradWork& work, const EmbeddingGrad
       const int32_t rank = entry.kind == EntryKind::kLowRank ? entry.rank + (entry.shift >= 0 ? 1 : 0) : 1;
       if (sound) atomicMax(&tokens.state->largest_rank, rank);
     } else if (entry.kind == EntryKind::kDense && entry.dtype == static_cast<int32_t>(DType::kF32)) {
-      for (int32_t t = 0; t < tile.count && sound; t++) sound = sound_own_row(work, refusals, entry, slot, work.id_at(tile.first + t));
+      for (int32_t t = 0; t < tile.count && sound; t++) sound = sound_own_row(work, refusals, entry, slot, work.id[tile.first + t]);
     }
     if (!sound) atomicExch(&tokens.state->unsound, 1);
   }
@@ -148,7 +178,7 @@ __device__ void gather_factors(const EmbeddingGradWork& work, const RunTile& til
     const float weight = work.tokens.weight[position];
     float value = weight;
     if (r < rows.count) {
-      const int32_t id = work.id_at(position);
+      const int32_t id = work.id[position];
       const std::byte* row = work.pool.bytes + work.pool.rows[work.row_of(entry, id, done + r)] * kRowUnit;
       value = reinterpret_cast<const float*>(row)[id % kEmbeddingPiece] * (weight * entry.scale);
     }
@@ -158,8 +188,8 @@ __device__ void gather_factors(const EmbeddingGradWork& work, const RunTile& til
 
 __device__ void multiply_tiles(const EmbeddingGradWork& work, int32_t done, SharedPointer<float> buffer) {
   const GroupedTokens& tokens = work.tokens;
-  const int64_t tiles = tokens.state->tiles;
-  for (int64_t item = blockIdx.x; item < tiles * 2; item += gridDim.x) {
+  const int32_t tiles = tokens.state->tiles;
+  for (int32_t item = static_cast<int32_t>(blockIdx.x); item < tiles * 2; item += static_cast<int32_t>(gridDim.x)) {
     const RunTile tile = tokens.tiles[item % tiles];
     const AdapterEntry entry = work.entry_of(tile.run);
     FactorRows rows = work.rows_of(entry, done);
@@ -181,10 +211,12 @@ __device__ void multiply_tiles(const EmbeddingGradWork& work, int32_t done, Shar
 template <class Body>
 __device__ void each_own_token(const EmbeddingGradWork& work, const AdapterRun& run, int32_t shares, int32_t share, const Body& body) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const auto id_at = [&](int32_t p) { return p < run.count ? work.id[run.first + p] : -1; };
+  int32_t next_id = id_at(lane);
   for (int32_t from = 0; from < run.count; from += kWarp) {
-    const bool valid = from + lane < run.count;
-    const int32_t id = valid ? work.id_at(run.first + from + lane) : 0;
-    unsigned mine = __ballot_sync(kFullWarp, valid && id % shares == share);
+    const int32_t id = next_id;
+    next_id = id_at(from + kWarp + lane);
+    unsigned mine = __ballot_sync(kFullWarp, id >= 0 && id % shares == share);
     while (mine != 0) {
       const int next = __ffs(static_cast<int>(mine)) - 1;
       mine &= mine - 1;
@@ -218,24 +250,25 @@ __device__ void add_own_rows(const EmbeddingGradWork& work, const AdapterRun& ru
 // Per run: blocks of columns of B^T and the shift, then shares of A or of the own rows.
 __device__ void accumulate(const EmbeddingGradWork& work, int32_t done, SharedPointer<float> buffer) {
   const GroupedTokens& tokens = work.tokens;
-  const int64_t blocks = (work.dy.width + kOuterColumns - 1) / kOuterColumns, own_parts = (work.dy.width + kOwnColumns - 1) / kOwnColumns;
-  const int64_t of_a = kFactorShares / kWarps, of_own = own_parts * (kOwnShares / kWarps), shares = of_a > of_own ? of_a : of_own;
-  const int64_t per_run = blocks + shares, items = tokens.state->runs * per_run;
+  const int32_t width = static_cast<int32_t>(work.dy.width);
+  const int32_t blocks = (width + kOuterColumns - 1) / kOuterColumns, own_parts = (width + kOwnColumns - 1) / kOwnColumns;
+  const int32_t of_a = kFactorShares / kWarps, of_own = own_parts * (kOwnShares / kWarps), shares = of_a > of_own ? of_a : of_own;
+  const int32_t per_run = blocks + shares, items = per_run * tokens.state->runs;
   const int32_t warp = static_cast<int32_t>(threadIdx.x) / kWarp;
-  for (int64_t item = blockIdx.x; item < items; item += gridDim.x) {
-    const int32_t index = static_cast<int32_t>(item / per_run);
+  for (int32_t item = static_cast<int32_t>(blockIdx.x); item < items; item += static_cast<int32_t>(gridDim.x)) {
+    const int32_t index = item / per_run;
     const AdapterRun run = tokens.runs[index];
     const AdapterEntry entry = work.entry_of(index);
-    const int64_t part = item % per_run, share = part - blocks;
+    const int32_t part = item % per_run, share = part - blocks;
     if (part < blocks) {
       const FactorRows rows = work.rows_of(entry, done);
       if (rows.total() == 0) continue;
       add_outer_products(work.pool, work.gradients, rows, {work.products_of(0, run.first), tokens.token + run.first, run.count, work.dy},
                          part * kOuterColumns, buffer);
     } else if (entry.kind == EntryKind::kLowRank && share < of_a) {
-      scatter_factors(work, run, entry, static_cast<int32_t>(share) * kWarps + warp, done);
+      scatter_factors(work, run, entry, share * kWarps + warp, done);
     } else if (entry.kind == EntryKind::kDense && share < of_own && done == 0) {
-      add_own_rows(work, run, entry, static_cast<int32_t>(share / own_parts) * kWarps + warp, share % own_parts * kOwnColumns);
+      add_own_rows(work, run, entry, share / own_parts * kWarps + warp, share % own_parts * kOwnColumns);
     }
   }
 }
@@ -244,7 +277,7 @@ __global__ void __launch_bounds__(kProductThreads, 3) embedding_grad_factors(Emb
   HEDDLE_SHARED(float, buffer, kTileFloats);
   GroupedState* state = work.tokens.state;
   if (state->refused != 0) return;
-  find_largest_ids(work);
+  gather_ids(work);
   grid_barrier(&state->arrived);
   check_entries(work, refusals);
   grid_barrier(&state->arrived);
@@ -272,7 +305,7 @@ int64_t zeroed_words(const GroupedEmbeddingGradFactorsArgs& args) {
 
 size_t grouped_embedding_grad_factors_cuda_workspace(const GroupedEmbeddingGradFactorsArgs& args, const DeviceLimits&) {
   const size_t products = static_cast<size_t>(2 * args.index.elements()) * kPassRanks * sizeof(float);
-  return grouped_tokens_bytes(grouping_of(args), zeroed_words(args)) + products;
+  return grouped_tokens_bytes(grouping_of(args), zeroed_words(args)) + products + static_cast<size_t>(args.index.elements()) * sizeof(int32_t);
 }
 
 Status grouped_embedding_grad_factors_cuda(const GroupedEmbeddingGradFactorsArgs& args, CudaContext& context) {
@@ -286,6 +319,7 @@ Status grouped_embedding_grad_factors_cuda(const GroupedEmbeddingGradFactorsArgs
   HEDDLE_TRY(group_tokens(kOp, grouping, {nullptr, 1, args.dy.dims[1], args.site, pool.sites}, words, HEDDLE_GROUPING_REFUSALS(context, HEDDLE_OP),
                           tokens, context));
 
+  float* products = reinterpret_cast<float*>(context.workspace + grouped_tokens_bytes(grouping, words));
   int32_t* owner = reinterpret_cast<int32_t*>(tokens.zeroed + claimed_words(args.gradients));
   const EmbeddingGradWork work = {pool,
                                   args.ids.as<int32_t>(),
@@ -294,9 +328,10 @@ Status grouped_embedding_grad_factors_cuda(const GroupedEmbeddingGradFactorsArgs
                                   {args.accumulated.as<float>(), args.accumulated.dims[0], tokens.zeroed},
                                   owner,
                                   owner + args.rows.dims[0],
+                                  reinterpret_cast<int32_t*>(products + 2 * grouping.elements * kPassRanks),
                                   grouping.elements,
                                   args.site,
-                                  reinterpret_cast<float*>(context.workspace + grouped_tokens_bytes(grouping, words))};
+                                  products};
   const EmbeddingGradRefusals refusals = {HEDDLE_POOL_REFUSALS(context, HEDDLE_OP, "0, 1 or 2"), HEDDLE_TRAINING_REFUSALS(context, HEDDLE_OP),
                                           HEDDLE_ENTRY_REFUSAL(context, HEDDLE_OP, "has a gain: only factors without one have gradients here"),
                                           HEDDLE_ENTRY_REFUSAL(context, HEDDLE_OP, "has {2} rows, none for token id {3}")};

@@ -48,25 +48,41 @@ struct FactorRefusals {
   TrainingRefusals training;
 };
 
-__device__ bool sound_and_claimed(const GradFactorsWork& work, const FactorRefusals& refusals, const AdapterEntry& entry, int64_t slot, int64_t site,
+// Whose row it is that lies where `mixed` does; its own entry's when no other one has such a row.
+__device__ RowOwner find_other(const GradFactorsWork& work, const MixedRow& mixed) {
+  for (int32_t run = 0; run < work.tokens.state->runs; run++)
+    for (int32_t s = 0; s < work.columns.sites; s++) {
+      const RowOwner owner = {work.tokens.runs[run].key, work.columns.first_site + s};
+      const AdapterEntry entry = load_entry(work.pool, owner.slot, owner.site);
+      const int64_t outputs = work.dy_of(s).width;
+      if (entry.kind != EntryKind::kNone && (meets(work.pool, owner, entry.first_a, entry.rank, work.x.width, mixed) ||
+                                             meets(work.pool, owner, entry.first_b, entry.rank, outputs, mixed) ||
+                                             meets(work.pool, owner, entry.shift, 1, outputs, mixed)))
+        return owner;
+    }
+  return mixed.owner;
+}
+
+__device__ bool sound_and_claimed(const GradFactorsWork& work, const FactorRefusals& refusals, const AdapterEntry& entry, const RowOwner& owner,
                                   int64_t outputs) {
   const int64_t inputs = work.x.width;
-  if (!sound_gradient_site(work.pool, refusals.entry, entry, slot, site, inputs, outputs)) return false;
-  if (!is_trainable(refusals.training, entry, slot, site)) return false;
+  if (!sound_gradient_site(work.pool, refusals.entry, entry, owner.slot, owner.site, inputs, outputs)) return false;
+  if (!is_trainable(refusals.training, entry, owner.slot, owner.site)) return false;
   const auto claim = [&](int64_t first, int64_t count, int64_t width) {
-    return claim_rows(work.pool, work.gradients, refusals.training, slot, site, first, count, width);
+    return claim_rows(work.pool, work.gradients, refusals.training, owner, first, count, width,
+                      [&](const MixedRow& mixed) { return find_other(work, mixed); });
   };
   return claim(entry.first_a, entry.rank, inputs) && claim(entry.first_b, entry.rank, outputs) && (entry.shift < 0 || claim(entry.shift, 1, outputs));
 }
 
 __device__ void check_sites(const GradFactorsWork& work, const FactorRefusals& refusals) {
   const GroupedTokens& tokens = work.tokens;
-  const int64_t items = static_cast<int64_t>(tokens.state->runs) * work.columns.sites, warps = static_cast<int64_t>(gridDim.x) * kProductThreads / kWarp;
-  for (int64_t item = (static_cast<int64_t>(blockIdx.x) * kProductThreads + threadIdx.x) / kWarp; item < items; item += warps) {
+  const int32_t items = tokens.state->runs * work.columns.sites, warps = static_cast<int32_t>(gridDim.x) * (kProductThreads / kWarp);
+  for (int32_t item = static_cast<int32_t>(blockIdx.x * (kProductThreads / kWarp) + threadIdx.x / kWarp); item < items; item += warps) {
     const int64_t slot = tokens.runs[item / work.columns.sites].key, s = item % work.columns.sites, site = work.columns.first_site + s;
     const AdapterEntry entry = load_entry(work.pool, slot, site);
     if (entry.kind == EntryKind::kNone) continue;
-    if (sound_and_claimed(work, refusals, entry, slot, site, work.dy_of(s).width)) {
+    if (sound_and_claimed(work, refusals, entry, {slot, site}, work.dy_of(s).width)) {
       atomicMax(&tokens.state->largest_rank, entry.rank + (entry.shift >= 0 ? 1 : 0));
     } else {
       atomicExch(&tokens.state->unsound, 1);
@@ -76,11 +92,11 @@ __device__ void check_sites(const GradFactorsWork& work, const FactorRefusals& r
 
 __device__ void multiply_tiles(const GradFactorsWork& work, int32_t done, SharedPointer<float> buffer) {
   const GroupedTokens& tokens = work.tokens;
-  const int64_t tiles = tokens.state->tiles, items = tiles * work.columns.sites * 2;
-  for (int64_t item = blockIdx.x; item < items; item += gridDim.x) {
+  const int32_t tiles = tokens.state->tiles, items = tiles * work.columns.sites * 2;
+  for (int32_t item = static_cast<int32_t>(blockIdx.x); item < items; item += static_cast<int32_t>(gridDim.x)) {
     const RunTile tile = tokens.tiles[item % tiles];
-    const int64_t s = item / tiles % work.columns.sites;
-    const int side = static_cast<int>(item / tiles / work.columns.sites);
+    const int32_t s = item / tiles % work.columns.sites;
+    const int side = item / tiles / work.columns.sites;
     const AdapterEntry entry = load_entry(work.pool, tokens.runs[tile.run].key, work.columns.first_site + s);
     if (entry.kind == EntryKind::kNone) continue;
     const float* weight = tokens.weight + tile.first;
@@ -104,14 +120,14 @@ __device__ void accumulate_columns(const GradFactorsWork& work, int32_t done, Sh
     const int64_t width = work.dy_of(s).width;
     widest = width > widest ? width : widest;
   }
-  const auto blocks_of = [](int64_t width) { return (width + kOuterColumns - 1) / kOuterColumns; };
-  const int64_t of_a = blocks_of(work.x.width), per_site = of_a + blocks_of(widest);
-  const int64_t items = tokens.state->runs * work.columns.sites * per_site;
-  for (int64_t item = blockIdx.x; item < items; item += gridDim.x) {
-    const int64_t block = item % per_site, s = item / per_site % work.columns.sites;
+  const auto blocks_of = [](int64_t width) { return static_cast<int32_t>((width + kOuterColumns - 1) / kOuterColumns); };
+  const int32_t of_a = blocks_of(work.x.width), per_site = of_a + blocks_of(widest);
+  const int32_t items = per_site * tokens.state->runs * work.columns.sites;
+  for (int32_t item = static_cast<int32_t>(blockIdx.x); item < items; item += static_cast<int32_t>(gridDim.x)) {
+    const int32_t block = item % per_site, s = item / per_site % work.columns.sites;
     const AdapterRun run = tokens.runs[item / per_site / work.columns.sites];
     const int side = block < of_a ? 0 : 1;
-    const int64_t from = (side == 0 ? block : block - of_a) * kOuterColumns;
+    const int32_t from = (side == 0 ? block : block - of_a) * kOuterColumns;
     const TokenRows z = side == 0 ? work.x : work.dy_of(s);
     const AdapterEntry entry = load_entry(work.pool, run.key, work.columns.first_site + s);
     const FactorRows rows = work.rows_of(entry, side, done);

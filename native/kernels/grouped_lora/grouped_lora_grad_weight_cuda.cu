@@ -45,8 +45,8 @@ struct GradWeightWork {
 
 __device__ void check_sites(const GradWeightWork& work, const GradientRefusals& refusals) {
   const GroupedTokens& tokens = work.tokens;
-  const int64_t items = static_cast<int64_t>(tokens.state->runs) * work.columns.sites, warps = static_cast<int64_t>(gridDim.x) * kProductThreads / kWarp;
-  for (int64_t item = (static_cast<int64_t>(blockIdx.x) * kProductThreads + threadIdx.x) / kWarp; item < items; item += warps) {
+  const int32_t items = tokens.state->runs * work.columns.sites, warps = static_cast<int32_t>(gridDim.x) * (kProductThreads / kWarp);
+  for (int32_t item = static_cast<int32_t>(blockIdx.x * (kProductThreads / kWarp) + threadIdx.x / kWarp); item < items; item += warps) {
     const int64_t slot = tokens.runs[item / work.columns.sites].key, s = item % work.columns.sites, site = work.columns.first_site + s;
     const AdapterEntry entry = load_entry(work.pool, slot, site);
     if (entry.kind == EntryKind::kNone) continue;
@@ -60,11 +60,11 @@ __device__ void check_sites(const GradWeightWork& work, const GradientRefusals& 
 
 __device__ void multiply_tiles(const GradWeightWork& work, int32_t done, SharedPointer<float> buffer) {
   const GroupedTokens& tokens = work.tokens;
-  const int64_t tiles = tokens.state->tiles, items = tiles * work.columns.sites * 2;
-  for (int64_t item = blockIdx.x; item < items; item += gridDim.x) {
+  const int32_t tiles = tokens.state->tiles, items = tiles * work.columns.sites * 2;
+  for (int32_t item = static_cast<int32_t>(blockIdx.x); item < items; item += static_cast<int32_t>(gridDim.x)) {
     const RunTile tile = tokens.tiles[item % tiles];
-    const int64_t s = item / tiles % work.columns.sites;
-    const int side = static_cast<int>(item / tiles / work.columns.sites), thread = static_cast<int>(threadIdx.x);
+    const int32_t s = item / tiles % work.columns.sites;
+    const int side = item / tiles / work.columns.sites, thread = static_cast<int>(threadIdx.x);
     const AdapterEntry entry = work.entry_of(tile.run, s);
     FactorRows rows = work.rows_of(entry, done);
     float* products = work.products_of(s, side, tile.first);
@@ -84,7 +84,7 @@ __device__ void join_routes(const GradWeightWork& work, int32_t done) {
   const GroupedTokens& tokens = work.tokens;
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   constexpr int kWarps = kProductThreads / kWarp;
-  for (int64_t item = blockIdx.x; item < tokens.state->tiles; item += gridDim.x) {
+  for (int32_t item = static_cast<int32_t>(blockIdx.x); item < tokens.state->tiles; item += static_cast<int32_t>(gridDim.x)) {
     const RunTile tile = tokens.tiles[item];
     for (int t = warp; t < tile.count; t += kWarps) {
       float sum = 0;

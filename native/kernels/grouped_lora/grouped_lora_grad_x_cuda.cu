@@ -52,8 +52,8 @@ __device__ int ranks_in_pass(const AdapterEntry& entry, int32_t done) {
 
 __device__ void check_sites(const GradXWork& work, const GradientRefusals& refusals) {
   const GroupedTokens& tokens = work.tokens;
-  const int64_t items = static_cast<int64_t>(tokens.state->runs) * work.columns.sites, warps = static_cast<int64_t>(gridDim.x) * kProductThreads / kWarp;
-  for (int64_t item = (static_cast<int64_t>(blockIdx.x) * kProductThreads + threadIdx.x) / kWarp; item < items; item += warps) {
+  const int32_t items = tokens.state->runs * work.columns.sites, warps = static_cast<int32_t>(gridDim.x) * (kProductThreads / kWarp);
+  for (int32_t item = static_cast<int32_t>(blockIdx.x * (kProductThreads / kWarp) + threadIdx.x / kWarp); item < items; item += warps) {
     const int64_t slot = tokens.runs[item / work.columns.sites].key % work.slots, s = item % work.columns.sites, site = work.columns.first_site + s;
     const AdapterEntry entry = load_entry(work.pool, slot, site);
     if (entry.kind == EntryKind::kNone) continue;
@@ -68,10 +68,10 @@ __device__ void check_sites(const GradXWork& work, const GradientRefusals& refus
 
 __device__ void multiply_tiles(const GradXWork& work, int32_t done, SharedPointer<float> buffer) {
   const GroupedTokens& tokens = work.tokens;
-  const int64_t tiles = tokens.state->tiles, items = tiles * work.columns.sites;
-  for (int64_t item = blockIdx.x; item < items; item += gridDim.x) {
+  const int32_t tiles = tokens.state->tiles, items = tiles * work.columns.sites;
+  for (int32_t item = static_cast<int32_t>(blockIdx.x); item < items; item += static_cast<int32_t>(gridDim.x)) {
     const RunTile tile = tokens.tiles[item % tiles];
-    const int64_t s = item / tiles;
+    const int32_t s = item / tiles;
     const AdapterEntry entry = work.entry_of(tile.run, s);
     const FactorRows rows = {static_cast<int64_t>(entry.first_b) + done, ranks_in_pass(entry, done), entry.dtype, -1};
     if (rows.count == 0) continue;
@@ -137,9 +137,9 @@ __device__ void expand_tile(const GradXWork& work, const RunTile& tile, int32_t 
 }
 
 __device__ void expand_tiles(const GradXWork& work, int32_t done, int32_t route, SharedPointer<float> buffer) {
-  const int64_t begin = route == 0 ? 0 : work.tokens.part_tiles[route - 1], tiles = work.tokens.part_tiles[route] - begin;
-  const int64_t blocks = (work.inputs + kExpandColumns - 1) / kExpandColumns, items = tiles * blocks;
-  for (int64_t item = blockIdx.x; item < items; item += gridDim.x)
+  const int32_t begin = route == 0 ? 0 : work.tokens.part_tiles[route - 1], tiles = work.tokens.part_tiles[route] - begin;
+  const int32_t blocks = static_cast<int32_t>((work.inputs + kExpandColumns - 1) / kExpandColumns), items = tiles * blocks;
+  for (int32_t item = static_cast<int32_t>(blockIdx.x); item < items; item += static_cast<int32_t>(gridDim.x))
     expand_tile(work, work.tokens.tiles[begin + item / blocks], done, item % blocks * kExpandColumns, buffer);
 }
 

@@ -10,7 +10,7 @@
 namespace heddle {
 
 inline constexpr int kOuterColumns = 64;  // of a block
-inline constexpr int kOuterTokens = 16, kOuterStages = 4;
+inline constexpr int kOuterTokens = 16;
 
 // Coefficients (row r of the p-th token: values[p * kPassRanks + r]) and the tokens' rows of z.
 struct OuterProduct {
@@ -24,9 +24,10 @@ struct OuterProduct {
 template <int M>
 __device__ __forceinline__ void add_outer_products(const AdapterPool& pool, const GradientSpace& gradients, const FactorRows& rows,
                                                    const OuterProduct& what, int64_t from, SharedPointer<float> buffer) {
-  constexpr int kRanks = 16 * M, kOwn = 2 * M, kStage = kOuterTokens * (kOuterColumns + kRanks);
+  constexpr int kRanks = 16 * M, kOwn = 2 * M, kStage = kOuterTokens * (kOuterColumns + kRanks), kWide = kOwn < 4 ? kOwn : 4;
+  constexpr int kOuterStages = kTileFloats / kStage < 6 ? kTileFloats / kStage : 6;
   constexpr int kValuePacks = kOuterTokens * kRanks / 4, kValueShare = (kValuePacks + kProductThreads - 1) / kProductThreads;
-  static_assert(kOuterStages * kStage <= kTileFloats, "shared memory of multiply_tile is used again");
+  static_assert(kOuterStages >= 4, "enough of z is on its way");
   const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp, lane = thread % kWarp;
   const int total = rows.total();
   const int64_t width = what.z.width, n = from + lane % 16 * 4;
@@ -97,12 +98,13 @@ __device__ __forceinline__ void add_outer_products(const AdapterPool& pool, cons
 #pragma unroll 4
     for (int t = 0; t < tokens; t++) {
       const Pack<float, 4> b = load_pack<4>(z + t * kOuterColumns);
-      const Pack<float, kOwn < 4 ? kOwn : 4> v = load_pack<kOwn < 4 ? kOwn : 4>(value + t * kRanks);
 #pragma unroll
-      for (int r = 0; r < kOwn; r++) {
-        const float factor = r < 4 ? v.v[r % 4 % kOwn] : static_cast<float>(value[t * kRanks + r]);
+      for (int r = 0; r < kOwn; r += kWide) {
+        const Pack<float, kWide> v = load_pack<kWide>(value + t * kRanks + r);
 #pragma unroll
-        for (int e = 0; e < 4; e++) sum[r][e] = fmaf(factor, b.v[e], sum[r][e]);
+        for (int i = 0; i < kWide; i++)
+#pragma unroll
+          for (int e = 0; e < 4; e++) sum[r + i][e] = fmaf(v.v[i], b.v[e], sum[r + i][e]);
       }
     }
   }

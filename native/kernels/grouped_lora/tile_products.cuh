@@ -13,8 +13,7 @@ namespace heddle {
 
 inline constexpr int kProductThreads = 128;
 inline constexpr int kSliceColumns = 32, kSliceStride = kSliceColumns + 4;  // of what passes through shared memory at once
-inline constexpr int kSlices = 3;
-inline constexpr int kTileFloats = kSlices * (kRunTile + kPassRanks) * kSliceStride;
+inline constexpr int kTileFloats = 3 * (kRunTile + kPassRanks) * kSliceStride;
 
 // Rows of one f32 tensor, one per token.
 struct TokenRows {
@@ -45,7 +44,8 @@ __device__ inline int32_t factor_row(const AdapterPool& pool, const FactorRows& 
 template <int M, class Store>
 __device__ __forceinline__ void multiply_tile(const AdapterPool& pool, const FactorRows& rows, const TokenRows& z, const int32_t* token, int tokens,
                                               SharedPointer<float> buffer, const Store& store) {
-  constexpr int kRanks = 16 * M, kSlice = (kRunTile + kRanks) * kSliceStride;
+  constexpr int kRanks = 16 * M, kSlice = (kRunTile + kRanks) * kSliceStride, kSlices = kTileFloats / kSlice;
+  constexpr int kWide = M < 4 ? 4 : 2;  // columns at once: the sums of many ranks leave few registers
   const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp, lane = thread % kWarp;
   // Every thread brings the same four columns of two tokens and M rows.
   const int line = thread / 8, column = thread % 8 * 4;
@@ -62,7 +62,8 @@ __device__ __forceinline__ void multiply_tile(const AdapterPool& pool, const Fac
     from_row[i] = factor_row(pool, rows, line + 16 * i);
     is_f32[i] = rows.dtype == static_cast<int32_t>(DType::kF32) || line + 16 * i >= rows.count;
   }
-  const bool whole = z.whole(), whole_rows = z.width % 4 == 0;
+  const int width = static_cast<int>(z.width);
+  const bool whole = z.whole(), whole_rows = width % 4 == 0;
 
   const auto bring = [&](int slice) {
     const int n = slice * kSliceColumns + column;
@@ -72,10 +73,10 @@ __device__ __forceinline__ void multiply_tile(const AdapterPool& pool, const Fac
       const SharedPointer<float> at = to + 16 * i * kSliceStride;
       const float* row = from_z[i] < 0 ? nullptr : z.at + from_z[i] * z.stride;
       if (whole) {
-        const bool valid = row != nullptr && n < z.width;
+        const bool valid = row != nullptr && n < width;
         copy_async16(at, valid ? row + n : z.at, valid);
       } else {
-        store_pack(at, load_four_single(row, n, z.width));
+        store_pack(at, load_four_single(row, n, width));
       }
     }
 #pragma unroll
@@ -83,10 +84,10 @@ __device__ __forceinline__ void multiply_tile(const AdapterPool& pool, const Fac
       const SharedPointer<float> at = to + (kRunTile + 16 * i) * kSliceStride;
       const std::byte* row = from_row[i] < 0 ? nullptr : pool.bytes + from_row[i] * kRowUnit;
       if (is_f32[i] && whole_rows) {
-        const bool valid = row != nullptr && n < z.width;
+        const bool valid = row != nullptr && n < width;
         copy_async16(at, reinterpret_cast<const float*>(valid ? row + n * int64_t{4} : pool.bytes), valid);
       } else {
-        store_pack(at, load_four_of(is_f32[i] ? static_cast<int32_t>(DType::kF32) : rows.dtype, row, n, z.width));
+        store_pack(at, load_four_of(is_f32[i] ? static_cast<int32_t>(DType::kF32) : rows.dtype, row, n, width));
       }
     }
   };
@@ -96,7 +97,7 @@ __device__ __forceinline__ void multiply_tile(const AdapterPool& pool, const Fac
   for (int i = 0; i < 4; i++)
 #pragma unroll
     for (int j = 0; j < 4 * M; j++) sum[i][j] = 0;
-  const int slices = static_cast<int>((z.width + kSliceColumns - 1) / kSliceColumns);
+  const int slices = (width + kSliceColumns - 1) / kSliceColumns;
   for (int slice = 0; slice + 1 < kSlices; slice++) {
     if (slice < slices) bring(slice);
     copy_async_commit();
@@ -107,18 +108,18 @@ __device__ __forceinline__ void multiply_tile(const AdapterPool& pool, const Fac
     if (slice + kSlices - 1 < slices) bring(slice + kSlices - 1);
     copy_async_commit();
     const SharedPointer<float> at = buffer + slice % kSlices * kSlice + warp * 8;
-#pragma unroll(M < 4 ? 2 : 1)
-    for (int k = 0; k < 8; k += 4) {
-      Pack<float, 4> x[4];
+#pragma unroll(M < 2 ? 2 : 1)
+    for (int k = 0; k < 8; k += kWide) {
+      Pack<float, kWide> x[4];
 #pragma unroll
-      for (int i = 0; i < 4; i++) x[i] = load_pack<4>(at + (lane % 8 + 8 * i) * kSliceStride + k);
+      for (int i = 0; i < 4; i++) x[i] = load_pack<kWide>(at + (lane % 8 + 8 * i) * kSliceStride + k);
 #pragma unroll
       for (int j = 0; j < 4 * M; j++) {
-        const Pack<float, 4> a = load_pack<4>(at + (kRunTile + lane / 8 + 4 * j) * kSliceStride + k);
+        const Pack<float, kWide> a = load_pack<kWide>(at + (kRunTile + lane / 8 + 4 * j) * kSliceStride + k);
 #pragma unroll
         for (int i = 0; i < 4; i++)
 #pragma unroll
-          for (int e = 0; e < 4; e++) sum[i][j] = fmaf(x[i].v[e], a.v[e], sum[i][j]);
+          for (int e = 0; e < kWide; e++) sum[i][j] = fmaf(x[i].v[e], a.v[e], sum[i][j]);
       }
     }
   }

@@ -17,11 +17,11 @@ struct Parts {
   int64_t begin[4];
 };
 
-template <class Unit>
+template <int Width>
 __global__ void __launch_bounds__(kTileThreads) join_columns(RowTiles tiles, Parts parts, ByteRows y) {
-  constexpr int kDepth = move_depth(sizeof(Unit));
+  constexpr int kDepth = move_depth(Width * sizeof(float));
   over_tiles(tiles, [&](int64_t row, int64_t first, int lanes) {
-    Unit held[kDepth];
+    Pack<float, Width> held[kDepth];
 #pragma unroll
     for (int d = 0; d < kDepth; d++) {
       const int64_t unit = first + d * lanes;
@@ -34,31 +34,30 @@ __global__ void __launch_bounds__(kTileThreads) join_columns(RowTiles tiles, Par
           from = parts.part[n];
           begin = parts.begin[n];
         }
-      held[d] = reinterpret_cast<const Unit*>(from.at(row))[unit - begin];
+      held[d] = load_pack<Width>(reinterpret_cast<const float*>(from.at(row)) + (unit - begin) * Width);
     }
-    Unit* to = reinterpret_cast<Unit*>(y.at(row));
+    float* to = reinterpret_cast<float*>(y.at(row));
 #pragma unroll
     for (int d = 0; d < kDepth; d++)
-      if (first + d * lanes < tiles.units) to[first + d * lanes] = held[d];
+      if (first + d * lanes < tiles.units) store_pack(to + (first + d * lanes) * Width, held[d]);
   });
 }
 
-template <class Unit>
+template <int Width>
 Status launch_join(const CudaContext& context, const ConcatColumnsArgs& args) {
-  constexpr int64_t kElements = sizeof(Unit) / sizeof(float);
   Parts parts{};
   int64_t columns = 0;
   int n = 0;
   for (const TensorView* part : {&args.a, &args.b, &args.c, &args.d}) {
-    parts.begin[n] = columns / kElements;
+    parts.begin[n] = columns / Width;
     if (part->present()) {
       parts.part[n] = byte_rows(*part);
       columns += part->dims[1];
     }
     n++;
   }
-  const RowTiles tiles = row_tiles(args.y.dims[0], columns / kElements, move_depth(sizeof(Unit)));
-  return context.launch("concat_columns", join_columns<Unit>, tile_launch(tiles, context.limits), tiles, parts, byte_rows(args.y));
+  const RowTiles tiles = row_tiles(args.y.dims[0], columns / Width, move_depth(Width * sizeof(float)));
+  return context.launch("concat_columns", join_columns<Width>, tile_launch(tiles, context.limits), tiles, parts, byte_rows(args.y));
 }
 
 // ---- swap_axes ----
@@ -129,7 +128,7 @@ Status concat_columns_cuda(const ConcatColumnsArgs& args, CudaContext& context) 
   uint64_t alignment = byte_rows(args.y).alignment();
   for (const TensorView* part : {&args.a, &args.b, &args.c, &args.d})
     if (part->present()) alignment |= byte_rows(*part).alignment() | static_cast<uint64_t>(row_bytes(*part));
-  return alignment % 16 == 0 ? launch_join<Pack<float, 4>>(context, args) : launch_join<float>(context, args);
+  return alignment % 16 == 0 ? launch_join<4>(context, args) : launch_join<1>(context, args);
 }
 
 Status swap_axes_cuda(const SwapAxesArgs& args, CudaContext& context) {

@@ -31,7 +31,7 @@ struct Product {
   int64_t y_stride, columns;
   int64_t tiles_down, tiles_across;
   bool aligned_weight;  // rows begin at multiples of 16 bytes; otherwise of 4
-  bool pairs_of_y;      // may be stored by 8 bytes
+  bool aligned_y;
 };
 
 // Rows of a stage are cut into pieces of 8 elements (16 bytes); which place a piece takes depends on its row, so that the 8 rows of
@@ -70,15 +70,18 @@ struct Fetch {
     place = piece_place(r, piece, Columns);
   }
   __device__ void start(SharedPointer<T> stage, const T* base, int64_t offset, bool aligned) const {
+    constexpr int kCount = Rows / kRowsApart;
+    if (aligned) {
 #pragma unroll
-    for (int i = 0; i < Rows / kRowsApart; i++) {
-      const int64_t valid = i * kRowsApart < rows_left ? columns_left : 0;
-      const T* piece = valid > 0 ? from + offset + i * kRowsApart * columns : base;
-      const SharedPointer<T> to = stage + (place + i * kRowsApart * Columns);
-      if (aligned) {
-        copy_async16(to, piece, valid > 0);
-      } else {
-        store_pack(to, load_by_pairs(piece, valid));
+      for (int i = 0; i < kCount; i++) {
+        const bool inside = columns_left > 0 && i * kRowsApart < rows_left;
+        copy_async16(stage + (place + i * kRowsApart * Columns), inside ? from + offset + i * kRowsApart * columns : base, inside);
+      }
+    } else {
+#pragma unroll 1
+      for (int i = 0; i < kCount; i++) {
+        const int64_t valid = i * kRowsApart < rows_left ? columns_left : 0;
+        store_pack(stage + (place + i * kRowsApart * Columns), load_by_pairs(valid > 0 ? from + offset + i * kRowsApart * columns : base, valid));
       }
     }
   }
@@ -158,37 +161,47 @@ __global__ __launch_bounds__(Tile::kThreads, Tile::kBlocks) void product_tiles(P
     }
   }
 
+  // Through shared memory, so that rows of y are stored by 16 bytes.
+  copy_async_wait<0>();
+  __syncthreads();
+  constexpr int kPitch = Tile::kColumns + 8;  // rows of a fragment in different banks
+  static_assert(Tile::kRows * kPitch * sizeof(float) <= Tile::kSharedBytes, "the stages' memory holds the sums");
+  const SharedPointer<float> results = shared_at<float>(memory, 0);
   const int group = lane / 4, pair = lane % 4;
 #pragma unroll
   for (int i = 0; i < kSixteens; i++)
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-      const int64_t at = row + own_row + i * 16 + half * 8 + group;
-      if (at >= product.left.rows) continue;
-      const float unscale = product.left.unscale != nullptr ? product.left.unscale[at] : 1.0f;
-      float* y = product.y + at * product.y_stride;
+    for (int j = 0; j < kEights; j++)
 #pragma unroll
-      for (int j = 0; j < kEights; j++) {
-        const int64_t c = column + own_column + j * 8 + pair * 2;
-        if (c >= product.columns) continue;
-        const bool both = c + 1 < product.columns;
-        Pack<float, 2> two = {{sums[i][j][half * 2] * unscale, sums[i][j][half * 2 + 1] * unscale}};
-        if (product.bias != nullptr) {
-          two.v[0] += product.bias[c];
-          if (both) two.v[1] += product.bias[c + 1];
-        }
-        if (both && product.pairs_of_y) {
-          store_pack(y + c, two);
-        } else {
-          y[c] = two.v[0];
-          if (both) y[c + 1] = two.v[1];
-        }
-      }
+      for (int half = 0; half < 2; half++)
+        store_pack(results + ((own_row + i * 16 + half * 8 + group) * kPitch + own_column + j * 8 + pair * 2),
+                   Pack<float, 2>{{sums[i][j][half * 2], sums[i][j][half * 2 + 1]}});
+  __syncthreads();
+#pragma unroll 1
+  for (int index = static_cast<int>(threadIdx.x); index < Tile::kRows * Tile::kColumns / 4; index += Tile::kThreads) {
+    const int r = index / (Tile::kColumns / 4), c = index % (Tile::kColumns / 4) * 4;
+    const int64_t valid = product.columns - (column + c);
+    if (row + r >= product.left.rows || valid <= 0) continue;
+    const float unscale = product.left.unscale != nullptr ? product.left.unscale[row + r] : 1.0f;
+    Pack<float, 4> four = load_pack<4>(results + (r * kPitch + c));
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      four.v[i] *= unscale;
+      if (product.bias != nullptr && i < valid) four.v[i] += product.bias[column + c + i];
     }
+    float* y = product.y + (row + r) * product.y_stride + column + c;
+    if (product.aligned_y && valid >= 4) {
+      store_pack(y, four);
+    } else {
+#pragma unroll
+      for (int i = 0; i < 4; i++)
+        if (i < valid) y[i] = four.v[i];
+    }
+  }
 }
 
-using Large = Tile<2, 4, 4, 4, 3, 2>;  // 128 x 128
-using Small = Tile<2, 2, 2, 4, 4, 3>;  // 64 x 64
+using Large = Tile<2, 2, 4, 8, 3, 2>;  // 128 x 128
+using Small = Tile<2, 2, 2, 4, 5, 2>;  // 64 x 64
 
 template <class Tile>
 int64_t tile_count(const MmaProduct& product) {
@@ -201,7 +214,7 @@ Status launch_tiles(const char* op, const MmaProduct& given, const CudaContext& 
   product.tiles_down = ceil_div(given.left.rows, Tile::kRows);
   product.tiles_across = ceil_div(given.columns, Tile::kColumns);
   product.aligned_weight = is_aligned16(static_cast<const uint16_t*>(given.weight), given.inner);
-  product.pairs_of_y = reinterpret_cast<uintptr_t>(given.y) % 8 == 0 && given.y_stride % 2 == 0;
+  product.aligned_y = is_aligned16(given.y, given.y_stride);
   const LaunchShape shape = {dim3(static_cast<unsigned>(tile_count<Tile>(given))), static_cast<unsigned>(Tile::kThreads), Tile::kSharedBytes};
   if (given.turned) return context.launch(op, product_tiles<T, Tile, true>, shape, product);
   return context.launch(op, product_tiles<T, Tile, false>, shape, product);

@@ -8,8 +8,10 @@ namespace heddle {
 
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kPiece = 8 * kThreads;  // elements of a row that a block takes at a time
+// A scaled row is one block's, which must have seen all of it: many threads, to be through in few steps.
+constexpr int threads_of(bool scaled) { return scaled ? 1024 : 256; }
+// Elements of a row that a block takes at a time.
+constexpr int piece_of(bool scaled) { return 8 * threads_of(scaled); }
 
 struct Rounding {
   const float* x;
@@ -29,10 +31,10 @@ __device__ int scale_exponent(int largest_bits) {
 __device__ float power_of_two(int exponent) { return __uint_as_float(static_cast<uint32_t>(exponent + 127) << 23); }
 
 template <class T, int Terms, bool Scaled>
-__global__ __launch_bounds__(kThreads) void round_rows(Rounding rounding) {
+__global__ __launch_bounds__(threads_of(Scaled)) void round_rows(Rounding rounding) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) / rounding.pieces;
-  const int64_t first = (static_cast<int64_t>(blockIdx.x) % rounding.pieces * kThreads + static_cast<int64_t>(threadIdx.x)) * 8;
-  const int64_t step = static_cast<int64_t>(rounding.pieces) * kPiece;
+  const int64_t first = (static_cast<int64_t>(blockIdx.x) % rounding.pieces * threads_of(Scaled) + static_cast<int64_t>(threadIdx.x)) * 8;
+  const int64_t step = static_cast<int64_t>(rounding.pieces) * piece_of(Scaled);
   const float* x = rounding.x + row * rounding.x_stride;
   float scale = 1;
   if constexpr (Scaled) {
@@ -73,11 +75,10 @@ Status linear_round_rows(const char* op, DType dtype, const float* x, int64_t x_
   rounding.term_elements = rows * rounding.padded;
   rounding.unscale = reinterpret_cast<float*>(context.workspace);
   rounding.terms = reinterpret_cast<uint32_t*>(context.workspace + block.unscale_bytes);
-  // A scaled row is one block's, which must have seen all of it.
-  rounding.pieces = scaled ? 1 : static_cast<int>(std::max<int64_t>(1, ceil_div(rounding.padded, kPiece)));
+  rounding.pieces = scaled ? 1 : static_cast<int>(std::max<int64_t>(1, ceil_div(rounding.padded, piece_of(false))));
   rounding.vector = is_aligned16(x, x_stride);
   *rounded = {rounding.terms, scaled ? rounding.unscale : nullptr, rows, rounding.padded, terms};
-  const LaunchShape shape = {dim3(static_cast<unsigned>(rows * rounding.pieces)), kThreads};
+  const LaunchShape shape = {dim3(static_cast<unsigned>(rows * rounding.pieces)), static_cast<unsigned>(threads_of(scaled))};
   if (scaled) return context.launch(op, terms == 1 ? round_rows<F16, 1, true> : round_rows<F16, 2, true>, shape, rounding);
   return context.launch(op, terms == 1 ? round_rows<BF16, 1, false> : round_rows<BF16, 2, false>, shape, rounding);
 }

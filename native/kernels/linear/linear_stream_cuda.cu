@@ -43,7 +43,7 @@ __device__ Words load_words_by_pairs(const uint32_t* from, int64_t valid) {
 }
 
 template <class T, int Terms, int Eights, int Panels, bool Rounded>
-__global__ __launch_bounds__(kThreads) void stream_weight(Stream stream) {
+__global__ __launch_bounds__(kThreads, Terms * Eights == 8 ? 1 : 2) void stream_weight(Stream stream) {
   constexpr int kSteps = kLoads / (2 * Panels), kPieces = kSteps / 2;  // loaded together
   constexpr int kOutputs = Panels * kPanel, kRows = Eights * 8;
   constexpr int kPitch = kOutputs + 4;  // lanes that store sums of different rows hit different banks
@@ -116,19 +116,15 @@ __global__ __launch_bounds__(kThreads) void stream_weight(Stream stream) {
   constexpr int kStride = kWarps * kPieces;
   const int64_t pieces = ceil_div(stream.inner, kPiece);
   Words now[kSteps][Panels][2], next[kSteps][Panels][2];
-  if (warp < pieces) load(now, warp);
-  for (int64_t piece = warp; piece < pieces; piece += kStride) {
-    const bool more = piece + kStride < pieces;
-    if (more) load(next, piece + kStride);
-    multiply(now, piece);
-    if (more) {
+  for (int64_t piece = warp - kStride; piece < pieces; piece += kStride) {
+    if (piece + kStride < pieces) load(next, piece + kStride);
+    if (piece >= 0) multiply(now, piece);
 #pragma unroll
-      for (int s = 0; s < kSteps; s++)
+    for (int s = 0; s < kSteps; s++)
 #pragma unroll
-        for (int p = 0; p < Panels; p++)
+      for (int p = 0; p < Panels; p++)
 #pragma unroll
-          for (int h = 0; h < 2; h++) now[s][p][h] = next[s][p][h];
-    }
+        for (int h = 0; h < 2; h++) now[s][p][h] = next[s][p][h];
   }
 
 #pragma unroll
@@ -157,7 +153,7 @@ constexpr int kShares = kWarps / kQuads;
 constexpr int kF32Step = kWarp * 4;      // k of one load of a warp
 
 template <int Rows>
-__global__ __launch_bounds__(kThreads) void stream_f32_weight(Stream stream) {
+__global__ __launch_bounds__(kThreads, Rows == 8 ? 1 : 2) void stream_f32_weight(Stream stream) {
   HEDDLE_SHARED(float, partial, kWarps * kQuad * Rows);
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   const int64_t first = (static_cast<int64_t>(blockIdx.x) * kQuads + warp / kShares) * kQuad;

@@ -14,7 +14,7 @@ namespace {
 
 constexpr unsigned kThreads = 256;
 constexpr int64_t kChunk = static_cast<int64_t>(kThreads) * 4 * 4;  // elements that a block reads at a time
-constexpr int64_t kMostSums = 1024;           // blocks, and so partial sums, of sum_squares
+constexpr int64_t kMostSums = 512;            // blocks, and so partial sums, of sum_squares
 
 // Calls step(four, count) for the calling thread's fours of x, chunk by chunk.
 template <class Step>

@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(Team::kThreads)
   Total total = Kind::start();
   each_four<Team>(part.width, [&](int slot, int64_t i, int count) { total = Kind::add(total, values.at(slot, i, count), part.first + i, count); });
   total = Kind::template over_team<Team>(total, scratch);
-  if constexpr (!Team::kIsWarp) {
+  if constexpr (Team::kIsBlock) {
     if (cut.parts > 1) {
       const int64_t row = part.row - cut.first_row;
       Total* of_row = totals + row * cut.parts;

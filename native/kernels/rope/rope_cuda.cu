@@ -119,6 +119,7 @@ __global__ void __launch_bounds__(kThreads) rotate_heads(Rotation r) {
     const float* table = r.table + token * r.table_stride;
     const int64_t apart = rows * r.width;
     const int held = static_cast<int>(r.heads - head < kHeads * rows ? (r.heads - head + rows - 1) / rows : kHeads);
+#pragma unroll 1
     for (int64_t pair = lane * Pairs; pair < r.half; pair += lanes * Pairs) {
       const Pack<float, Pairs> cosines = load_pack<Pairs>(table + pair), sines = load_pack<Pairs>(table + r.half + pair);
       PairsOfHead<Pairs, kInterleaved> pairs[kHeads];
@@ -133,6 +134,7 @@ __global__ void __launch_bounds__(kThreads) rotate_heads(Rotation r) {
         }
     }
     if (r.in_place) continue;
+#pragma unroll 1
     for (int64_t channel = 2 * r.half + lane * kRest; channel < r.width; channel += lanes * kRest)
       for (int h = 0; h < held; h++) store_pack(y + h * apart + channel, load_pack<kRest>(x + h * apart + channel));
   }

@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(Team::kThreads)
   const RowPart part = part_of<Team>(cut);
   if (part.row >= cut.rows) return;
   const RowValues<Team> values(x.row(part.row) + part.first, part.width, aligned);
-  const LogitSum logits = !Team::kIsWarp && cut.parts > 1 ? join_parts<Team>(parts + (part.row - cut.first_row) * cut.parts, cut.parts, scratch)
+  const LogitSum logits = Team::kIsBlock && cut.parts > 1 ? join_parts<Team>(parts + (part.row - cut.first_row) * cut.parts, cut.parts, scratch)
                                                           : sum_logits(values, part.width, -1, scratch);
   const float reference = logits.reference();
   const float rest = kLog ? log_of(logits.sum) : 1.0f / static_cast<float>(logits.sum);
@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(Team::kThreads) token_logprob_kernel(RowsOf<co
   const float* row = logits.row(part.row);
   const RowValues<Team> values(row + part.first, part.width, aligned);
   LogitSum sum = sum_logits(values, part.width, -1, scratch);
-  if constexpr (!Team::kIsWarp) {
+  if constexpr (Team::kIsBlock) {
     if (cut.parts > 1) {
       const int64_t index = part.row - cut.first_row;
       LogitSum* of_row = parts + index * cut.parts;
@@ -80,7 +80,7 @@ Status run_softmax(const char* op, const TensorView& x, const TensorView& y, Cud
   auto* parts = reinterpret_cast<LogitSum*>(context.workspace);
   return with_row_parts(rows.count, rows.columns, [&](auto team, const RowCut& cut, const LaunchShape& shape) {
     using Team = decltype(team);
-    if constexpr (!Team::kIsWarp)
+    if constexpr (Team::kIsBlock)
       if (cut.parts > 1) HEDDLE_TRY(context.launch(op, logit_parts_kernel<Team>, shape, device_rows<const float>(x), cut, rows_aligned(x), parts));
     return context.launch(op, softmax_kernel<Team, kLog>, shape, device_rows<const float>(x), device_rows<float>(y), cut, aligned, parts);
   });

@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(Team::kThreads)
   if (part.row >= cut.rows) return;
   const RowValues<Team> values(y.row(part.row) + part.first, part.width, aligned), upstream(dy.row(part.row) + part.first, part.width, aligned);
   float total = 0;
-  if (!Team::kIsWarp && cut.parts > 1) {
+  if (Team::kIsBlock && cut.parts > 1) {
     const double* of_row = parts + (part.row - cut.first_row) * cut.parts;
     double sum = 0;
     for (int64_t i = threadIdx.x; i < cut.parts; i += blockDim.x) sum += of_row[i];
@@ -106,14 +106,14 @@ __global__ void __launch_bounds__(Team::kThreads) token_logprob_grad_kernel(Rows
   const RowValues<Team> values(out, part.width, aligned);
   LogitSum others = {0, 0};
   float picked_logit = 0;
-  if (!Team::kIsWarp && cut.parts > 1) {
+  if (Team::kIsBlock && cut.parts > 1) {
     const int64_t index = part.row - cut.first_row;
     others = join_parts<Team>(parts + index * cut.parts, cut.parts, scratch);
     picked_logit = targets[index];
   } else {
     picked_logit = row[target];
     others = sum_logits(values, part.width, target, scratch);
-    __syncwarp();  // the block's or the warp's threads have read the target
+    Team::sync();  // all have read the target
   }
   const float reference = others.reference(), upstream = dlogprob[part.row];
   const float sum = static_cast<float>(others.sum + static_cast<double>(expf(picked_logit - reference)));
@@ -149,7 +149,7 @@ Status run_softmax_grad(const char* op, const TensorView& y, const TensorView& d
   auto* parts = reinterpret_cast<double*>(context.workspace);
   return with_row_parts<kMostThreads>(rows.count, rows.columns, [&](auto team, const RowCut& cut, const LaunchShape& shape) {
     using Team = decltype(team);
-    if constexpr (!Team::kIsWarp)
+    if constexpr (Team::kIsBlock)
       if (cut.parts > 1) HEDDLE_TRY(context.launch(op, upstream_parts_kernel<Team, kLog>, shape, results, upstream, cut, aligned, parts));
     return context.launch(op, softmax_grad_kernel<Team, kLog>, shape, results, upstream, device_rows<float>(dx), cut, aligned, parts);
   });
@@ -186,7 +186,7 @@ Status token_logprob_grad_cuda(const TokenLogprobGradArgs& args, CudaContext& co
   auto* targets = reinterpret_cast<float*>(parts + part_values<kMostThreads>(rows, columns));
   return with_row_parts<kMostThreads>(rows, columns, [&](auto team, const RowCut& cut, const LaunchShape& shape) {
     using Team = decltype(team);
-    if constexpr (!Team::kIsWarp)
+    if constexpr (Team::kIsBlock)
       if (cut.parts > 1)
         HEDDLE_TRY(context.launch(op, picked_parts_kernel<Team>, shape, device_rows<const float>(args.logits), picked, cut, aligned, parts, targets));
     return context.launch(op, token_logprob_grad_kernel<Team>, shape, device_rows<float>(args.logits), picked, args.dlogprob.as<float>(), cut, aligned, parts,
