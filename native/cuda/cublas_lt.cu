@@ -9,6 +9,7 @@ namespace heddle {
 
 // The emulator's memory and streams are not a GPU's.
 bool cublas_lt_multiply(const LtProduct&, cudaStream_t) { return false; }
+std::string cublas_lt_name() { return {}; }
 
 #else
 
@@ -21,21 +22,36 @@ bool asked(const char* what) {
   return text != nullptr && std::strcmp(text, what) == 0;
 }
 
-CublasLt* open() {
-  LtFunctions functions = {};
-  if (asked("off") || !open_lt_library(kLtLibraryNames, &functions)) return nullptr;
-  return new CublasLt(functions);
+struct OpenedLibrary {
+  CublasLt* products = nullptr;  // nullptr: not used
+  size_t version = 0;
+};
+
+// Opened when first wanted, never closed.
+const OpenedLibrary& library() {
+  static const OpenedLibrary opened = [] {
+    LtFunctions functions = {};
+    if (asked("off") || !open_lt_library(kLtLibraryNames, &functions)) return OpenedLibrary{};
+    return OpenedLibrary{new CublasLt(functions), functions.version()};
+  }();
+  return opened;
 }
 
 }  // namespace
 
 bool cublas_lt_multiply(const LtProduct& product, cudaStream_t stream) {
-  static CublasLt* const library = open();
+  CublasLt* const products = library().products;
   static const int64_t fewest = asked("on") ? 1 : kFewestRows;
   int device = 0;
   cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
-  if (library == nullptr || product.rows < fewest || cudaGetDevice(&device) != cudaSuccess || cudaStreamIsCapturing(stream, &capture) != cudaSuccess) return false;
-  return library->multiply(device, product, stream, capture != cudaStreamCaptureStatusNone);
+  if (products == nullptr || product.rows < fewest || cudaGetDevice(&device) != cudaSuccess || cudaStreamIsCapturing(stream, &capture) != cudaSuccess) return false;
+  return products->multiply(device, product, stream, capture != cudaStreamCaptureStatusNone);
+}
+
+std::string cublas_lt_name() {
+  const auto& [products, version] = library();
+  if (products == nullptr) return {};
+  return "cuBLASLt " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." + std::to_string(version % 100);
 }
 
 #endif
