@@ -22,35 +22,34 @@ bool asked(const char* what) {
   return text != nullptr && std::strcmp(text, what) == 0;
 }
 
-struct OpenedLibrary {
-  CublasLt* products = nullptr;  // nullptr: not used
-  size_t version = 0;
+struct Opened {
+  LtFunctions functions = {};
+  CublasLt* library = nullptr;  // nullptr: not there, or not wanted
+
+  Opened() {
+    if (!asked("off") && open_lt_library(kLtLibraryNames, &functions)) library = new CublasLt(functions);
+  }
 };
 
-// Opened when first wanted, never closed.
-const OpenedLibrary& library() {
-  static const OpenedLibrary opened = [] {
-    LtFunctions functions = {};
-    if (asked("off") || !open_lt_library(kLtLibraryNames, &functions)) return OpenedLibrary{};
-    return OpenedLibrary{new CublasLt(functions), functions.version()};
-  }();
-  return opened;
+const Opened& opened() {
+  static const Opened one;
+  return one;
 }
 
 }  // namespace
 
 bool cublas_lt_multiply(const LtProduct& product, cudaStream_t stream) {
-  CublasLt* const products = library().products;
+  CublasLt* const library = opened().library;
   static const int64_t fewest = asked("on") ? 1 : kFewestRows;
   int device = 0;
   cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
-  if (products == nullptr || product.rows < fewest || cudaGetDevice(&device) != cudaSuccess || cudaStreamIsCapturing(stream, &capture) != cudaSuccess) return false;
-  return products->multiply(device, product, stream, capture != cudaStreamCaptureStatusNone);
+  if (library == nullptr || product.rows < fewest || cudaGetDevice(&device) != cudaSuccess || cudaStreamIsCapturing(stream, &capture) != cudaSuccess) return false;
+  return library->multiply(device, product, stream, capture != cudaStreamCaptureStatusNone);
 }
 
 std::string cublas_lt_name() {
-  const auto& [products, version] = library();
-  if (products == nullptr) return {};
+  if (opened().library == nullptr) return {};
+  const size_t version = opened().functions.version();  // 130100 is 13.1.0
   return "cuBLASLt " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." + std::to_string(version % 100);
 }
 

@@ -63,6 +63,12 @@ checkOp('grouped_lora', {
       },
     ),
     loraCase(
+      'more adapters than a slice lists',
+      Array.from({ length: 1300 }, () => [lowRank(1)]),
+      many(1500, (t) => (t * 7) % 1300),
+      { inputs: 3, outputs: [2] },
+    ),
+    loraCase(
       'a slice without adapters between others',
       [[lowRank(3)]],
       many(6200, (t) => (t < 2048 || t >= 4096 ? 0 : -1)),

@@ -44,12 +44,13 @@ __device__ __forceinline__ void leave(const LoraWork& work, const LoraLists& lis
 }
 
 // Plans what comes after lists.slice; false: nothing.
-__device__ __forceinline__ bool next_slice(const LoraWork& work, const LoraLists& lists, int list_routes, bool several) {
+__device__ __forceinline__ bool next_slice(const LoraWork& work, const LoraLists& lists, bool several) {
   const LoraSlice before = lists.slice[0];
   const int64_t first = before.first_token + before.tokens, left = work.tokens - first;
   if (left == 0) return false;
-  const int most = list_routes / work.routes;
+  const int most = work.list_routes / work.routes;
   LoraSlice slice = plan_slice(work, lists, first, left < most ? static_cast<int>(left) : most);
+  if (slice.pairs > work.list_pairs) slice = plan_slice(work, lists, first, work.list_pairs / (work.sites * work.routes));
   // A slice of several may not touch what blocks that are behind still read: they take turns with two halves of the products.
   const int64_t token_products = static_cast<int64_t>(work.routes) * work.sites * work.chunks * slice.rank;
   const bool single = slice.tokens == work.tokens && token_products * slice.tokens <= work.product_count;
@@ -242,48 +243,44 @@ __device__ __forceinline__ void expand_slice_of_several(const LoraWork& work, co
   }
 }
 
-// Shared memory, in bytes.
-static_assert(sizeof(LoraSlice) <= 64 && sizeof(LoraItem) <= 112, "their places in LoraShared");
+// Shared memory, in bytes. What the sums need has fixed places; the lists lie behind the scratch memory, which is larger or smaller.
 struct LoraShared {
-  size_t keys, first, ends, scratch;
-  size_t bytes() const { return keys + first + 2 * ends + kFixed + scratch; }
-  static constexpr size_t kFixed = 64 + 112 + sizeof(int64_t) * kLoraWarps + sizeof(int32_t) * 32;
+  static constexpr size_t kSlice = 0, kItem = 64, kSums = kItem + 112, kMaxima = kSums + sizeof(int64_t) * kLoraWarps;
+  static constexpr size_t kScratch = kMaxima + sizeof(int32_t) * 32;
+  size_t scratch, keys, first, ends;
+  size_t bytes() const { return kScratch + scratch + keys + first + 2 * ends; }
 };
+static_assert(sizeof(LoraSlice) <= LoraShared::kItem && sizeof(LoraItem) <= LoraShared::kSums - LoraShared::kItem, "their places");
+static_assert(LoraShared::kScratch % 16 == 0 && kTileBytes % 16 == 0, "vectors are loaded from there");
 
 constexpr size_t rounded16(size_t bytes) { return (bytes + 15) / 16 * 16; }
 
-// `list_routes`: most routes of a slice.
-LoraShared lora_shared(int list_routes, int sites, int group, bool several) {
+LoraShared lora_shared(const LoraWork& work) {
   size_t keys = 4;
-  while (keys < static_cast<size_t>(list_routes)) keys *= 2;
-  const size_t expand = kTileBytes + (several ? kTotalBytes : 0), shrink = partial_bytes(group);
-  return {sizeof(uint32_t) * keys, rounded16(sizeof(int32_t) * (static_cast<size_t>(list_routes) + 1)),
-          rounded16(sizeof(int32_t) * static_cast<size_t>(list_routes) * static_cast<size_t>(sites)), expand > shrink ? expand : shrink};
+  while (keys < static_cast<size_t>(work.list_routes)) keys *= 2;
+  const size_t pairs = static_cast<size_t>(work.list_pairs);
+  const size_t expand = kTileBytes + (work.routes > 1 ? kTotalBytes : 0), shrink = partial_bytes(work.group);
+  return {expand > shrink ? expand : shrink, sizeof(uint32_t) * keys, rounded16(sizeof(int32_t) * (pairs + 1)), rounded16(sizeof(int32_t) * pairs)};
 }
 
 template <bool kSeveral>
-__global__ void __launch_bounds__(kLoraThreads, 2) grouped_lora_kernel(const __grid_constant__ LoraWork work, const __grid_constant__ LoraShared sizes, const int list_routes) {
+__global__ void __launch_bounds__(kLoraThreads, 2) grouped_lora_kernel(const __grid_constant__ LoraWork work, const __grid_constant__ LoraShared sizes) {
   HEDDLE_DYNAMIC_SHARED(shared);
-  LoraLists lists;
-  size_t next = 0;
-  const auto take = [&](size_t bytes) {
-    const size_t begin = next;
-    next += bytes;
-    return begin;
+  const size_t keys = LoraShared::kScratch + sizes.scratch, first = keys + sizes.keys, ends = first + sizes.first;
+  const LoraLists lists = {
+      shared_at<uint32_t>(shared, keys),
+      shared_at<int32_t>(shared, first),
+      shared_at<int32_t>(shared, ends),
+      shared_at<int32_t>(shared, ends + sizes.ends),
+      shared_at<LoraSlice>(shared, LoraShared::kSlice),
+      shared_at<LoraItem>(shared, LoraShared::kItem),
+      shared_at<int64_t>(shared, LoraShared::kSums),
+      shared_at<int32_t>(shared, LoraShared::kMaxima),
+      shared_at<std::byte>(shared, LoraShared::kScratch),
   };
-  lists.keys = shared_at<uint32_t>(shared, take(sizes.keys));
-  lists.first = shared_at<int32_t>(shared, take(sizes.first));
-  lists.shrink_end = shared_at<int32_t>(shared, take(sizes.ends));
-  lists.expand_end = shared_at<int32_t>(shared, take(sizes.ends));
-  lists.slice = shared_at<LoraSlice>(shared, take(64));
-  lists.item = shared_at<LoraItem>(shared, take(112));
-  lists.sums = shared_at<int64_t>(shared, take(sizeof(int64_t) * kLoraWarps));
-  lists.maxima = shared_at<int32_t>(shared, take(sizeof(int32_t) * 32));
-  lists.scratch = shared_at<std::byte>(shared, next);
-
   if (threadIdx.x == 0) lists.slice[0] = LoraSlice{};
   __syncthreads();
-  while (next_slice(work, lists, list_routes, kSeveral)) {
+  while (next_slice(work, lists, kSeveral)) {
     if (static_cast<LoraSlice>(lists.slice[0]).adapters == 0) continue;
     shrink_slice(work, lists);
     if (static_cast<LoraSlice>(lists.slice[0]).meets) {
@@ -324,6 +321,9 @@ Status grouped_lora_cuda(const GroupedLoraArgs& args, CudaContext& context) {
   HEDDLE_TRY(read_device_pool(kOp, args.entries, args.rows, args.pool, &pool));
   const int64_t tokens = args.x.dims[0], routes = args.index.dims[1], sites = args.columns.dims[0] - 1;
   HEDDLE_TRY(check_route_shapes(kOp, args.index, args.weight, tokens));
+  HEDDLE_CHECK(routes * sites <= kMostPairs, kOp,
+               "index is " + describe(args.index) + " and columns " + describe(args.columns) + ": expected at most " + std::to_string(kMostPairs) +
+                   " routes times sites");
   HEDDLE_CHECK(pool.slots <= kMostSlots && routes <= kMostRoutes, kOp,
                "entries is " + describe(args.entries) + " and index " + describe(args.index) + ": expected at most " + std::to_string(kMostSlots) +
                    " slots and " + std::to_string(kMostRoutes) + " routes");
@@ -334,9 +334,6 @@ Status grouped_lora_cuda(const GroupedLoraArgs& args, CudaContext& context) {
   const int64_t products = products_of(args);
   HEDDLE_CHECK(context.workspace_bytes >= static_cast<size_t>(products) * sizeof(float), kOp, "the workspace is too small");
 
-  const int list_routes = list_routes_of(args);
-  const int group = list_routes > kManyRoutes ? 64 : 16;
-  const bool several = routes > 1;
   const LoraRefusals refusals = {
       HEDDLE_POOL_REFUSALS(context, "grouped_lora", "0 to 4"),
       context.failure("[grouped_lora] columns {0} to {1} do not lie in f32 [{2}, {3}]"),
@@ -366,18 +363,21 @@ Status grouped_lora_cuda(const GroupedLoraArgs& args, CudaContext& context) {
   work.products = reinterpret_cast<float*>(context.workspace);
   work.product_count = products;
   work.chunks = static_cast<int>(chunks_of(args));
-  work.group = group;
+  work.list_routes = list_routes_of(args);
+  work.list_pairs = static_cast<int>(work.list_routes * sites < kMostPairs ? work.list_routes * sites : kMostPairs);
+  work.group = work.list_routes > kManyRoutes ? 64 : 16;
   work.x_vectors = is_aligned16(work.x, work.x_stride);
   work.y_vectors = is_aligned16(work.y, work.y_stride);
   work.counters = context.counters;
 
-  const LoraShared sizes = lora_shared(list_routes, static_cast<int>(sites), group, several);
-  HEDDLE_CHECK(sizes.bytes() <= context.limits.shared_per_block, kOp, "columns is " + describe(args.columns) + ": too many sites");
-  void (*kernel)(LoraWork, LoraShared, int) = several ? grouped_lora_kernel<true> : grouped_lora_kernel<false>;
+  const LoraShared sizes = lora_shared(work);
+  HEDDLE_CHECK(sizes.bytes() <= context.limits.shared_per_block, kOp, "needs " + std::to_string(sizes.bytes()) + " bytes of shared memory per block: this device has " +
+               std::to_string(context.limits.shared_per_block));
+  void (*kernel)(LoraWork, LoraShared) = routes > 1 ? grouped_lora_kernel<true> : grouped_lora_kernel<false>;
   int blocks = 0;
   HEDDLE_TRY(context.resident_blocks(kOp, reinterpret_cast<const void*>(kernel), kLoraThreads, sizes.bytes(), &blocks));
   LaunchShape shape = {dim3(static_cast<unsigned>(blocks)), kLoraThreads, sizes.bytes(), true};
-  return context.launch(kOp, kernel, shape, work, sizes, list_routes);
+  return context.launch(kOp, kernel, shape, work, sizes);
 }
 
 }  // namespace heddle
