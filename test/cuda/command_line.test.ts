@@ -20,9 +20,15 @@ describe.skipIf(testedCuda === undefined)('heddle on a CUDA device', { timeout }
   });
 
   it('inspect --devices lists it, for people and for machines', async () => {
-    const machine = jsonLines((await heddle(['inspect', '--devices', '--json'])).stdout)[0] as { cuda: { devices: Record<string, unknown>[] } };
+    const machine = jsonLines((await heddle(['inspect', '--devices', '--json'])).stdout)[0] as {
+      cuda: { devices: Record<string, unknown>[] };
+    };
     const [first] = machine.cuda.devices;
-    expect(first).toMatchObject({ device: 'cuda', computeCapability: expect.stringMatching(/^\d+\.\d$/), driverVersion: expect.stringMatching(/^\d+\.\d$/) });
+    expect(first).toMatchObject({
+      device: 'cuda',
+      computeCapability: expect.stringMatching(/^\d+\.\d$/),
+      driverVersion: expect.stringMatching(/^\d+\.\d$/),
+    });
     expect(first?.totalBytes).toBeGreaterThanOrEqual(first?.freeBytes as number);
     const { stdout } = await heddle(['inspect', '--devices']);
     expect(stdout).toContain(first?.name as string);
