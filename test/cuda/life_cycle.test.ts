@@ -41,7 +41,8 @@ describe.skipIf(testedCuda === undefined)('worker threads on a CUDA device', { t
   };
 
   it('are terminated in mid-run without harm to the process or its other models', async () => {
-    using model = await loadModel(modelFolder('llama'), { device });
+    // A prompt that is found in the cache is cut otherwise, which may change last bits here.
+    using model = await loadModel(modelFolder('llama'), { device, prefixCache: false });
     const request = { tokens: randomTokens(20, 256, 1), maxTokens: 20, temperature: 0, ignoreEos: true };
     const expected = await model.complete(request);
     const before = held();
