@@ -73,6 +73,19 @@ checkOp('grouped_embedding_grad_factors', {
     gradientCase('own rows', [dense(), dense({ shift: true })], [0, 1, 1, -1, 1], [0, 49, 5, 5, 5]),
     gradientCase('two routes of all kinds', ...shared),
     gradientCase('columns beyond one chunk', [lowRank(4), dense()], cycle([0, 1, -1], 20), cycle([1, 2, 3, 4], 20), { width: 613 }),
+    gradientCase(
+      'more ids than share a place',
+      [lowRank(3), dense({ shift: true })],
+      cycle([0, 1], 700),
+      cycle(
+        Array.from({ length: 350 }, (_, i) => (i * 11) % 333),
+        700,
+      ),
+      {
+        vocabulary: 333,
+        width: 140,
+      },
+    ),
     gradientCase('a negative id is no token', [lowRank(4), dense()], [0, 1, 0, 1], [-1, -1, 3, 4]),
     gradientCase('negative ids alone', [lowRank(4)], [0, 0], [-1, -5]),
     gradientCase('no adapter anywhere', [lowRank(4)], [-1, -1], [0, 1]),

@@ -69,6 +69,24 @@ const scenes: [name: string, adapters: Adapters, slots: Slots, options?: Gradien
     [0, 0, 1, 1, 1, -1],
     { outputs: [19, 30], strided: true },
   ],
+  [
+    'ranks that end at a pass',
+    [[lowRank(64)], [lowRank(64, { shift: true })], [lowRank(63, { shift: true })], [lowRank(128)]],
+    cycle([0, 1, 2, 3], 9),
+  ],
+  ['ranks of every size of tile', [[lowRank(16)], [lowRank(17)], [lowRank(32)], [lowRank(33)], [lowRank(48)]], cycle([0, 1, 2, 3, 4], 70)],
+  [
+    'rows that lie at multiples of 16 bytes',
+    [[lowRank(9), lowRank(40, { shift: true })]],
+    repeat(0, 37),
+    { inputs: 260, outputs: [132, 64] },
+  ],
+  [
+    'many adapters in many places',
+    Array.from({ length: 40 }, (_, slot) => [lowRank(1 + (slot % 3))]),
+    Array.from({ length: 2500 }, (_, t) => ((t * 7919) % 43) - 1).map((slot) => (slot < 40 ? slot : -1)),
+    { inputs: 5, outputs: [6] },
+  ],
   ['tiny gradients', [[lowRank(4)]], repeat(0, 9), { size: 1e-30 }],
   ['huge gradients', [[lowRank(4, { shift: true })]], repeat(0, 9), { size: 1e30 }],
 ];
@@ -222,9 +240,14 @@ describe('refusals', () => {
       refused('grouped_lora_grad_factors', 'no gradients at all', /whose gradients do not all lie inside/, () => {}, {
         gradients: f32([0]),
       }),
-      refused('grouped_lora_grad_factors', 'two rows at one address', /overlaps/, (scene) => {
-        scene.rows[0] = scene.rows[1] as number;
-      }),
+      refused(
+        'grouped_lora_grad_factors',
+        'two rows at one address',
+        /slot 0 at site 1 has a row that overlaps one of slot 0 at site 1/,
+        (scene) => {
+          scene.rows[0] = scene.rows[1] as number;
+        },
+      ),
       refused('grouped_lora_grad_factors', 'rows that overlap by one unit', /overlaps/, (scene) => {
         const end = last(scene);
         for (let i = 0; i < scene.rows.length; i++) if (scene.rows[i] === end) scene.rows[i === 0 ? 1 : 0] = end - 1;

@@ -34,12 +34,12 @@ struct EmbeddingGradWork {
   GradientSpace gradients;
   int32_t* owner;       // by index of the table of rows: 1 + the slot whose own row it is
   int32_t* largest_id;  // per run
+  int32_t* id;          // per position
   int64_t elements;
   int32_t site;
   float* products;  // [2: A[:, id], B^T dy][position][kPassRanks], times weight and scale
 
   __device__ float* products_of(int side, int64_t position) const { return products + (side * elements + position) * kPassRanks; }
-  __device__ int32_t id_at(int64_t position) const { return ids[tokens.token[position]]; }
   __device__ AdapterEntry entry_of(int32_t run) const { return load_entry(pool, tokens.runs[run].key, site); }
   // Row of the table with A[rank][id].
   __device__ int64_t row_of(const AdapterEntry& entry, int32_t id, int64_t rank) const {
@@ -61,11 +61,13 @@ struct EmbeddingGradRefusals {
   Failure no_row;  // slot, site, rows, id
 };
 
-__device__ void find_largest_ids(const EmbeddingGradWork& work) {
+// Every position's id, and each run's largest.
+__device__ void gather_ids(const EmbeddingGradWork& work) {
   const int32_t tiles = work.tokens.state->tiles, warps = static_cast<int32_t>(gridDim.x) * kWarps, lane = static_cast<int>(threadIdx.x) % kWarp;
   for (int32_t item = static_cast<int32_t>(blockIdx.x * kWarps + threadIdx.x / kWarp); item < tiles; item += warps) {
     const RunTile tile = work.tokens.tiles[item];
-    const int32_t largest = warp_max(lane < tile.count ? work.id_at(tile.first + lane) : 0);
+    const int32_t id = lane < tile.count ? work.ids[work.tokens.token[tile.first + lane]] : 0, largest = warp_max(id);
+    if (lane < tile.count) work.id[tile.first + lane] = id;
     if (lane == 0) atomicMax(&work.largest_id[tile.run], largest);
   }
 }
@@ -87,7 +89,7 @@ __device__ RowOwner find_other(const EmbeddingGradWork& work, const MixedRow& mi
         return owner;
     } else {
       for (int32_t t = 0; t < tokens_of.count; t++)
-        if (meets_row(static_cast<int64_t>(entry.first_a) + work.id_at(tokens_of.first + t), 1, width)) return owner;
+        if (meets_row(static_cast<int64_t>(entry.first_a) + work.id[tokens_of.first + t], 1, width)) return owner;
     }
   }
   return mixed.owner;
@@ -160,7 +162,7 @@ __device__ void check_entries(const EmbeddingGradWork& work, const EmbeddingGrad
       const int32_t rank = entry.kind == EntryKind::kLowRank ? entry.rank + (entry.shift >= 0 ? 1 : 0) : 1;
       if (sound) atomicMax(&tokens.state->largest_rank, rank);
     } else if (entry.kind == EntryKind::kDense && entry.dtype == static_cast<int32_t>(DType::kF32)) {
-      for (int32_t t = 0; t < tile.count && sound; t++) sound = sound_own_row(work, refusals, entry, slot, work.id_at(tile.first + t));
+      for (int32_t t = 0; t < tile.count && sound; t++) sound = sound_own_row(work, refusals, entry, slot, work.id[tile.first + t]);
     }
     if (!sound) atomicExch(&tokens.state->unsound, 1);
   }
@@ -176,7 +178,7 @@ __device__ void gather_factors(const EmbeddingGradWork& work, const RunTile& til
     const float weight = work.tokens.weight[position];
     float value = weight;
     if (r < rows.count) {
-      const int32_t id = work.id_at(position);
+      const int32_t id = work.id[position];
       const std::byte* row = work.pool.bytes + work.pool.rows[work.row_of(entry, id, done + r)] * kRowUnit;
       value = reinterpret_cast<const float*>(row)[id % kEmbeddingPiece] * (weight * entry.scale);
     }
@@ -209,10 +211,12 @@ __device__ void multiply_tiles(const EmbeddingGradWork& work, int32_t done, Shar
 template <class Body>
 __device__ void each_own_token(const EmbeddingGradWork& work, const AdapterRun& run, int32_t shares, int32_t share, const Body& body) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const auto id_at = [&](int32_t p) { return p < run.count ? work.id[run.first + p] : -1; };
+  int32_t next_id = id_at(lane);
   for (int32_t from = 0; from < run.count; from += kWarp) {
-    const bool valid = from + lane < run.count;
-    const int32_t id = valid ? work.id_at(run.first + from + lane) : 0;
-    unsigned mine = __ballot_sync(kFullWarp, valid && id % shares == share);
+    const int32_t id = next_id;
+    next_id = id_at(from + kWarp + lane);
+    unsigned mine = __ballot_sync(kFullWarp, id >= 0 && id % shares == share);
     while (mine != 0) {
       const int next = __ffs(static_cast<int>(mine)) - 1;
       mine &= mine - 1;
@@ -273,7 +277,7 @@ __global__ void __launch_bounds__(kProductThreads, 3) embedding_grad_factors(Emb
   HEDDLE_SHARED(float, buffer, kTileFloats);
   GroupedState* state = work.tokens.state;
   if (state->refused != 0) return;
-  find_largest_ids(work);
+  gather_ids(work);
   grid_barrier(&state->arrived);
   check_entries(work, refusals);
   grid_barrier(&state->arrived);
@@ -301,7 +305,7 @@ int64_t zeroed_words(const GroupedEmbeddingGradFactorsArgs& args) {
 
 size_t grouped_embedding_grad_factors_cuda_workspace(const GroupedEmbeddingGradFactorsArgs& args, const DeviceLimits&) {
   const size_t products = static_cast<size_t>(2 * args.index.elements()) * kPassRanks * sizeof(float);
-  return grouped_tokens_bytes(grouping_of(args), zeroed_words(args)) + products;
+  return grouped_tokens_bytes(grouping_of(args), zeroed_words(args)) + products + static_cast<size_t>(args.index.elements()) * sizeof(int32_t);
 }
 
 Status grouped_embedding_grad_factors_cuda(const GroupedEmbeddingGradFactorsArgs& args, CudaContext& context) {
@@ -315,6 +319,7 @@ Status grouped_embedding_grad_factors_cuda(const GroupedEmbeddingGradFactorsArgs
   HEDDLE_TRY(group_tokens(kOp, grouping, {nullptr, 1, args.dy.dims[1], args.site, pool.sites}, words, HEDDLE_GROUPING_REFUSALS(context, HEDDLE_OP),
                           tokens, context));
 
+  float* products = reinterpret_cast<float*>(context.workspace + grouped_tokens_bytes(grouping, words));
   int32_t* owner = reinterpret_cast<int32_t*>(tokens.zeroed + claimed_words(args.gradients));
   const EmbeddingGradWork work = {pool,
                                   args.ids.as<int32_t>(),
@@ -323,9 +328,10 @@ Status grouped_embedding_grad_factors_cuda(const GroupedEmbeddingGradFactorsArgs
                                   {args.accumulated.as<float>(), args.accumulated.dims[0], tokens.zeroed},
                                   owner,
                                   owner + args.rows.dims[0],
+                                  reinterpret_cast<int32_t*>(products + 2 * grouping.elements * kPassRanks),
                                   grouping.elements,
                                   args.site,
-                                  reinterpret_cast<float*>(context.workspace + grouped_tokens_bytes(grouping, words))};
+                                  products};
   const EmbeddingGradRefusals refusals = {HEDDLE_POOL_REFUSALS(context, HEDDLE_OP, "0, 1 or 2"), HEDDLE_TRAINING_REFUSALS(context, HEDDLE_OP),
                                           HEDDLE_ENTRY_REFUSAL(context, HEDDLE_OP, "has a gain: only factors without one have gradients here"),
                                           HEDDLE_ENTRY_REFUSAL(context, HEDDLE_OP, "has {2} rows, none for token id {3}")};

@@ -33,12 +33,40 @@ __device__ __forceinline__ void wait_for(const int32_t* counter, int32_t count) 
 }
 
 // The last block to leave puts the counters back to zero.
-__device__ __forceinline__ void leave(const LoraWork& work, int used_counters, SharedPointer<int32_t> scratch) {
+__device__ __forceinline__ void leave(const LoraWork& work, const LoraLists& lists) {
+  const int counters = static_cast<LoraSlice>(lists.slice[0]).counters;
+  if (counters == 0) return;
   __syncthreads();
-  if (threadIdx.x == 0) scratch[0] = add_release(work.counters + kLeft, 1);
+  if (threadIdx.x == 0) lists.maxima[0] = add_release(work.counters + kLeft, 1);
   __syncthreads();
-  if (scratch[0] != static_cast<int32_t>(gridDim.x) - 1) return;
-  for (int i = static_cast<int>(threadIdx.x); i < used_counters; i += kLoraThreads) work.counters[i] = 0;
+  if (lists.maxima[0] != static_cast<int32_t>(gridDim.x) - 1) return;
+  for (int i = static_cast<int>(threadIdx.x); i < counters; i += kLoraThreads) work.counters[i] = 0;
+}
+
+// Plans what comes after lists.slice; false: nothing.
+__device__ __forceinline__ bool next_slice(const LoraWork& work, const LoraLists& lists, int list_routes, bool several) {
+  const LoraSlice before = lists.slice[0];
+  const int64_t first = before.first_token + before.tokens, left = work.tokens - first;
+  if (left == 0) return false;
+  const int most = list_routes / work.routes;
+  LoraSlice slice = plan_slice(work, lists, first, left < most ? static_cast<int>(left) : most);
+  // A slice of several may not touch what blocks that are behind still read: they take turns with two halves of the products.
+  const int64_t token_products = static_cast<int64_t>(work.routes) * work.sites * work.chunks * slice.rank;
+  const bool single = slice.tokens == work.tokens && token_products * slice.tokens <= work.product_count;
+  if (!single && token_products * slice.tokens > work.product_count / 2)
+    slice = plan_slice(work, lists, first, static_cast<int>(work.product_count / 2 / token_products));
+  slice.meetings = before.meetings;
+  slice.counters = before.counters;
+  if (slice.adapters > 0) {
+    if (before.counters == 0 && blockIdx.x == 0 && threadIdx.x == 0) refuse_sites(work);
+    slice.products = work.products + before.meetings % 2 * (work.product_count / 2);
+    slice.meets = several || !single || slice.pairs > kCounters - kFinished;
+    slice.meetings += slice.meets;
+    slice.counters = slice.meets ? kFinished : kFinished + slice.pairs;
+  }
+  if (threadIdx.x == 0) lists.slice[0] = slice;
+  __syncthreads();
+  return true;
 }
 
 __device__ __forceinline__ LoraItem shrink_item(const LoraWork& work, const LoraLists& lists, int pairs, int number) {
@@ -53,14 +81,14 @@ __device__ __forceinline__ LoraItem shrink_item(const LoraWork& work, const Lora
   return item;
 }
 
-__device__ __forceinline__ void shrink_slice(const LoraWork& work, const LoraLists& lists, bool announces) {
+__device__ __forceinline__ void shrink_slice(const LoraWork& work, const LoraLists& lists) {
   for (int number = static_cast<int>(blockIdx.x);; number += static_cast<int>(gridDim.x)) {
     const LoraSlice slice = lists.slice[0];
     if (number >= slice.shrink_items) return;
     if (threadIdx.x == 0) lists.item[0] = shrink_item(work, lists, slice.pairs, number);
     __syncthreads();
     shrink(work, lists);
-    if (announces) announce(work.counters + kFinished + static_cast<LoraItem>(lists.item[0]).pair);
+    if (!slice.meets) announce(work.counters + kFinished + static_cast<LoraItem>(lists.item[0]).pair);
     __syncthreads();
   }
 }
@@ -75,7 +103,7 @@ __device__ __forceinline__ LoraItem expand_item(const LoraWork& work, const Lora
 }
 
 // One route per token: outputs go adapter by adapter.
-__device__ __forceinline__ void expand_slice(const LoraWork& work, const LoraLists& lists, bool waits) {
+__device__ __forceinline__ void expand_slice(const LoraWork& work, const LoraLists& lists) {
   const LoraTile tile = lora_tile(lists.scratch);
   const int blocks = static_cast<int>(gridDim.x);
   // Goes on with the block after the one that had the last item of the first half.
@@ -99,7 +127,7 @@ __device__ __forceinline__ void expand_slice(const LoraWork& work, const LoraLis
       }
       __syncthreads();
       expand<false>(work, lists, tile, [&] {
-        if (!waits || done > 0) return;
+        if (done > 0 || static_cast<LoraSlice>(lists.slice[0]).meets) return;
         const LoraItem waiting = lists.item[0];
         wait_for(work.counters + kFinished + waiting.pair, waiting.parts);
       });
@@ -253,39 +281,22 @@ __global__ void __launch_bounds__(kLoraThreads, 2) grouped_lora_kernel(const __g
   lists.maxima = shared_at<int32_t>(shared, take(sizeof(int32_t) * 32));
   lists.scratch = shared_at<std::byte>(shared, next);
 
-  int meetings = 0, used_counters = 0;
-  for (int64_t first = 0; first < work.tokens;) {
-    const int64_t left = work.tokens - first, most = list_routes / work.routes;
-    LoraSlice slice = plan_slice(work, lists, first, static_cast<int>(left < most ? left : most));
-    if (slice.adapters == 0) {
-      first += slice.tokens;
-      continue;
-    }
-    if (used_counters == 0 && blockIdx.x == 0 && threadIdx.x == 0) refuse_sites(work);
-    // A slice of several may not touch what blocks that are behind still read: they take turns with two halves of the products.
-    const int64_t token_products = static_cast<int64_t>(work.routes) * work.sites * work.chunks * slice.rank;
-    const bool single = slice.tokens == work.tokens && token_products * slice.tokens <= work.product_count;
-    if (!single && token_products * slice.tokens > work.product_count / 2)
-      slice = plan_slice(work, lists, first, static_cast<int>(work.product_count / 2 / token_products));
-    first += slice.tokens;
-    if (slice.adapters == 0) continue;
-    slice.products = work.products + (meetings % 2) * (work.product_count / 2);
-    if (threadIdx.x == 0) lists.slice[0] = slice;
-    __syncthreads();
-    const bool meets = kSeveral || !single || slice.pairs > kCounters - kFinished;
-    used_counters = meets ? kFinished : kFinished + slice.pairs;
-    shrink_slice(work, lists, !meets);
-    if (meets) {
+  if (threadIdx.x == 0) lists.slice[0] = LoraSlice{};
+  __syncthreads();
+  while (next_slice(work, lists, list_routes, kSeveral)) {
+    if (static_cast<LoraSlice>(lists.slice[0]).adapters == 0) continue;
+    shrink_slice(work, lists);
+    if (static_cast<LoraSlice>(lists.slice[0]).meets) {
       announce(work.counters + kArrived);
-      wait_for(work.counters + kArrived, ++meetings * static_cast<int32_t>(gridDim.x));
+      wait_for(work.counters + kArrived, static_cast<LoraSlice>(lists.slice[0]).meetings * static_cast<int32_t>(gridDim.x));
     }
     if constexpr (kSeveral) {
       expand_slice_of_several(work, lists);
     } else {
-      expand_slice(work, lists, !meets);
+      expand_slice(work, lists);
     }
   }
-  if (used_counters > 0) leave(work, used_counters, lists.maxima);
+  leave(work, lists);
 }
 
 constexpr int kMostRankOf(int64_t row_count) { return static_cast<int>((row_count < kMostRank ? row_count : kMostRank) + kRankTile - 1) / kRankTile * kRankTile; }

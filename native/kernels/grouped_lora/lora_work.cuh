@@ -68,6 +68,9 @@ struct LoraSlice {
   int expand_items;  // with one route per token
   int rank;          // the largest, a multiple of kRankTile
   float* products;
+  int meetings;  // of all blocks, up to and with this slice
+  int counters;  // that blocks have used
+  bool meets;    // all blocks, between x A^T and the outputs
 };
 
 // The columns of y that belong to site `s`; not valid: refused, nothing happens there.
@@ -292,7 +295,7 @@ __device__ __forceinline__ int shrink_items(const LoraWork& work, const AdapterE
 
 // Lists the work of the slice of `tokens` tokens from `first_token` on.
 __device__ inline LoraSlice plan_slice(const LoraWork& work, const LoraLists& lists, int64_t first_token, int tokens) {
-  LoraSlice slice = {first_token, tokens, 0, 0, 0, 0, 0, nullptr};
+  LoraSlice slice = {first_token, tokens, 0, 0, 0, 0, 0, nullptr, 0, 0, false};
   const int used = sort_routes(work, lists, first_token, tokens * work.routes);
   if (used == 0) return slice;
   slice.adapters = find_adapters(lists, used);

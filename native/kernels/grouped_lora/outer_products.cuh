@@ -24,7 +24,7 @@ struct OuterProduct {
 template <int M>
 __device__ __forceinline__ void add_outer_products(const AdapterPool& pool, const GradientSpace& gradients, const FactorRows& rows,
                                                    const OuterProduct& what, int64_t from, SharedPointer<float> buffer) {
-  constexpr int kRanks = 16 * M, kOwn = 2 * M, kStage = kOuterTokens * (kOuterColumns + kRanks);
+  constexpr int kRanks = 16 * M, kOwn = 2 * M, kStage = kOuterTokens * (kOuterColumns + kRanks), kWide = kOwn < 4 ? kOwn : 4;
   constexpr int kOuterStages = kTileFloats / kStage < 6 ? kTileFloats / kStage : 6;
   constexpr int kValuePacks = kOuterTokens * kRanks / 4, kValueShare = (kValuePacks + kProductThreads - 1) / kProductThreads;
   static_assert(kOuterStages >= 4, "enough of z is on its way");
@@ -98,12 +98,13 @@ __device__ __forceinline__ void add_outer_products(const AdapterPool& pool, cons
 #pragma unroll 4
     for (int t = 0; t < tokens; t++) {
       const Pack<float, 4> b = load_pack<4>(z + t * kOuterColumns);
-      const Pack<float, kOwn < 4 ? kOwn : 4> v = load_pack<kOwn < 4 ? kOwn : 4>(value + t * kRanks);
 #pragma unroll
-      for (int r = 0; r < kOwn; r++) {
-        const float factor = r < 4 ? v.v[r % 4 % kOwn] : static_cast<float>(value[t * kRanks + r]);
+      for (int r = 0; r < kOwn; r += kWide) {
+        const Pack<float, kWide> v = load_pack<kWide>(value + t * kRanks + r);
 #pragma unroll
-        for (int e = 0; e < 4; e++) sum[r][e] = fmaf(factor, b.v[e], sum[r][e]);
+        for (int i = 0; i < kWide; i++)
+#pragma unroll
+          for (int e = 0; e < 4; e++) sum[r + i][e] = fmaf(v.v[i], b.v[e], sum[r + i][e]);
       }
     }
   }
