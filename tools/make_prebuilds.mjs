@@ -24,4 +24,7 @@ if (status !== 0 || !existsSync(file)) {
 const build = join(root, 'build', 'Release');
 mkdirSync(build, { recursive: true });
 copyFileSync(file, join(build, 'heddle.node'));
+const cuda = join(dirname(file), 'libheddle_cuda.so');
+if (existsSync(cuda)) copyFileSync(cuda, join(build, 'libheddle_cuda.so'));
+else console.log('heddle: without the CUDA library, as nvcc was not found');
 console.log(`heddle: ${file}`);

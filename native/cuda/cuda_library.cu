@@ -1,6 +1,7 @@
 // What libheddle_cuda.so hands to the addon: which devices there are, and one of them opened.
 #include <cuda_runtime.h>
 
+#include "cuda/cublas_lt.h"
 #include "cuda/cuda_device.h"
 #include "cuda/cuda_op_info.h"
 #include "executor/cuda_library.h"
@@ -55,7 +56,7 @@ Status describe_devices(std::vector<CudaDeviceDescription>* devices) {
 #if defined(HEDDLE_CUDA_EMULATOR)
     device.emulated = std::getenv("HEDDLE_EMULATOR_AS_REAL") == nullptr;  // tests of what a real device would do
 #endif
-    device.linear_library = "own kernels";
+    device.linear_library = cublas_lt_name().empty() ? "own kernels" : cublas_lt_name();
     devices->push_back(std::move(device));
   }
   return Status::success();

@@ -15,7 +15,7 @@ struct DeviceLimits;
 
 enum class LinearActivation : int32_t { kFast, kPrecise };
 
-// y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled)
+// y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled); on a CUDA device the same dims hold the elements row-major, [panels * 16, inner]. fast may round x to the dtype of a 16-bit weight
 struct LinearArgs {
   TensorView x;
   TensorView weight;
@@ -30,7 +30,7 @@ size_t linear_cuda_workspace(const LinearArgs& args, const DeviceLimits& limits)
 
 enum class LinearGradActivation : int32_t { kFast, kPrecise };
 
-// dx[m, k] = sum_n dy[m, n] W[n, k] for the W of linear as linear packs it; dy and dx f32 (rows may be strided)
+// dx[m, k] = sum_n dy[m, n] W[n, k] for the W of linear as linear packs it; dy and dx f32 (rows may be strided). fast may round dy to the dtype of a 16-bit weight
 struct LinearGradArgs {
   TensorView dy;
   TensorView weight;

@@ -14,6 +14,8 @@ export interface SceneOptions {
   window?: number;
   softCap?: number;
   scale?: number;
+  /** Bytes of a page behind the layers; 0 keeps pages multiples of 16 bytes, as an engine's are. */
+  pageTail?: number;
   query?: (count: number) => ArrayLike<number>;
   key?: (count: number) => ArrayLike<number>;
   value?: (count: number) => ArrayLike<number>;
@@ -68,7 +70,7 @@ export class Scene {
     const ids = Array.from({ length: lengths.length * blocks + 2 }, (_, i) => ({ id: i, order: next() })).sort((a, b) => a.order - b.order);
     const layerBytes = 2 * keyHeads * width * blockTokens * dtypeBytes[type];
     this.layerOffset = layerBytes;
-    this.pageBytes = 2 * layerBytes + 8;
+    this.pageBytes = 2 * layerBytes + (options.pageTail ?? 8);
     this.blockTable = i32(
       [lengths.length, blocks],
       Array.from({ length: lengths.length * blocks }, (_, i) => {

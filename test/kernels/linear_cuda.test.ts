@@ -33,7 +33,13 @@ describe.skipIf(testedCuda === undefined)('products on a CUDA device', () => {
     for (const activation of ['fast', 'precise']) {
       it(`linear, ${dtype}, ${activation}: rows among few agree, and rows among many`, async () => {
         const weight = packWeight(dtype, outputs, k, randomNormal(outputs * k, 5));
-        const groups = dtype === 'f32' ? [[1, 2, 4, 5, 8], [9, 32, ...many]] : [few, many];
+        const groups =
+          dtype === 'f32'
+            ? [
+                [1, 2, 4, 5, 8],
+                [9, 32, ...many],
+              ]
+            : [few, many];
         await rowsAgree('linear', groups, k, (rows) => ({
           name: '',
           inputs: { x: x(rows, k), weight },

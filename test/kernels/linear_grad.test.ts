@@ -81,7 +81,10 @@ const cases = types.flatMap((dtype): OpCase[] => [
   }),
   one('gradients as small as they become', dtype, 40, 16, 33, {
     inputs: {
-      dy: f32([40, 16], Float64Array.from({ length: 640 }, (_, i) => (1 + (i % 5) / 4) * 2 ** ((Math.floor(i / 16) % 3) * 30 - 90))),
+      dy: f32(
+        [40, 16],
+        Float64Array.from({ length: 640 }, (_, i) => (1 + (i % 5) / 4) * 2 ** ((Math.floor(i / 16) % 3) * 30 - 90)),
+      ),
       weight: weight(dtype, 16, 33),
     },
   }),

@@ -271,7 +271,7 @@ void yield() {
 
 void check_atomic(const void* at, size_t bytes) {
   scheduler.progress++;
-  if (reinterpret_cast<uintptr_t>(at) % bytes != 0) fail_thread("misaligned atomic access of %zu bytes at %p", bytes, at);
+  if ((reinterpret_cast<uintptr_t>(at) & (bytes - 1)) != 0) fail_thread("misaligned atomic access of %zu bytes at %p", bytes, at);
 }
 
 namespace {

@@ -4,6 +4,7 @@
 //   HEDDLE_EMULATOR_SEED      shuffles the order of blocks and threads; 0 or absent: in order
 //   HEDDLE_EMULATOR_MEMORY    bytes of device memory (default 4 GiB)
 //   HEDDLE_EMULATOR_PROTECT   1: the host's code never may touch device memory; 0: it may; absent: not at first
+//   HEDDLE_EMULATOR_CHECKS    0: shared memory is not watched for races and unwritten bytes, which makes long runs faster
 //   HEDDLE_EMULATOR_SHARED    bytes of shared memory per block (default 232448; an sm_80 has 166912)
 //   HEDDLE_EMULATOR_AS_REAL   set: the device is not called an emulated one, so that 'auto' takes it
 //   HEDDLE_EMULATOR_FAULT     no-driver, old-driver, no-device, out-of-memory:<bytes>, lost:<launches>

@@ -78,7 +78,7 @@ namespace {
 inline void check_place(SharedAddress at, uint32_t bytes, uint32_t alignment, const char* what, const void* code) {
   if (at.offset < at.begin || at.end - at.begin < bytes || at.offset > at.end - bytes)
     fail_at(code, "shared memory: %s of %u bytes at byte %d of an array of %u", what, bytes, static_cast<int32_t>(at.offset - at.begin), at.end - at.begin);
-  if (at.offset % alignment != 0) fail_at(code, "shared memory: misaligned %s of %u bytes at byte %u of an array", what, bytes, at.offset - at.begin);
+  if ((at.offset & (alignment - 1)) != 0) fail_at(code, "shared memory: misaligned %s of %u bytes at byte %u of an array", what, bytes, at.offset - at.begin);
 }
 
 }  // namespace

@@ -183,7 +183,7 @@ __global__ void __launch_bounds__(kAloneThreads, Heads > 4 ? 2 : (Heads > 1 ? 3 
       const int next = block + kAloneWarps;
       const Stored* next_page = next < chunk_end ? page_of(next) : nullptr;
       float products[Heads * kPack] = {};
-#pragma unroll
+#pragma unroll 1
       for (int batch = 0; batch < Lanes::kBatches; batch++) {
 #pragma unroll
         for (int i = 0; i < kBatch; i++) {
@@ -244,7 +244,7 @@ __global__ void __launch_bounds__(kAloneThreads, Heads > 4 ? 2 : (Heads > 1 ? 3 
 #pragma unroll
           for (int e = 0; e < kPack; e++) sums[h][e] *= scaled[h];
       }
-#pragma unroll
+#pragma unroll 1
       for (int batch = 0; batch < Lanes::kBatches; batch++) {
 #pragma unroll
         for (int i = 0; i < kBatch; i++) {

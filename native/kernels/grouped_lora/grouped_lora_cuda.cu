@@ -33,12 +33,41 @@ __device__ __forceinline__ void wait_for(const int32_t* counter, int32_t count) 
 }
 
 // The last block to leave puts the counters back to zero.
-__device__ __forceinline__ void leave(const LoraWork& work, int used_counters, SharedPointer<int32_t> scratch) {
+__device__ __forceinline__ void leave(const LoraWork& work, const LoraLists& lists) {
+  const int counters = static_cast<LoraSlice>(lists.slice[0]).counters;
+  if (counters == 0) return;
   __syncthreads();
-  if (threadIdx.x == 0) scratch[0] = add_release(work.counters + kLeft, 1);
+  if (threadIdx.x == 0) lists.maxima[0] = add_release(work.counters + kLeft, 1);
   __syncthreads();
-  if (scratch[0] != static_cast<int32_t>(gridDim.x) - 1) return;
-  for (int i = static_cast<int>(threadIdx.x); i < used_counters; i += kLoraThreads) work.counters[i] = 0;
+  if (lists.maxima[0] != static_cast<int32_t>(gridDim.x) - 1) return;
+  for (int i = static_cast<int>(threadIdx.x); i < counters; i += kLoraThreads) work.counters[i] = 0;
+}
+
+// Plans what comes after lists.slice; false: nothing.
+__device__ __forceinline__ bool next_slice(const LoraWork& work, const LoraLists& lists, bool several) {
+  const LoraSlice before = lists.slice[0];
+  const int64_t first = before.first_token + before.tokens, left = work.tokens - first;
+  if (left == 0) return false;
+  const int most = work.list_routes / work.routes;
+  LoraSlice slice = plan_slice(work, lists, first, left < most ? static_cast<int>(left) : most);
+  if (slice.pairs > work.list_pairs) slice = plan_slice(work, lists, first, work.list_pairs / (work.sites * work.routes));
+  // A slice of several may not touch what blocks that are behind still read: they take turns with two halves of the products.
+  const int64_t token_products = static_cast<int64_t>(work.routes) * work.sites * work.chunks * slice.rank;
+  const bool single = slice.tokens == work.tokens && token_products * slice.tokens <= work.product_count;
+  if (!single && token_products * slice.tokens > work.product_count / 2)
+    slice = plan_slice(work, lists, first, static_cast<int>(work.product_count / 2 / token_products));
+  slice.meetings = before.meetings;
+  slice.counters = before.counters;
+  if (slice.adapters > 0) {
+    if (before.counters == 0 && blockIdx.x == 0 && threadIdx.x == 0) refuse_sites(work);
+    slice.products = work.products + before.meetings % 2 * (work.product_count / 2);
+    slice.meets = several || !single || slice.pairs > kCounters - kFinished;
+    slice.meetings += slice.meets;
+    slice.counters = slice.meets ? kFinished : kFinished + slice.pairs;
+  }
+  if (threadIdx.x == 0) lists.slice[0] = slice;
+  __syncthreads();
+  return true;
 }
 
 __device__ __forceinline__ LoraItem shrink_item(const LoraWork& work, const LoraLists& lists, int pairs, int number) {
@@ -53,14 +82,14 @@ __device__ __forceinline__ LoraItem shrink_item(const LoraWork& work, const Lora
   return item;
 }
 
-__device__ __forceinline__ void shrink_slice(const LoraWork& work, const LoraLists& lists, bool announces) {
+__device__ __forceinline__ void shrink_slice(const LoraWork& work, const LoraLists& lists) {
   for (int number = static_cast<int>(blockIdx.x);; number += static_cast<int>(gridDim.x)) {
     const LoraSlice slice = lists.slice[0];
     if (number >= slice.shrink_items) return;
     if (threadIdx.x == 0) lists.item[0] = shrink_item(work, lists, slice.pairs, number);
     __syncthreads();
     shrink(work, lists);
-    if (announces) announce(work.counters + kFinished + static_cast<LoraItem>(lists.item[0]).pair);
+    if (!slice.meets) announce(work.counters + kFinished + static_cast<LoraItem>(lists.item[0]).pair);
     __syncthreads();
   }
 }
@@ -75,7 +104,7 @@ __device__ __forceinline__ LoraItem expand_item(const LoraWork& work, const Lora
 }
 
 // One route per token: outputs go adapter by adapter.
-__device__ __forceinline__ void expand_slice(const LoraWork& work, const LoraLists& lists, bool waits) {
+__device__ __forceinline__ void expand_slice(const LoraWork& work, const LoraLists& lists) {
   const LoraTile tile = lora_tile(lists.scratch);
   const int blocks = static_cast<int>(gridDim.x);
   // Goes on with the block after the one that had the last item of the first half.
@@ -99,7 +128,7 @@ __device__ __forceinline__ void expand_slice(const LoraWork& work, const LoraLis
       }
       __syncthreads();
       expand<false>(work, lists, tile, [&] {
-        if (!waits || done > 0) return;
+        if (done > 0 || static_cast<LoraSlice>(lists.slice[0]).meets) return;
         const LoraItem waiting = lists.item[0];
         wait_for(work.counters + kFinished + waiting.pair, waiting.parts);
       });
@@ -214,78 +243,57 @@ __device__ __forceinline__ void expand_slice_of_several(const LoraWork& work, co
   }
 }
 
-// Shared memory, in bytes.
-static_assert(sizeof(LoraSlice) <= 64 && sizeof(LoraItem) <= 112, "their places in LoraShared");
+// Shared memory, in bytes. What the sums need has fixed places; the lists lie behind the scratch memory, which is larger or smaller.
 struct LoraShared {
-  size_t keys, first, ends, scratch;
-  size_t bytes() const { return keys + first + 2 * ends + kFixed + scratch; }
-  static constexpr size_t kFixed = 64 + 112 + sizeof(int64_t) * kLoraWarps + sizeof(int32_t) * 32;
+  static constexpr size_t kSlice = 0, kItem = 64, kSums = kItem + 112, kMaxima = kSums + sizeof(int64_t) * kLoraWarps;
+  static constexpr size_t kScratch = kMaxima + sizeof(int32_t) * 32;
+  size_t scratch, keys, first, ends;
+  size_t bytes() const { return kScratch + scratch + keys + first + 2 * ends; }
 };
+static_assert(sizeof(LoraSlice) <= LoraShared::kItem && sizeof(LoraItem) <= LoraShared::kSums - LoraShared::kItem, "their places");
+static_assert(LoraShared::kScratch % 16 == 0 && kTileBytes % 16 == 0, "vectors are loaded from there");
 
 constexpr size_t rounded16(size_t bytes) { return (bytes + 15) / 16 * 16; }
 
-// `list_routes`: most routes of a slice.
-LoraShared lora_shared(int list_routes, int sites, int group, bool several) {
+LoraShared lora_shared(const LoraWork& work) {
   size_t keys = 4;
-  while (keys < static_cast<size_t>(list_routes)) keys *= 2;
-  const size_t expand = kTileBytes + (several ? kTotalBytes : 0), shrink = partial_bytes(group);
-  return {sizeof(uint32_t) * keys, rounded16(sizeof(int32_t) * (static_cast<size_t>(list_routes) + 1)),
-          rounded16(sizeof(int32_t) * static_cast<size_t>(list_routes) * static_cast<size_t>(sites)), expand > shrink ? expand : shrink};
+  while (keys < static_cast<size_t>(work.list_routes)) keys *= 2;
+  const size_t pairs = static_cast<size_t>(work.list_pairs);
+  const size_t expand = kTileBytes + (work.routes > 1 ? kTotalBytes : 0), shrink = partial_bytes(work.group);
+  return {expand > shrink ? expand : shrink, sizeof(uint32_t) * keys, rounded16(sizeof(int32_t) * (pairs + 1)), rounded16(sizeof(int32_t) * pairs)};
 }
 
 template <bool kSeveral>
-__global__ void __launch_bounds__(kLoraThreads, 2) grouped_lora_kernel(const __grid_constant__ LoraWork work, const __grid_constant__ LoraShared sizes, const int list_routes) {
+__global__ void __launch_bounds__(kLoraThreads, 2) grouped_lora_kernel(const __grid_constant__ LoraWork work, const __grid_constant__ LoraShared sizes) {
   HEDDLE_DYNAMIC_SHARED(shared);
-  LoraLists lists;
-  size_t next = 0;
-  const auto take = [&](size_t bytes) {
-    const size_t begin = next;
-    next += bytes;
-    return begin;
+  const size_t keys = LoraShared::kScratch + sizes.scratch, first = keys + sizes.keys, ends = first + sizes.first;
+  const LoraLists lists = {
+      shared_at<uint32_t>(shared, keys),
+      shared_at<int32_t>(shared, first),
+      shared_at<int32_t>(shared, ends),
+      shared_at<int32_t>(shared, ends + sizes.ends),
+      shared_at<LoraSlice>(shared, LoraShared::kSlice),
+      shared_at<LoraItem>(shared, LoraShared::kItem),
+      shared_at<int64_t>(shared, LoraShared::kSums),
+      shared_at<int32_t>(shared, LoraShared::kMaxima),
+      shared_at<std::byte>(shared, LoraShared::kScratch),
   };
-  lists.keys = shared_at<uint32_t>(shared, take(sizes.keys));
-  lists.first = shared_at<int32_t>(shared, take(sizes.first));
-  lists.shrink_end = shared_at<int32_t>(shared, take(sizes.ends));
-  lists.expand_end = shared_at<int32_t>(shared, take(sizes.ends));
-  lists.slice = shared_at<LoraSlice>(shared, take(64));
-  lists.item = shared_at<LoraItem>(shared, take(112));
-  lists.sums = shared_at<int64_t>(shared, take(sizeof(int64_t) * kLoraWarps));
-  lists.maxima = shared_at<int32_t>(shared, take(sizeof(int32_t) * 32));
-  lists.scratch = shared_at<std::byte>(shared, next);
-
-  int meetings = 0, used_counters = 0;
-  for (int64_t first = 0; first < work.tokens;) {
-    const int64_t left = work.tokens - first, most = list_routes / work.routes;
-    LoraSlice slice = plan_slice(work, lists, first, static_cast<int>(left < most ? left : most));
-    if (slice.adapters == 0) {
-      first += slice.tokens;
-      continue;
-    }
-    if (used_counters == 0 && blockIdx.x == 0 && threadIdx.x == 0) refuse_sites(work);
-    // A slice of several may not touch what blocks that are behind still read: they take turns with two halves of the products.
-    const int64_t token_products = static_cast<int64_t>(work.routes) * work.sites * work.chunks * slice.rank;
-    const bool single = slice.tokens == work.tokens && token_products * slice.tokens <= work.product_count;
-    if (!single && token_products * slice.tokens > work.product_count / 2)
-      slice = plan_slice(work, lists, first, static_cast<int>(work.product_count / 2 / token_products));
-    first += slice.tokens;
-    if (slice.adapters == 0) continue;
-    slice.products = work.products + (meetings % 2) * (work.product_count / 2);
-    if (threadIdx.x == 0) lists.slice[0] = slice;
-    __syncthreads();
-    const bool meets = kSeveral || !single || slice.pairs > kCounters - kFinished;
-    used_counters = meets ? kFinished : kFinished + slice.pairs;
-    shrink_slice(work, lists, !meets);
-    if (meets) {
+  if (threadIdx.x == 0) lists.slice[0] = LoraSlice{};
+  __syncthreads();
+  while (next_slice(work, lists, kSeveral)) {
+    if (static_cast<LoraSlice>(lists.slice[0]).adapters == 0) continue;
+    shrink_slice(work, lists);
+    if (static_cast<LoraSlice>(lists.slice[0]).meets) {
       announce(work.counters + kArrived);
-      wait_for(work.counters + kArrived, ++meetings * static_cast<int32_t>(gridDim.x));
+      wait_for(work.counters + kArrived, static_cast<LoraSlice>(lists.slice[0]).meetings * static_cast<int32_t>(gridDim.x));
     }
     if constexpr (kSeveral) {
       expand_slice_of_several(work, lists);
     } else {
-      expand_slice(work, lists, !meets);
+      expand_slice(work, lists);
     }
   }
-  if (used_counters > 0) leave(work, used_counters, lists.maxima);
+  leave(work, lists);
 }
 
 constexpr int kMostRankOf(int64_t row_count) { return static_cast<int>((row_count < kMostRank ? row_count : kMostRank) + kRankTile - 1) / kRankTile * kRankTile; }
@@ -313,6 +321,9 @@ Status grouped_lora_cuda(const GroupedLoraArgs& args, CudaContext& context) {
   HEDDLE_TRY(read_device_pool(kOp, args.entries, args.rows, args.pool, &pool));
   const int64_t tokens = args.x.dims[0], routes = args.index.dims[1], sites = args.columns.dims[0] - 1;
   HEDDLE_TRY(check_route_shapes(kOp, args.index, args.weight, tokens));
+  HEDDLE_CHECK(routes * sites <= kMostPairs, kOp,
+               "index is " + describe(args.index) + " and columns " + describe(args.columns) + ": expected at most " + std::to_string(kMostPairs) +
+                   " routes times sites");
   HEDDLE_CHECK(pool.slots <= kMostSlots && routes <= kMostRoutes, kOp,
                "entries is " + describe(args.entries) + " and index " + describe(args.index) + ": expected at most " + std::to_string(kMostSlots) +
                    " slots and " + std::to_string(kMostRoutes) + " routes");
@@ -323,9 +334,6 @@ Status grouped_lora_cuda(const GroupedLoraArgs& args, CudaContext& context) {
   const int64_t products = products_of(args);
   HEDDLE_CHECK(context.workspace_bytes >= static_cast<size_t>(products) * sizeof(float), kOp, "the workspace is too small");
 
-  const int list_routes = list_routes_of(args);
-  const int group = list_routes > kManyRoutes ? 64 : 16;
-  const bool several = routes > 1;
   const LoraRefusals refusals = {
       HEDDLE_POOL_REFUSALS(context, "grouped_lora", "0 to 4"),
       context.failure("[grouped_lora] columns {0} to {1} do not lie in f32 [{2}, {3}]"),
@@ -355,18 +363,21 @@ Status grouped_lora_cuda(const GroupedLoraArgs& args, CudaContext& context) {
   work.products = reinterpret_cast<float*>(context.workspace);
   work.product_count = products;
   work.chunks = static_cast<int>(chunks_of(args));
-  work.group = group;
+  work.list_routes = list_routes_of(args);
+  work.list_pairs = static_cast<int>(work.list_routes * sites < kMostPairs ? work.list_routes * sites : kMostPairs);
+  work.group = work.list_routes > kManyRoutes ? 64 : 16;
   work.x_vectors = is_aligned16(work.x, work.x_stride);
   work.y_vectors = is_aligned16(work.y, work.y_stride);
   work.counters = context.counters;
 
-  const LoraShared sizes = lora_shared(list_routes, static_cast<int>(sites), group, several);
-  HEDDLE_CHECK(sizes.bytes() <= context.limits.shared_per_block, kOp, "columns is " + describe(args.columns) + ": too many sites");
-  void (*kernel)(LoraWork, LoraShared, int) = several ? grouped_lora_kernel<true> : grouped_lora_kernel<false>;
+  const LoraShared sizes = lora_shared(work);
+  HEDDLE_CHECK(sizes.bytes() <= context.limits.shared_per_block, kOp, "needs " + std::to_string(sizes.bytes()) + " bytes of shared memory per block: this device has " +
+               std::to_string(context.limits.shared_per_block));
+  void (*kernel)(LoraWork, LoraShared) = routes > 1 ? grouped_lora_kernel<true> : grouped_lora_kernel<false>;
   int blocks = 0;
   HEDDLE_TRY(context.resident_blocks(kOp, reinterpret_cast<const void*>(kernel), kLoraThreads, sizes.bytes(), &blocks));
   LaunchShape shape = {dim3(static_cast<unsigned>(blocks)), kLoraThreads, sizes.bytes(), true};
-  return context.launch(kOp, kernel, shape, work, sizes, list_routes);
+  return context.launch(kOp, kernel, shape, work, sizes);
 }
 
 }  // namespace heddle

@@ -11,7 +11,7 @@
 
 namespace heddle {
 
-inline constexpr int kRankBlockRows = 256;                 // products in shared memory at once
+inline constexpr int kRankBlockRows = 128;                 // products in shared memory at once
 inline constexpr int kRingStages = 4;                    // of sixteen rows, on their way into shared memory
 inline constexpr int kProductStride = kRankBlockRows + 8;  // keeps the lanes of a load in different banks
 

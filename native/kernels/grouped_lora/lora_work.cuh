@@ -18,6 +18,7 @@ inline constexpr int kTileRoutes = 16;         // tokens whose outputs are made 
 inline constexpr int kWarpOutputs = 64;
 inline constexpr int kBlockOutputs = kLoraWarps * kWarpOutputs;
 inline constexpr int kManyRoutes = 256;        // slices of more routes share the reading of rows among more tokens
+inline constexpr int kMostPairs = 1024;        // of a slice: their lists leave room for two blocks on a multiprocessor
 inline constexpr int kTypicalRank = 128;       // scratch memory for so many ranks of every route
 inline constexpr int64_t kMostRank = 65536;
 inline constexpr int64_t kMostSlots = 1 << 20;
@@ -55,6 +56,8 @@ struct LoraWork {
   int64_t product_count;
   int chunks;              // of the input, per row of A
   int group;               // routes of an adapter that share the reading of its rows: 16 or 64
+  int list_routes;         // most of a slice
+  int list_pairs;
   bool x_vectors, y_vectors;  // rows begin at multiples of 16 bytes
   int32_t* counters;
 };
@@ -68,6 +71,9 @@ struct LoraSlice {
   int expand_items;  // with one route per token
   int rank;          // the largest, a multiple of kRankTile
   float* products;
+  int meetings;  // of all blocks, up to and with this slice
+  int counters;  // that blocks have used
+  bool meets;    // all blocks, between x A^T and the outputs
 };
 
 // The columns of y that belong to site `s`; not valid: refused, nothing happens there.
@@ -255,8 +261,8 @@ __device__ inline int sort_routes(const LoraWork& work, const LoraLists& lists, 
   return used;
 }
 
-// Where each adapter's routes begin among the first `used` keys; the number of adapters.
-__device__ inline int find_adapters(const LoraLists& lists, int used) {
+// Where each adapter's routes begin among the first `used` keys; the number of adapters. Nothing is listed where there are more than `most`.
+__device__ inline int find_adapters(const LoraLists& lists, int used, int most) {
   const int share = (used + kLoraThreads - 1) / kLoraThreads;
   const int begin = static_cast<int>(threadIdx.x) * share, end = begin + share < used ? begin + share : used;
   const auto is_first = [&](int i) { return i == 0 || key_slot(lists.keys[i]) != key_slot(lists.keys[i - 1]); };
@@ -264,6 +270,7 @@ __device__ inline int find_adapters(const LoraLists& lists, int used) {
   for (int i = begin; i < end; i++) count += is_first(i);
   int64_t total = 0;
   int at = static_cast<int>(sum_before(count, lists.sums, &total));
+  if (total > most) return static_cast<int>(total);
   for (int i = begin; i < end; i++)
     if (is_first(i)) lists.first[at++] = i;
   if (threadIdx.x == 0) lists.first[total] = used;
@@ -290,13 +297,14 @@ __device__ __forceinline__ int shrink_items(const LoraWork& work, const AdapterE
   return group_count(work, routes) * count_of(entry.rank, kRankTile) * input_chunks(work, entry, at).count;
 }
 
-// Lists the work of the slice of `tokens` tokens from `first_token` on.
+// Lists the work of the slice of `tokens` tokens from `first_token` on; of more pairs than list_pairs only their number.
 __device__ inline LoraSlice plan_slice(const LoraWork& work, const LoraLists& lists, int64_t first_token, int tokens) {
-  LoraSlice slice = {first_token, tokens, 0, 0, 0, 0, 0, nullptr};
+  LoraSlice slice = {first_token, tokens, 0, 0, 0, 0, 0, nullptr, 0, 0, false};
   const int used = sort_routes(work, lists, first_token, tokens * work.routes);
   if (used == 0) return slice;
-  slice.adapters = find_adapters(lists, used);
+  slice.adapters = find_adapters(lists, used, work.list_pairs / work.sites);
   slice.pairs = slice.adapters * work.sites;
+  if (slice.pairs > work.list_pairs) return slice;
   const int share = (slice.pairs + kLoraThreads - 1) / kLoraThreads;
   const int begin = static_cast<int>(threadIdx.x) * share, end = begin + share < slice.pairs ? begin + share : slice.pairs;
   int64_t shrink = 0, expand = 0;

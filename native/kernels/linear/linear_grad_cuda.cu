@@ -1,7 +1,7 @@
 #include "cuda/cuda_context.h"
 #include "generated/linear_ops.h"
 #include "kernels/linear/linear_checks.h"
-#include "kernels/linear/linear_cuda_plan.h"
+#include "kernels/linear/linear_cuda_plan.cuh"
 
 namespace heddle {
 

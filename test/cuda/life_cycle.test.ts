@@ -1,0 +1,103 @@
+// How models on a CUDA device end: threads that are terminated and processes that exit in mid-run do not crash.
+import { spawn } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { describe, expect, it } from 'vitest';
+import { loadModel, memory } from '../../lib/index.js';
+import { randomTokens, rejection, until } from '../engine/driving.js';
+import { testedCuda } from '../kernels/test_devices.js';
+import { adapterFolder, modelFolder, storyteller } from '../models/fixture_files.js';
+
+const device = testedCuda?.name ?? 'cuda';
+// Emulated steps take long.
+const timeout = 600_000;
+const script = (name: string): string => fileURLToPath(new URL(`../runtime/${name}`, import.meta.url));
+const env = { ...process.env, HEDDLE_DEVICE: device };
+const held = (): { bytes: number; blocks: number } => {
+  const { bytes = 0, blocks = 0 } = memory().devices[0] ?? {};
+  return { bytes, blocks };
+};
+
+describe.skipIf(testedCuda === undefined)('worker threads on a CUDA device', { timeout }, () => {
+  const start = (): { worker: Worker; reached: (message: string) => Promise<void> } => {
+    const worker = new Worker(script('generating_worker.mjs'), {
+      workerData: { folder: modelFolder('llama'), adapters: { lora: adapterFolder('lora'), dora: adapterFolder('lora-dora') } },
+      env,
+    });
+    const seen = new Set<string>();
+    let failure: unknown;
+    worker.on('message', (message: string) => seen.add(message));
+    worker.on('error', (error) => {
+      failure = error;
+    });
+    const reached = async (message: string): Promise<void> => {
+      while (!seen.has(message)) {
+        if (failure !== undefined) throw failure;
+        await sleep(2);
+      }
+    };
+    return { worker, reached };
+  };
+
+  it('are terminated in mid-run without harm to the process or its other models', async () => {
+    using model = await loadModel(modelFolder('llama'), { device });
+    const request = { tokens: randomTokens(20, 256, 1), maxTokens: 20, temperature: 0, ignoreEos: true };
+    const expected = await model.complete(request);
+    const before = held();
+    const one = async (i: number): Promise<void> => {
+      const { worker, reached } = start();
+      await reached(i % 3 === 2 ? 'loading' : 'running');
+      await sleep(i % 7);
+      await worker.terminate();
+    };
+    for (let i = 0; i < 6; i += 2) await Promise.all([one(i), one(i + 1)]);
+    expect(await model.complete(request)).toEqual(expected);
+    await until(() => held().bytes === before.bytes && held().blocks === before.blocks, 'the memory of all workers comes back');
+  });
+});
+
+describe.skipIf(testedCuda === undefined)('a process with a model on a CUDA device', { timeout }, () => {
+  const run = (way: string): Promise<{ code: number | null; signal: string | null; output: string; errors: string }> =>
+    new Promise((resolve, reject) => {
+      const child = spawn(process.execPath, [script('ending_process.mjs'), way, storyteller.base], {
+        env,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      let output = '';
+      let errors = '';
+      const limit = setTimeout(() => child.kill('SIGKILL'), 300_000);
+      child.stdout.on('data', (chunk) => {
+        output += chunk;
+      });
+      child.stderr.on('data', (chunk) => {
+        errors += chunk;
+      });
+      child.on('error', reject);
+      child.on('close', (code, signal) => {
+        clearTimeout(limit);
+        resolve({ code, signal, output, errors });
+      });
+    });
+
+  it.each(['exit', 'exitWhileLoading'])('ends by %s with the code that it gave', async (way) => {
+    expect(await run(way)).toEqual({ code: 7, signal: null, output: '', errors: '' });
+  });
+
+  it.each(['natural', 'naturalWithAnUnfinishedLoop'])('ends by %s when there is nothing left to do', async (way) => {
+    expect(await run(way)).toEqual({ code: 0, signal: null, output: 'answered\n', errors: '' });
+  });
+});
+
+describe.skipIf(testedCuda === undefined)('dispose', { timeout }, () => {
+  it('in mid-run rejects every request and gives the memory back when the step has ended', async () => {
+    const before = held();
+    const model = await loadModel(modelFolder('llama'), { device, maxRequests: 2 });
+    const requests = [1, 2, 3].map((i) => model.complete({ tokens: [i, 5, 9], maxTokens: 200, ignoreEos: true }));
+    const ends = Promise.all(requests.map(rejection));
+    await until(() => model.stats().steps > 3, 'some steps ran');
+    model.dispose();
+    for (const error of await ends) expect(error).toMatchObject({ code: 'ERR_HEDDLE_DISPOSED' });
+    await until(() => held().bytes <= before.bytes && held().blocks <= before.blocks, 'the memory comes back');
+  });
+});
