@@ -1,4 +1,5 @@
 // The command line on a CUDA device.
+import './long_runs.js';
 import { describe, expect, it } from 'vitest';
 import { heddle, jsonLines } from '../cli/run_cli.js';
 import { testedCuda } from '../kernels/test_devices.js';

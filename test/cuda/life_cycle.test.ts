@@ -1,4 +1,5 @@
 // How models on a CUDA device end: threads that are terminated and processes that exit in mid-run do not crash.
+import './long_runs.js';
 import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';

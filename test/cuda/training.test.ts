@@ -1,4 +1,5 @@
 // Training on a CUDA device against the processor: the same losses within what the order of sums changes.
+import './long_runs.js';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
