@@ -200,8 +200,8 @@ __device__ __forceinline__ void expand_factors(OutputSums& sums, const LoraWork&
       if (stage < stages) fetch_rows<Row>(work, tile, stage, stage / kParts * kRankTile, output + stage % kParts * kPackWidth<Row>, outputs);
       else copy_async_commit();
     };
-#pragma unroll 1
-    for (int stage = 0; stage < kRingStages; stage++) fetch(stage);  // not unrolled: registers
+#pragma unroll
+    for (int stage = 0; stage < kRingStages; stage++) fetch(stage);
     if (first == 0) wait();
     gather_products(work, lists, tile, first, count);
     __syncthreads();
