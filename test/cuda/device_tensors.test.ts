@@ -12,6 +12,8 @@ import {
   tensor,
   tensorSlice,
 } from '../../lib/index.js';
+import { newValue } from '../../lib/plan/ir.js';
+import { compilePlan } from '../../lib/plan/plan.js';
 import type { Device } from '../../lib/runtime/device.js';
 import { until } from '../engine/driving.js';
 import { randomNormal } from '../kernels/numbers.js';
@@ -124,6 +126,36 @@ describe.skipIf(testedCuda === undefined)('programs', () => {
     program.dispose();
     expect((await running).y?.length).toBe(64 * 64);
     await until(() => held().bytes <= before.bytes && held().blocks <= before.blocks, 'the memory comes back');
+  });
+
+  it('that end early leave nothing of what they refused to the next run', async () => {
+    const bound = (dims: number[], data?: Int32Array) => {
+      const made = data === undefined ? emptyTensor('f32', dims, device) : tensor('i32', dims, data, device);
+      return { ...newValue(made.dtype, dims), bound: made };
+    };
+    const x = bound([4, 8]);
+    const [there, beyond] = [bound([2], Int32Array.of(0, 3)), bound([2], Int32Array.of(0, 4))];
+    const [y, narrow] = [bound([2, 8]), bound([2, 7])];
+    const planned = (nodes: [typeof x, typeof x][]) =>
+      compilePlan({
+        nodes: nodes.map(([rows, to]) => ({ op: 'gather_rows', inputs: [x, rows], outputs: [to], attrs: {} })),
+        inputs: [],
+        outputs: [],
+        extents: new Map(),
+        feeds: [],
+      });
+    // The kernel of the first refuses a row while the second is refused on the host.
+    const [wrong, right] = [
+      planned([
+        [beyond, y],
+        [there, narrow],
+      ]),
+      planned([[there, y]]),
+    ];
+    await expect(wrong.run({})).rejects.toThrow(/\[gather_rows\] .*f32 \[2, 7\]/);
+    await right.run({});
+    for (const program of [wrong, right]) program.dispose();
+    for (const { bound: held } of [x, there, beyond, y, narrow]) held.buffer.dispose();
   });
 
   it('stop when their signal is aborted, and run again afterwards', async () => {
