@@ -158,6 +158,25 @@ describe.skipIf(testedCuda === undefined)('programs', () => {
     for (const { bound: held } of [x, there, beyond, y, narrow]) held.buffer.dispose();
   });
 
+  it('take no optimiser step over gradients of which some were refused', async () => {
+    const [table, parameters, velocity] = [
+      tensor('f32', [4, 8], normal(32, 7), device),
+      emptyTensor('f32', [2, 8], device),
+      emptyTensor('f32', [2, 8], device),
+    ];
+    const g = graph();
+    const gradients = ops.embedding(g.input('ids', 'i32', [2]), g.weight('table', table));
+    const state = { parameters: g.parameter('parameters', parameters), velocity: g.state('velocity', velocity) };
+    const { applied } = ops.sgd({ ...state, gradients, schedule: g.input('rate', 'f32', [1]) });
+    using program = compile(g, { outputs: { applied } });
+    const rate = Float32Array.of(1);
+    await expect(program.run({ ids: Int32Array.of(0, 4), rate })).rejects.toThrow(/ids\[1\] is 4: expected less than 4/);
+    expect(new Float32Array(await parameters.buffer.read(0, 64))).toEqual(new Float32Array(16));
+    expect((await program.run({ ids: Int32Array.of(0, 3), rate })).applied).toEqual(Int32Array.of(1));
+    expect(new Float32Array(await parameters.buffer.read(0, 64))).not.toEqual(new Float32Array(16));
+    for (const held of [table, parameters, velocity]) held.buffer.dispose();
+  });
+
   it('stop when their signal is aborted, and run again afterwards', async () => {
     const g = graph();
     const y = ops.softmax(g.input('x', 'f32', ['rows', 64]));
