@@ -42,6 +42,11 @@ Status cuda_status(cudaError_t error, const char* what) {
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorCooperativeLaunchTooLarge:
     case cudaErrorLaunchOutOfResources:
+    case cudaErrorStreamCaptureUnsupported:  // these and those below: the step cannot be captured, the device is well
+    case cudaErrorStreamCaptureInvalidated:
+    case cudaErrorStreamCaptureUnjoined:
+    case cudaErrorStreamCaptureIsolation:
+    case cudaErrorStreamCaptureImplicit:
       return fail(StatusCode::kInvalidProgram, text);
     default:
       return fail(StatusCode::kDeviceLost, text + ". The device cannot be used any more in this process");
@@ -78,7 +83,11 @@ std::string refusal_message(const FailureSlot& slot) {
 
 Status CudaContext::allow_shared([[maybe_unused]] const char* op, [[maybe_unused]] const void* kernel, [[maybe_unused]] size_t dynamic_shared) {
 #if !defined(HEDDLE_CUDA_EMULATOR)
-  if (dynamic_shared > (48u << 10))
+  if (dynamic_shared == 0) return Status::success();
+  // Without asking a block has 48 KiB, its static shared memory included. What a captured launch was given is not taken back.
+  cudaFuncAttributes attributes;
+  HEDDLE_CUDA_TRY(cudaFuncGetAttributes(&attributes, kernel), op);
+  if (static_cast<size_t>(attributes.maxDynamicSharedSizeBytes) < dynamic_shared)
     HEDDLE_CUDA_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(dynamic_shared)), op);
 #endif
   return Status::success();
@@ -89,6 +98,8 @@ Status CudaContext::resident_blocks(const char* op, const void* kernel, unsigned
   int per_multiprocessor = 0;
   HEDDLE_CUDA_TRY(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per_multiprocessor, kernel, static_cast<int>(threads), dynamic_shared), op);
   *blocks = per_multiprocessor * limits.multiprocessors;
+  // An empty grid would launch nothing, and nobody would know.
+  HEDDLE_CHECK(*blocks > 0, op, "no block of " + std::to_string(threads) + " threads with " + std::to_string(dynamic_shared) + " bytes of shared memory fits on a multiprocessor");
   return Status::success();
 }
 

@@ -53,7 +53,7 @@ struct CudaContext {
   // "[embedding] id {0} of token {1}: expected below {2}". {0f} to {5f} stand for floats, reported as their bits.
   Failure failure(const char* message) const;
 
-  // Launches kernel(arguments...). An empty grid launches nothing. More than 48 KiB of dynamic shared memory is asked for here.
+  // Launches kernel(arguments...). An empty grid launches nothing. Dynamic shared memory beyond what a block has anyway is asked for here.
   template <class... Parameters, class... Arguments>
   Status launch(const char* op, void (*kernel)(Parameters...), const LaunchShape& shape, Arguments&&... arguments) const {
     if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return Status::success();

@@ -154,12 +154,19 @@ Status CudaDevice::capture(const Step& step, cudaGraphExec_t* out) {
 }
 
 Status CudaDevice::run(const Step& step, StepCache* cache, ThreadPool&) {
+  Status ran = launch(step, *static_cast<StepGraphs*>(cache));
+  // What a step that ends early had launched still reads the staging memory and may refuse something: neither is the next step's.
+  if (!ran.ok()) static_cast<void>(read_outputs({}));
+  return ran;
+}
+
+Status CudaDevice::launch(const Step& step, StepGraphs& graphs) {
   HEDDLE_TRY(begin());
   if (aborted(step)) return abort_status();
   if (step.times != nullptr) return launch_timed(step);
   if (!graphs_wanted()) return launch_all(step);
   bool known = false;
-  StepGraphs::Entry& entry = static_cast<StepGraphs*>(cache)->find(step.extents, &known);
+  StepGraphs::Entry& entry = graphs.find(step.extents, &known);
   // The first time launch by launch: kernels are loaded then, and most prefill steps never come again.
   if (!known || entry.refused) return launch_all(step);
   if (entry.graph == nullptr) {

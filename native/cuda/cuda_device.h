@@ -32,6 +32,7 @@ class CudaDevice : public Device {
  private:
   CudaDevice() = default;
   Status begin();
+  Status launch(const Step& step, StepGraphs& graphs);
   Status launch_all(const Step& step);
   Status launch_timed(const Step& step);
   Status capture(const Step& step, cudaGraphExec_t* out);

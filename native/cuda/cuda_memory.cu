@@ -52,12 +52,11 @@ Status CudaMemory::allocate(uint64_t bytes, std::byte** out) {
   }
   HEDDLE_CUDA_TRY(error, name_.c_str());
   const cudaError_t zeroed = cudaMemsetAsync(data, 0, size, copies_);
-  const cudaError_t recorded = zeroed == cudaSuccess ? cudaEventRecord(written_, copies_) : zeroed;
+  const cudaError_t recorded = zeroed == cudaSuccess ? record_written() : zeroed;
   if (recorded != cudaSuccess) {
     cudaFree(data);
     return cuda_status(recorded, name_.c_str());
   }
-  any_written_ = true;
   *out = static_cast<std::byte*>(data);
   return Status::success();
 }
@@ -82,8 +81,7 @@ Status CudaMemory::write(std::byte* to, const void* from, uint64_t bytes) {
     HEDDLE_CUDA_TRY(cudaMemcpyAsync(to + done, staging_.data() + half * kPieceBytes, size, cudaMemcpyHostToDevice, copies_), name_.c_str());
     HEDDLE_CUDA_TRY(cudaEventRecord(half_free_[half], copies_), name_.c_str());
   }
-  HEDDLE_CUDA_TRY(cudaEventRecord(written_, copies_), name_.c_str());
-  any_written_ = true;
+  HEDDLE_CUDA_TRY(record_written(), name_.c_str());
   // The staging memory is one for all: it is free again when the last piece has left it.
   HEDDLE_CUDA_TRY(cudaEventSynchronize(written_), name_.c_str());
   return Status::success();
@@ -110,8 +108,14 @@ Status CudaMemory::read(void* to, const std::byte* from, uint64_t bytes) {
   return Status::success();
 }
 
+cudaError_t CudaMemory::record_written() {
+  std::lock_guard<std::mutex> lock(order_mutex_);
+  any_written_ = true;
+  return cudaEventRecord(written_, copies_);
+}
+
 Status CudaMemory::order_after_writes(cudaStream_t stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::lock_guard<std::mutex> lock(order_mutex_);
   if (any_written_) HEDDLE_CUDA_TRY(cudaStreamWaitEvent(stream, written_, 0), name_.c_str());
   any_written_ = false;
   return Status::success();

@@ -28,6 +28,7 @@ class CudaMemory : public DeviceMemory {
 
  private:
   CudaMemory() = default;
+  cudaError_t record_written();
 
   // Two halves, so that one fills while the other is on the bus.
   static constexpr uint64_t kPieceBytes = 4 << 20;
@@ -35,8 +36,9 @@ class CudaMemory : public DeviceMemory {
   std::string name_;
   std::mutex mutex_;
   cudaStream_t copies_ = nullptr;
-  cudaEvent_t written_ = nullptr;
   cudaEvent_t half_free_[2] = {nullptr, nullptr};
+  std::mutex order_mutex_;  // of the two below alone: a step may begin while a long write is under way
+  cudaEvent_t written_ = nullptr;
   bool any_written_ = false;
   PinnedStaging staging_;
 };

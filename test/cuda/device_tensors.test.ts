@@ -12,6 +12,8 @@ import {
   tensor,
   tensorSlice,
 } from '../../lib/index.js';
+import { newValue } from '../../lib/plan/ir.js';
+import { compilePlan } from '../../lib/plan/plan.js';
 import type { Device } from '../../lib/runtime/device.js';
 import { until } from '../engine/driving.js';
 import { randomNormal } from '../kernels/numbers.js';
@@ -124,6 +126,55 @@ describe.skipIf(testedCuda === undefined)('programs', () => {
     program.dispose();
     expect((await running).y?.length).toBe(64 * 64);
     await until(() => held().bytes <= before.bytes && held().blocks <= before.blocks, 'the memory comes back');
+  });
+
+  it('that end early leave nothing of what they refused to the next run', async () => {
+    const bound = (dims: number[], data?: Int32Array) => {
+      const made = data === undefined ? emptyTensor('f32', dims, device) : tensor('i32', dims, data, device);
+      return { ...newValue(made.dtype, dims), bound: made };
+    };
+    const x = bound([4, 8]);
+    const [there, beyond] = [bound([2], Int32Array.of(0, 3)), bound([2], Int32Array.of(0, 4))];
+    const [y, narrow] = [bound([2, 8]), bound([2, 7])];
+    const planned = (nodes: [typeof x, typeof x][]) =>
+      compilePlan({
+        nodes: nodes.map(([rows, to]) => ({ op: 'gather_rows', inputs: [x, rows], outputs: [to], attrs: {} })),
+        inputs: [],
+        outputs: [],
+        extents: new Map(),
+        feeds: [],
+      });
+    // The kernel of the first refuses a row while the second is refused on the host.
+    const [wrong, right] = [
+      planned([
+        [beyond, y],
+        [there, narrow],
+      ]),
+      planned([[there, y]]),
+    ];
+    await expect(wrong.run({})).rejects.toThrow(/\[gather_rows\] .*f32 \[2, 7\]/);
+    await right.run({});
+    for (const program of [wrong, right]) program.dispose();
+    for (const { bound: held } of [x, there, beyond, y, narrow]) held.buffer.dispose();
+  });
+
+  it('take no optimiser step over gradients of which some were refused', async () => {
+    const [table, parameters, velocity] = [
+      tensor('f32', [4, 8], normal(32, 7), device),
+      emptyTensor('f32', [2, 8], device),
+      emptyTensor('f32', [2, 8], device),
+    ];
+    const g = graph();
+    const gradients = ops.embedding(g.input('ids', 'i32', [2]), g.weight('table', table));
+    const state = { parameters: g.parameter('parameters', parameters), velocity: g.state('velocity', velocity) };
+    const { applied } = ops.sgd({ ...state, gradients, schedule: g.input('rate', 'f32', [1]) });
+    using program = compile(g, { outputs: { applied } });
+    const rate = Float32Array.of(1);
+    await expect(program.run({ ids: Int32Array.of(0, 4), rate })).rejects.toThrow(/ids\[1\] is 4: expected less than 4/);
+    expect(new Float32Array(await parameters.buffer.read(0, 64))).toEqual(new Float32Array(16));
+    expect((await program.run({ ids: Int32Array.of(0, 3), rate })).applied).toEqual(Int32Array.of(1));
+    expect(new Float32Array(await parameters.buffer.read(0, 64))).not.toEqual(new Float32Array(16));
+    for (const held of [table, parameters, velocity]) held.buffer.dispose();
   });
 
   it('stop when their signal is aborted, and run again afterwards', async () => {

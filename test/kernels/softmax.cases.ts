@@ -21,6 +21,14 @@ const masked = (dims: readonly [number, number], from: number, to: number, value
   for (let row = 0; row < dims[0]; row++) values.fill(value, row * dims[1] + from, row * dims[1] + to);
   return f32(dims, values);
 };
+// The same where all that is left lies so far below zero that exp of the distance has no f32.
+const maskedAndLow = (dims: readonly [number, number], to: number): Operand => {
+  const { values } = masked(dims, 0, to);
+  return f32(
+    dims,
+    values.map((v) => v - 500),
+  );
+};
 const shapes = [
   [1],
   [17],
@@ -73,6 +81,7 @@ const cases: OpCase[] = [
   },
   { name: 'the first 5000 masked', inputs: { x: masked([2, 5100], 0, 5000) }, outputs: out([2, 5100]), reduction: 100 },
   { name: 'the first 9000 of a wide row masked', inputs: { x: masked([2, 17_000], 0, 9000) }, outputs: out([2, 17_000]), reduction: 8000 },
+  { name: 'the same far below zero', inputs: { x: maskedAndLow([2, 17_000], 9000) }, outputs: out([2, 17_000]), reduction: 8000 },
   { name: 'a wide row all masked', inputs: { x: masked([2, 17_000], 0, 17_000) }, outputs: out([2, 17_000]) },
   { name: 'NaN in a wide row', inputs: { x: masked([2, 17_000], 16_990, 16_991, NaN) }, outputs: out([2, 17_000]) },
   { name: 'infinity in a wide row', inputs: { x: masked([2, 17_000], 5000, 5001, I) }, outputs: out([2, 17_000]) },
@@ -105,6 +114,7 @@ export const tokenLogprobCases: OpCase[] = [
   targets('masked target', f32([1, 3], [-I, 0, 0]), [0]),
   targets('the first 5000 masked', masked([3, 5100], 0, 5000), [5050, -1, 12]),
   targets('the first 9000 of a wide row masked', masked([3, 17_000], 0, 9000), [16_999, -1, 8999]),
+  targets('the same far below zero', maskedAndLow([3, 17_000], 9000), [16_999, -1, 8999]),
   targets('columns of a wider tensor', f32.strided([3, 50], 64), [0, 49, 7]),
   targets('no rows', f32([0, 7]), []),
   targets('target beyond the vocabulary', f32([2, 7]), [0, 7], { error: /target\[1\] is 7: expected less than 7/ }),
@@ -163,6 +173,7 @@ export const tokenLogprobGradCases: OpCase[] = [
   targets('rows of a block', f32([3, 8192]), [0, -1, 8191]),
   targets('a target in each part', f32([4, 16_385]), [16_384, 4095, 4096, -5]),
   targets('the first 9000 of a wide row masked', masked([3, 17_000], 0, 9000), [16_999, -1, 8999]),
+  targets('the same far below zero', maskedAndLow([3, 17_000], 9000), [16_999, -1, 8999]),
   targets('a wide row all masked', masked([1, 17_000], 0, 17_000), [5]),
   targets(
     'many rows',

@@ -126,7 +126,9 @@ __global__ void __launch_bounds__(kThreads) settle_kernel(Gradients given, Rule 
   int32_t* unusable = given.counters + 1;
   if (!__all_sync(kFullWarp, usable) && threadIdx.x % kWarp == 0) atomicOr(unusable, 1);
   if (!last_block(given.counters, static_cast<int32_t>(gridDim.x), last) || threadIdx.x != 0) return;
-  const bool all = atomicExch(unusable, 0) == 0 && is_finite(factor);
+  // Where something of this step was refused, its gradients are not whole.
+  const bool refused = rule.no_rate.slot->code != 0;
+  const bool all = atomicExch(unusable, 0) == 0 && is_finite(factor) && !refused;
   settled->applied = rule.settle(given.schedule, factor, settled->step) && all ? 1 : 0;
   *applied = settled->applied;
 }

@@ -18,7 +18,7 @@ struct ForwardJob {
 };
 
 // Shared memory: the query rows, the keys or values at hand, weights; then the rows' ranges.
-size_t shared_bytes(int slices) { return sizeof(float) * kTileFloats * static_cast<size_t>(resident_slices(slices) + 2); }
+size_t shared_bytes(const SelfAttentionShape& shape) { return sizeof(float) * kTileFloats * static_cast<size_t>(shape.resident + 2); }
 
 template <int Outputs>
 __global__ void __launch_bounds__(kTileThreads, 2) attend_tile(const ForwardJob job) {
@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) attend_tile(const ForwardJob 
   HEDDLE_SHARED(int, ends, 2 * kTile);
   const SelfAttentionShape& shape = job.shape;
   const TilePlace place;
-  const int resident = resident_slices(shape.slices);
+  const int resident = shape.resident;
   const auto queries = shared_at<float>(memory, 0);
   const auto other = shared_at<float>(memory, sizeof(float) * kTileFloats * static_cast<size_t>(resident));
   const auto weights = other + kTileFloats;
@@ -116,7 +116,7 @@ Status self_attention_cuda(const SelfAttentionArgs& args, CudaContext& context) 
   SelfAttentionShape& shape = forward.shape;
   shape.vectors = forward.q.aligned() && forward.k.aligned() && forward.v.aligned() && forward.y.aligned();
   const int64_t blocks = shape.tiles * shape.key_heads * shape.head_tiles * shape.output_groups;
-  const LaunchShape launch = {dim3(static_cast<unsigned>(blocks)), kTileThreads, shared_bytes(shape.slices)};
+  const LaunchShape launch = {dim3(static_cast<unsigned>(blocks)), kTileThreads, shared_bytes(shape)};
   return context.launch(kOp, shape.slices == 1 ? attend_tile<1> : attend_tile<2>, launch, forward);
 }
 

@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) query_gradient(const Gradient
   HEDDLE_SHARED(float, delta, kTile);
   const SelfAttentionShape& shape = job.shape;
   const TilePlace place;
-  const int resident = resident_slices(shape.slices);
+  const int resident = shape.resident;
   const bool kept = shape.slices == resident;
   const auto queries = shared_at<float>(memory, 0);
   const auto gradients = queries + resident * kTileFloats;
@@ -175,7 +175,7 @@ __global__ void __launch_bounds__(kTileThreads, Outputs == 1 ? 2 : 1) key_gradie
   HEDDLE_SHARED(float, delta, kTile);
   const SelfAttentionShape& shape = job.shape;
   const TilePlace place;
-  const int resident = resident_slices(shape.slices);
+  const int resident = shape.resident;
   const bool kept = shape.slices == resident;
   const auto own_keys = shared_at<float>(memory, 0);
   const auto own_values = own_keys + resident * kTileFloats;
@@ -288,6 +288,9 @@ __global__ void __launch_bounds__(kTileThreads, Outputs == 1 ? 2 : 1) key_gradie
   }
 }
 
+// Two resident slices of both sides take more than the 99 KiB that compute capabilities 8.6, 8.9 and 12.0 have.
+size_t shared_bytes(const SelfAttentionShape& shape) { return sizeof(float) * kTileFloats * static_cast<size_t>(2 * shape.resident + 2); }
+
 size_t delta_bytes(const SelfAttentionGradArgs& args) {
   return (sizeof(float) * static_cast<size_t>(args.q.dims[0] * args.q.dims[1]) + 255) / 256 * 256;
 }
@@ -328,13 +331,13 @@ Status self_attention_grad_cuda(const SelfAttentionGradArgs& args, CudaContext& 
   gradient.dv = rows_of(args.dv);
 
   HEDDLE_TRY(context.launch(kOp, prepare_tile, LaunchShape{dim3(static_cast<unsigned>(shape.tiles)), kTileThreads}, gradient));
-  const size_t shared = sizeof(float) * kTileFloats * static_cast<size_t>(2 * resident_slices(shape.slices) + 2);
+  if (shared_bytes(shape) > context.limits.shared_per_block) shape.resident = 1;
   const int64_t queries = shape.tiles * shape.key_heads * shape.head_tiles * shape.output_groups;
   HEDDLE_TRY(context.launch(kOp, shape.slices == 1 ? query_gradient<1> : query_gradient<2>,
-                            LaunchShape{dim3(static_cast<unsigned>(queries)), kTileThreads, shared}, gradient));
+                            LaunchShape{dim3(static_cast<unsigned>(queries)), kTileThreads, shared_bytes(shape)}, gradient));
   const int64_t keys = shape.key_tiles * shape.key_heads * shape.output_groups;
   return context.launch(kOp, shape.slices == 1 ? key_gradient<1> : key_gradient<2>,
-                        LaunchShape{dim3(static_cast<unsigned>(keys)), kTileThreads, shared}, gradient);
+                        LaunchShape{dim3(static_cast<unsigned>(keys)), kTileThreads, shared_bytes(shape)}, gradient);
 }
 
 }  // namespace heddle

@@ -25,6 +25,7 @@ struct SelfAttentionShape {
   int heads, key_heads, width, group;
   int tile_heads, head_tiles, tile_tokens;
   int slices;          // of 64 channels
+  int resident;        // slices of a block's own side that stay in shared memory: all, or 1 that is read again for every tile that it meets
   int output_groups;   // blocks that share a tile, each with its own slices of the output
   float scale, soft_cap;
   bool vectors;
@@ -45,14 +46,12 @@ inline SelfAttentionShape self_attention_shape(const SelfAttentionJob& job, Fail
   shape.head_tiles = static_cast<int>(job.head_tiles);
   shape.tile_tokens = static_cast<int>(job.tile_tokens);
   shape.slices = static_cast<int>(ceil_div(job.width, kSlice));
+  shape.resident = shape.slices <= 2 ? shape.slices : 1;
   shape.output_groups = static_cast<int>(ceil_div(shape.slices, 2));
   shape.scale = job.scale;
   shape.soft_cap = job.soft_cap;
   return shape;
 }
-
-// Slices of a block's own side that stay in shared memory; wider rows are read again for every tile that they meet.
-__host__ __device__ inline int resident_slices(int slices) { return slices <= 2 ? slices : 1; }
 
 // The query rows [0, count) of a tile: heads [first_head, first_head + heads) of neighbouring tokens, token by token.
 struct QueryTile {

@@ -54,7 +54,8 @@ __device__ __forceinline__ LogitSum join_parts(const LogitSum* parts, int64_t co
   double sum = 0;
   for (int64_t i = threadIdx.x; i < count; i += blockDim.x) {
     const LogitSum part = parts[i];
-    sum += part.sum * static_cast<double>(expf(part.reference() - reference));
+    // A part without a maximum has the sum 0 or NaN, which no factor may change: one from 0 to far below overflows.
+    sum += part.maximum == -HUGE_VALF ? part.sum : part.sum * static_cast<double>(expf(part.maximum - reference));
   }
   result.sum = Team::sum(sum, scratch.sums);
   return result;
