@@ -284,8 +284,6 @@ async function compareOn(
       ),
     );
     const within = tolerance('f32', Math.max(test.reduction ?? 1, longest)) * (check.loosen ?? 4);
-    // A second gradient may be the little that is left of large terms, as where a function ignores the scale of x.
-    const least = what.startsWith('second') ? 0.1 * largestOf(exact.flatMap((values) => largestOf(values))) : 0;
     gradients.forEach((tensor, g) => {
       const actual = results[`gradient ${g}`] as Float32Array;
       const expected = exact[g] as Float64Array;
@@ -295,7 +293,7 @@ async function compareOn(
       let row = 0;
       for (let i = 0; i < expected.length; i++) {
         if (i % width === 0) row = largestOf(expected.subarray(i, i + width));
-        const allowed = within * (row + Math.max(1e-2 * all, least)) + 2e-45;
+        const allowed = within * (row + 1e-2 * all) + 2e-45;
         if (!(Math.abs((actual[i] as number) - (expected[i] as number)) <= allowed))
           throw new Error(`${what} ${g}[${i}] is ${actual[i]}, in float64 ${expected[i]} (allowed ${allowed.toExponential(2)})`);
       }
