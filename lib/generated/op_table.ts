@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '01b8175815197b06';
+export const opTableHash = '63c972e61d3136dc';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -312,14 +312,14 @@ export const opTable = {
     alias: {},
     backends: ['cpu', 'cuda'],
   },
-  /** stores k[t], v[t] (f32 [tokens, heads, width]) into the paged cache at positions[t] of request[t]; a negative position is skipped. Page layout: see attention_layout.h */
+  /** stores k[t], v[t] (f32 [tokens, heads, width]) into the paged cache at positions[t] of request[t]; a negative position is skipped; with table (f32 [tokens, rotary]) the keys are rope of k by it, rotated on their way. Page layout: see attention_layout.h */
   kv_write: {
     id: 28,
     family: 'attention',
-    inputs: ['k', 'v', 'pool', 'blockTable', 'positions', 'request'],
-    optional: [],
+    inputs: ['k', 'v', 'pool', 'blockTable', 'positions', 'request', 'table'],
+    optional: ['table'],
     outputs: ['written'],
-    attrs: { pageBytes: 'i64', layerOffset: 'i64', cacheType: ['f32', 'f16', 'bf16'] },
+    attrs: { pageBytes: 'i64', layerOffset: 'i64', cacheType: ['f32', 'f16', 'bf16'], interleaved: 'bool' },
     alias: { written: 'pool' },
     backends: ['cpu', 'cuda'],
   },

@@ -22,11 +22,20 @@ function checkPaging(
 /** @internal Result types of the family's ops, and the errors where inputs do not fit. */
 export const attentionRules: Rules<'kv_write' | 'attention'> = {
   kv_write: {
-    infer: ({ k, v, ...paging }) => {
+    infer: ({ k, v, table, ...paging }) => {
       expectRank('kv_write', 'k', k, 3);
       expectShape('kv_write', 'v', v, k.shape, 'the shape of k');
       for (const [name, tensor] of Object.entries({ k, v })) expectDType('kv_write', name, tensor, 'f32');
       checkPaging('kv_write', k, paging);
+      if (table !== undefined) {
+        expectDType('kv_write', 'table', table, 'f32');
+        expectSameDimension('kv_write', { name: 'k', tensor: k, axis: 0 }, { name: 'table', tensor: table, axis: 0 });
+        if (fixed('kv_write', 'table', table, 1) > fixed('kv_write', 'k', k, 2))
+          throw new ShapeError(
+            `[kv_write] k is ${formatShape(k.shape)} but table is ${formatShape(table.shape)}: it rotates more channels than k has`,
+            { op: 'kv_write' },
+          );
+      }
       return { written: { dtype: 'u8', shape: paging.pool.shape } };
     },
   },
@@ -57,9 +66,16 @@ export interface Paging {
   request: Tensor;
 }
 
-/** Stores keys and values f32 [tokens, heads, width] in the cache and gives the pool as it is then. */
-export const kvWrite = (k: Tensor, v: Tensor, paging: Paging, attrs: Attrs<'kv_write'>): Tensor =>
-  apply('kv_write', attentionRules.kv_write, { k, v, ...paging }, attrs).written;
+/**
+ * Stores keys and values f32 [tokens, heads, width] in the cache and gives the pool as it is then. With `table` (of `ropeTable`) the keys are
+ * rotated on their way; the planner does the same with a `rope` that nothing else reads.
+ */
+export const kvWrite = (
+  k: Tensor,
+  v: Tensor,
+  paging: Paging & { table?: Tensor },
+  attrs: Omit<Attrs<'kv_write'>, 'interleaved'> & { interleaved?: boolean },
+): Tensor => apply('kv_write', attentionRules.kv_write, { k, v, ...paging }, { interleaved: false, ...attrs }).written;
 
 /** Attention of q f32 [tokens, heads, width] over the cached positions of each token's request up to its own. Causal, paged, ragged. */
 export const attention = (q: Tensor, paging: Paging, attrs: Attrs<'attention'>): Tensor =>

@@ -38,7 +38,7 @@ size_t attention_cuda_workspace(const AttentionArgs& args, const DeviceLimits& l
 
 enum class KvWriteCacheType : int32_t { kF32, kF16, kBf16 };
 
-// stores k[t], v[t] (f32 [tokens, heads, width]) into the paged cache at positions[t] of request[t]; a negative position is skipped. Page layout: see attention_layout.h
+// stores k[t], v[t] (f32 [tokens, heads, width]) into the paged cache at positions[t] of request[t]; a negative position is skipped; with table (f32 [tokens, rotary]) the keys are rope of k by it, rotated on their way. Page layout: see attention_layout.h
 struct KvWriteArgs {
   TensorView k;
   TensorView v;
@@ -46,12 +46,15 @@ struct KvWriteArgs {
   TensorView block_table;
   TensorView positions;
   TensorView request;
+  TensorView table;  // optional
   TensorView written;  // output, in place over pool
   int64_t page_bytes;
   int64_t layer_offset;
   KvWriteCacheType cache_type;
+  bool interleaved;
 };
 Status kv_write_cpu(const KvWriteArgs& args, CpuContext& context);
+size_t kv_write_cpu_workspace(const KvWriteArgs& args, int threads);
 Status kv_write_cuda(const KvWriteArgs& args, CudaContext& context);
 
 }  // namespace heddle

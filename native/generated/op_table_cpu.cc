@@ -266,11 +266,15 @@ Status run_inverse_rms(const TensorView* operands, const AttributeValue* attrs, 
 }
 
 KvWriteArgs read_kv_write(const TensorView* operands, const AttributeValue* attrs) {
-  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], static_cast<int64_t>(attrs[0].integer), static_cast<int64_t>(attrs[1].integer), static_cast<KvWriteCacheType>(attrs[2].integer)};
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], static_cast<int64_t>(attrs[0].integer), static_cast<int64_t>(attrs[1].integer), static_cast<KvWriteCacheType>(attrs[2].integer), attrs[3].integer != 0};
 }
 
 Status run_kv_write(const TensorView* operands, const AttributeValue* attrs, CpuContext& context) {
   return kv_write_cpu(read_kv_write(operands, attrs), context);
+}
+
+size_t workspace_kv_write(const TensorView* operands, const AttributeValue* attrs, int threads) {
+  return kv_write_cpu_workspace(read_kv_write(operands, attrs), threads);
 }
 
 LayerNormArgs read_layer_norm(const TensorView* operands, const AttributeValue* attrs) {
@@ -674,7 +678,7 @@ constexpr OpInfo kTable[] = {
     {"grouped_norm", 7, 1, 4, 0u, 1u, run_grouped_norm, nullptr},
     {"grouped_prompt", 7, 1, 3, 0u, 1u, run_grouped_prompt, workspace_grouped_prompt},
     {"inverse_rms", 1, 1, 1, 0u, 0u, run_inverse_rms, nullptr},
-    {"kv_write", 6, 1, 3, 0u, 1u, run_kv_write, nullptr},
+    {"kv_write", 7, 1, 4, 64u, 1u, run_kv_write, workspace_kv_write},
     {"layer_norm", 3, 1, 1, 6u, 0u, run_layer_norm, nullptr},
     {"layer_norm_grad", 3, 1, 1, 2u, 1u, run_layer_norm_grad, nullptr},
     {"linear", 3, 1, 1, 4u, 0u, run_linear, workspace_linear},
@@ -722,6 +726,6 @@ constexpr OpInfo kTable[] = {
 }  // namespace
 
 const OpInfo& op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* op_table_hash() { return "01b8175815197b06"; }
+const char* op_table_hash() { return "63c972e61d3136dc"; }
 
 }  // namespace heddle

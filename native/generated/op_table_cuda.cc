@@ -262,7 +262,7 @@ Status run_inverse_rms(const TensorView* operands, const AttributeValue* attrs, 
 }
 
 KvWriteArgs read_kv_write(const TensorView* operands, const AttributeValue* attrs) {
-  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], static_cast<int64_t>(attrs[0].integer), static_cast<int64_t>(attrs[1].integer), static_cast<KvWriteCacheType>(attrs[2].integer)};
+  return {operands[0], operands[1], operands[2], operands[3], operands[4], operands[5], operands[6], operands[7], static_cast<int64_t>(attrs[0].integer), static_cast<int64_t>(attrs[1].integer), static_cast<KvWriteCacheType>(attrs[2].integer), attrs[3].integer != 0};
 }
 
 Status run_kv_write(const TensorView* operands, const AttributeValue* attrs, CudaContext& context) {
@@ -754,6 +754,6 @@ constexpr CudaOpInfo kTable[] = {
 }  // namespace
 
 const CudaOpInfo& cuda_op_info(Op op) { return kTable[static_cast<int>(op)]; }
-const char* cuda_op_table_hash() { return "01b8175815197b06"; }
+const char* cuda_op_table_hash() { return "63c972e61d3136dc"; }
 
 }  // namespace heddle

@@ -1,7 +1,7 @@
 // The planner: shared memory, results in place, fused operations. Whatever it does, the numbers stay those of the graph.
 import { describe, expect, it } from 'vitest';
 import { lower } from '../../lib/graph/compile.js';
-import { compile, graph, ops, type Tensor, tensor } from '../../lib/index.js';
+import { compile, emptyTensor, graph, ops, type Tensor, tensor } from '../../lib/index.js';
 import { fuse } from '../../lib/plan/fuse.js';
 import { placeInPlace } from '../../lib/plan/in_place.js';
 import { overlap, place } from '../../lib/plan/ir.js';
@@ -237,5 +237,55 @@ describe('fusion of an addition with the norm of its sum', () => {
     expect(result.sum).toEqual(a.map((v, i) => v + (b[i] as number)));
     expect(result.y).toEqual(result.apart);
     expect(result.product).toEqual((result.sum as Float32Array).map((v, i) => v * (result.y?.[i] as number)));
+  });
+});
+
+describe('fusion of the rotation of keys with their way into the cache', () => {
+  const [keyHeads, channels, pageBytes] = [2, 10, 2 * 2 * 10 * 16 * 4];
+  const build = (table: number, readTwice: boolean) => {
+    const g = graph();
+    const [k, v] = [g.input('k', 'f32', ['n', keyHeads, channels]), g.input('v', 'f32', ['n', keyHeads, channels])];
+    const t = g.input('t', 'f32', ['n', table]);
+    const paging = {
+      pool: g.state('pool', emptyTensor('u8', [3 * pageBytes])),
+      blockTable: g.input('blockTable', 'i32', [1, 3]),
+      positions: g.input('positions', 'i32', ['n']),
+      request: g.input('request', 'i32', ['n']),
+    };
+    const rotated = rope(k, t);
+    const written = ops.kvWrite(rotated, v, paging, { pageBytes, layerOffset: 0, cacheType: 'f32' });
+    return { g, outputs: { written, ...(readTwice ? { sum: add(rotated, v) } : {}) } };
+  };
+
+  it('happens where nothing else reads the rotated keys', () => {
+    const opsOf = (readTwice: boolean): string[] => {
+      const { g, outputs } = build(8, readTwice);
+      const program = lower(g, { outputs, extents: { n: { max: 40 } } });
+      fuse(program);
+      return program.nodes.map(({ op }) => op).filter((op) => op !== 'copy');
+    };
+    expect(opsOf(false)).toEqual(['kv_write']);
+    expect(opsOf(true)).toEqual(['rope', 'kv_write', 'add']);
+  });
+
+  it.each([10, 8, 2])('changes no bit: %i of 10 channels rotated', async (table) => {
+    const tokens = 37;
+    const results: Uint8Array[] = [];
+    for (const readTwice of [false, true]) {
+      const { g, outputs } = build(table, readTwice);
+      using program = compile(g, { outputs, extents: { n: { max: 40 } } });
+      const size = tokens * keyHeads * channels;
+      const { written } = await program.run({
+        k: normal(size, 4),
+        v: normal(size, 5),
+        t: normal(tokens * table, 6),
+        blockTable: Int32Array.of(2, 0, 1),
+        positions: Int32Array.from({ length: tokens }, (_, i) => i),
+        request: new Int32Array(tokens),
+      });
+      results.push(written as Uint8Array);
+    }
+    expect(results[0]?.some((byte) => byte !== 0)).toBe(true);
+    expect(Buffer.compare(results[0] as Uint8Array, results[1] as Uint8Array)).toBe(0);
   });
 });

@@ -2,6 +2,7 @@
 import { type DType, dtypeBytes, viewAs } from '../../lib/runtime/dtype.js';
 import type { Operand, Reference } from './check_op.ts';
 import { fromBits, toBits, toBytes } from './numbers.ts';
+import { ropeReference } from './rope.reference.ts';
 
 export const blockTokens = 16;
 
@@ -53,6 +54,8 @@ function cacheLayer(
 
 export const kvWriteReference: Reference = (inputs, attrs) => {
   const { k, v, pool, positions, request } = inputs as Record<'k' | 'v' | 'pool' | 'positions' | 'request', Operand>;
+  const { table } = inputs;
+  const keys = table === undefined ? k.values : (ropeReference({ x: k, table }, attrs, {}).y as Float64Array);
   const [tokens, heads, width] = k.dims as [number, number, number];
   const layer = cacheLayer(inputs, attrs, heads, width);
   const written = Uint8Array.from(pool.values);
@@ -63,7 +66,7 @@ export const kvWriteReference: Reference = (inputs, attrs) => {
     for (let h = 0; h < heads; h++)
       for (let c = 0; c < width; c++) {
         const from = (t * heads + h) * width + c;
-        put(layer.key(request.values[t] as number, position, h, c), k.values[from] as number);
+        put(layer.key(request.values[t] as number, position, h, c), keys[from] as number);
         put(layer.value(request.values[t] as number, position, h, c), v.values[from] as number);
       }
   }

@@ -117,7 +117,7 @@ export class Scene {
     const operand = (of: Float64Array[]) => f32.strided(dims, perToken + padding, this.rows(of, tokens, perToken));
     return {
       inputs: { k: operand(this.keys), v: operand(this.values), pool: this.emptyPool, ...this.paging(tokens) } as Record<string, Operand>,
-      attrs: { pageBytes: this.pageBytes, layerOffset: this.layerOffset, cacheType: this.type },
+      attrs: { pageBytes: this.pageBytes, layerOffset: this.layerOffset, cacheType: this.type, interleaved: false },
     };
   }
 

@@ -45,6 +45,23 @@ const badPage = (page: number) => {
   return i32(scene.blockTable.dims, table);
 };
 
+// Quarters and whole numbers: the rotation is exact in f32 and in f16, so that bytes can be compared.
+const rotated = (
+  name: string,
+  options: SceneOptions,
+  tokens: Token[],
+  rotary: number,
+  more: { interleaved?: boolean; padding?: number } = {},
+): OpCase => {
+  const { inputs, attrs } = new Scene({ ...options, key: integers(8) }).write(tokens, more.padding);
+  const table = Float64Array.from({ length: tokens.length * rotary }, (_, i) => (((i * 37) % 9) - 4) / 4);
+  return {
+    name,
+    inputs: { ...inputs, table: f32([tokens.length, rotary], table) },
+    attrs: { ...attrs, interleaved: more.interleaved ?? false },
+  };
+};
+
 checkOp('kv_write', {
   reference: kvWriteReference,
   cases: [
@@ -65,6 +82,18 @@ checkOp('kv_write', {
       { lengths: [3], type: 'f16', key: (n) => new Float64Array(n).fill(1e30), value: (n) => new Float64Array(n).fill(-3e-8) },
       tokensOf(0, 0, 3),
     ),
+    rotated('rotated keys', { lengths: [20, 3], keyHeads: 2, width: 16 }, wholePrompts([20, 3]), 16),
+    rotated('rotated keys, the first channels only', { lengths: [20], keyHeads: 3, width: 10, type: 'f16' }, tokensOf(0, 5, 20), 6),
+    rotated('rotated pairs side by side', { lengths: [9], keyHeads: 2, width: 14 }, tokensOf(0, 0, 9), 14, { interleaved: true }),
+    rotated('rotated columns of a wider tensor', { lengths: [17, 5], type: 'f16', keyHeads: 2 }, wholePrompts([17, 5]), 4, { padding: 5 }),
+    rotated('rotated keys, enough for several threads', { lengths: [300], keyHeads: 4, width: 32 }, tokensOf(0, 0, 300), 32),
+    rotated('rotated keys, no tokens', { lengths: [4] }, [], 4),
+    writeRefusal(
+      'a table that is too wide',
+      (inputs) => (inputs.table = f32([2, 22])),
+      /table is f32 \[2, 22\], k is f32 \[2, 2, 20\]: expected f32 \[tokens, rotary\]/,
+    ),
+    writeRefusal('a table for other tokens', (inputs) => (inputs.table = f32([3, 8])), /table is f32 \[3, 8\]/),
     writeRefusal(
       'a page outside the pool',
       (inputs) => (inputs.blockTable = badPage(999)),

@@ -70,6 +70,11 @@ inline Status check_kv_write(const KvWriteArgs& args, CacheLayer* layer) {
   HEDDLE_TRY(check_cache_layer("kv_write", args.pool, args.block_table, args.page_bytes, args.layer_offset, element_bytes, k.dims[1], k.dims[2],
                                layer));
   const int64_t tokens = k.dims[0];
+  const TensorView& table = args.table;
+  HEDDLE_CHECK(!table.present() || (table.rank == 2 && table.dtype == DType::kF32 && table.dims[0] == tokens && table.dims[1] % 2 == 0 &&
+                                    table.dims[1] <= k.dims[2]),
+               "kv_write",
+               "table is " + describe(table) + ", k is " + describe(k) + ": expected f32 [tokens, rotary], rotary even and at most the width");
   HEDDLE_TRY(check_token_indexes("kv_write", "positions", args.positions, tokens));
   return check_token_indexes("kv_write", "request", args.request, tokens);
 }

@@ -1,10 +1,11 @@
-// kv_write: the new keys and values of a step go to their places in the page pool, rounded to the cache's type.
+// kv_write: the new keys and values of a step go to their places in the page pool, rotated where asked and rounded to the cache's type.
 #include <algorithm>
 
 #include "core/float16.h"
 #include "cpu/cpu_context.h"
 #include "generated/attention_ops.h"
 #include "kernels/attention/attention_checks.h"
+#include "kernels/rope/rotate_token.h"
 
 namespace heddle {
 namespace {
@@ -25,8 +26,9 @@ struct StoreBf16 {
   static uint16_t convert(float x) { return f32_to_bf16(x); }
 };
 
+// `rotated` has room for the keys of one token.
 template <class Type>
-void write_tokens(const KvWriteArgs& args, const CacheLayer& layer, int64_t first, int64_t last) {
+void write_tokens(const KvWriteArgs& args, const CacheLayer& layer, int64_t first, int64_t last, float* rotated) {
   using Stored = typename Type::Stored;
   const int64_t heads = args.k.dims[1], width = args.k.dims[2], channels = heads * width;
   for (int64_t token = first; token < last; token++) {
@@ -36,6 +38,10 @@ void write_tokens(const KvWriteArgs& args, const CacheLayer& layer, int64_t firs
     Stored* page = reinterpret_cast<Stored*>(layer.page(request, position / kBlockTokens));
     const float* k = args.k.row<const float>(token);
     const float* v = args.v.row<const float>(token);
+    if (args.table.present()) {
+      rope_rotate_token(args.table.row<const float>(token), args.table.dims[1], args.interleaved, k, heads, width, rotated);
+      k = rotated;
+    }
     Stored* keys = page + slot;
     for (int64_t channel = 0; channel < channels; channel++) keys[channel * kBlockTokens] = Type::convert(k[channel]);
     for (int64_t head = 0; head < heads; head++) {
@@ -45,11 +51,18 @@ void write_tokens(const KvWriteArgs& args, const CacheLayer& layer, int64_t firs
   }
 }
 
+size_t keys_bytes(const KvWriteArgs& args) { return (static_cast<size_t>(args.k.dims[1] * args.k.dims[2]) * sizeof(float) + 63) / 64 * 64; }
+
 }  // namespace
+
+size_t kv_write_cpu_workspace(const KvWriteArgs& args, int threads) {
+  return args.table.present() ? static_cast<size_t>(threads) * keys_bytes(args) : 0;
+}
 
 Status kv_write_cpu(const KvWriteArgs& args, CpuContext& context) {
   CacheLayer layer;
   HEDDLE_TRY(check_kv_write(args, &layer));
+  HEDDLE_CHECK(context.workspace_bytes >= kv_write_cpu_workspace(args, context.threads()), kOp, "the workspace is too small");
   const TensorView& k = args.k;
   const int64_t tokens = k.dims[0];
   for (int64_t token = 0; token < tokens; token++) {
@@ -63,11 +76,12 @@ Status kv_write_cpu(const KvWriteArgs& args, CpuContext& context) {
                      : args.cache_type == KvWriteCacheType::kF16 ? write_tokens<StoreF16>
                                                                  : write_tokens<StoreBf16>;
   if (k.elements() <= kInlineElements) {
-    write(args, layer, 0, tokens);
+    write(args, layer, 0, tokens, reinterpret_cast<float*>(context.workspace));
     return Status::success();
   }
-  context.parallel((tokens + kBlockTokens - 1) / kBlockTokens, [&](int64_t chunk, int) {
-    write(args, layer, chunk * kBlockTokens, std::min(tokens, (chunk + 1) * kBlockTokens));
+  context.parallel((tokens + kBlockTokens - 1) / kBlockTokens, [&](int64_t chunk, int worker) {
+    auto* rotated = reinterpret_cast<float*>(context.workspace + static_cast<size_t>(worker) * (args.table.present() ? keys_bytes(args) : 0));
+    write(args, layer, chunk * kBlockTokens, std::min(tokens, (chunk + 1) * kBlockTokens), rotated);
   });
   return Status::success();
 }

@@ -5,6 +5,7 @@
 #include "cuda/cuda_context.h"
 #include "cuda/vocabulary.cuh"
 #include "kernels/attention/cache_place.cuh"
+#include "kernels/rope/rotation.cuh"
 
 namespace heddle {
 namespace {
@@ -19,7 +20,21 @@ struct WriteJob {
   PlaceFailures failures;
   int64_t parts;  // blocks per token
   int64_t heads, width;
+  const float* table;  // nullptr: keys are stored as they are
+  int64_t table_stride, half;
+  bool interleaved;
 };
+
+// Channel `channel` of a head after rotation by the token's row of the table.
+__device__ __forceinline__ float rotated_channel(const WriteJob& job, const float* head, int64_t channel, int64_t token) {
+  if (job.table == nullptr || channel >= 2 * job.half) return head[channel];
+  const int64_t pair = job.interleaved ? channel / 2 : channel % job.half;
+  const bool is_left = job.interleaved ? channel % 2 == 0 : channel < job.half;
+  const float left = head[job.interleaved ? 2 * pair : pair], right = head[job.interleaved ? 2 * pair + 1 : job.half + pair];
+  const float* row = job.table + token * job.table_stride;
+  const float cosine = row[pair], sine = row[job.half + pair];
+  return is_left ? rotated_left(left, right, cosine, sine) : rotated_right(left, right, cosine, sine);
+}
 
 template <class Stored>
 __global__ void write_token(const WriteJob job) {
@@ -33,7 +48,8 @@ __global__ void write_token(const WriteJob job) {
   if (page == nullptr) return;
   const int64_t slot = position % kBlockTokens;
   const int64_t head = channel / job.width;
-  page[key_offset(job.width, 0, channel, slot)] = from_f32<Stored>(job.k[token * job.k_stride + channel]);
+  const float key = rotated_channel(job, job.k + token * job.k_stride + head * job.width, channel % job.width, token);
+  page[key_offset(job.width, 0, channel, slot)] = from_f32<Stored>(key);
   page[value_offset(job.heads, job.width, head, slot, channel % job.width)] = from_f32<Stored>(job.v[token * job.v_stride + channel]);
 }
 
@@ -51,6 +67,10 @@ Status kv_write_cuda(const KvWriteArgs& args, CudaContext& context) {
   job.failures = HEDDLE_PLACE_FAILURES(context, "kv_write");
   job.heads = args.k.dims[1];
   job.width = args.k.dims[2];
+  job.table = args.table.as<const float>();
+  job.table_stride = args.table.leading_stride;
+  job.half = args.table.present() ? args.table.dims[1] / 2 : 0;
+  job.interleaved = args.interleaved;
   job.parts = ceil_div(job.heads * job.width, kThreads);
   const LaunchShape shape = {dim3(static_cast<unsigned>(args.k.dims[0] * job.parts)), kThreads};
   if (args.cache_type == KvWriteCacheType::kF32) return context.launch("kv_write", write_token<float>, shape, job);

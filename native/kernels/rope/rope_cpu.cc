@@ -7,6 +7,7 @@
 #include "cpu/targets.h"
 #include "generated/rope_ops.h"
 #include "kernels/rope/rope_checks.h"
+#include "kernels/rope/rotate_token.h"
 
 #define HEDDLE_TARGET_FILE "kernels/rope/rope_cpu.cc"
 #include "cpu/foreach_target.h"
@@ -44,20 +45,26 @@ HEDDLE_INLINE void rotate_pairs(const float* x, const float* cosines, const floa
 }
 
 template <bool kInverse>
-HEDDLE_INLINE void rotate_range(const RopeArgs& args, int64_t begin, int64_t end) {
-  const int64_t heads = args.x.dims[1], width = args.x.dims[2], rotary = args.table.dims[1], half = rotary / 2;
-  for (int64_t token = begin; token < end; token++) {
-    const float* cosines = args.table.row<const float>(token);
-    const float* x = args.x.row<const float>(token);
-    float* y = args.y.row<float>(token);
-    for (int64_t head = 0; head < heads; head++, x += width, y += width) {
-      if (args.interleaved)
-        rotate_pairs<kInverse>(x, cosines, cosines + half, half, y);
-      else
-        rotate_halves<kInverse>(x, cosines, cosines + half, half, y);
-      if (x != y && rotary < width) std::memcpy(y + rotary, x + rotary, sizeof(float) * static_cast<size_t>(width - rotary));
-    }
+HEDDLE_INLINE void rotate_heads(const float* cosines, int64_t rotary, bool interleaved, const float* x, int64_t heads, int64_t width, float* y) {
+  const int64_t half = rotary / 2;
+  for (int64_t head = 0; head < heads; head++, x += width, y += width) {
+    if (interleaved)
+      rotate_pairs<kInverse>(x, cosines, cosines + half, half, y);
+    else
+      rotate_halves<kInverse>(x, cosines, cosines + half, half, y);
+    if (x != y && rotary < width) std::memcpy(y + rotary, x + rotary, sizeof(float) * static_cast<size_t>(width - rotary));
   }
+}
+
+template <bool kInverse>
+HEDDLE_INLINE void rotate_range(const RopeArgs& args, int64_t begin, int64_t end) {
+  for (int64_t token = begin; token < end; token++)
+    rotate_heads<kInverse>(args.table.row<const float>(token), args.table.dims[1], args.interleaved, args.x.row<const float>(token), args.x.dims[1],
+                           args.x.dims[2], args.y.row<float>(token));
+}
+
+inline void rotate_token(const float* table, int64_t rotary, bool interleaved, const float* x, int64_t heads, int64_t width, float* y) {
+  rotate_heads<false>(table, rotary, interleaved, x, heads, width, y);
 }
 
 inline void rotate_tokens(const RopeArgs& args, int64_t begin, int64_t end) {
@@ -118,6 +125,10 @@ Status rope_table_cpu(const RopeTableArgs& args, CpuContext& context) {
     for (int64_t token = begin; token < end; token++) fill_table_row(args, token);
   });
   return Status::success();
+}
+
+void rope_rotate_token(const float* table, int64_t rotary, bool interleaved, const float* x, int64_t heads, int64_t width, float* y) {
+  HEDDLE_DISPATCH(rotate_token)(table, rotary, interleaved, x, heads, width, y);
 }
 
 Status rope_cpu(const RopeArgs& args, CpuContext& context) {

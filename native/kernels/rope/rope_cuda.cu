@@ -5,6 +5,7 @@
 #include "cuda/cuda_context.h"
 #include "cuda/vocabulary.cuh"
 #include "kernels/rope/rope_checks.h"
+#include "kernels/rope/rotation.cuh"
 
 namespace heddle {
 namespace {
@@ -100,8 +101,8 @@ struct PairsOfHead {
 #pragma unroll
     for (int i = 0; i < Pairs; i++) {
       const float c = cosines.v[i], s = sign * sines.v[i], a = left[i], b = right[i];
-      left[i] = fmaf(a, c, -(b * s));
-      right[i] = fmaf(a, s, b * c);
+      left[i] = rotated_left(a, b, c, s);
+      right[i] = rotated_right(a, b, c, s);
     }
   }
 };
