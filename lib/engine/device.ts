@@ -46,11 +46,11 @@ export interface CudaInfo {
 // 13010 is 13.1.
 const cudaVersion = (number: number): string => `${Math.floor(number / 1000)}.${Math.floor((number % 1000) / 10)}`;
 
-/** The CUDA devices of this machine. Where there is none `error` says why. Throws DeviceError when the native library cannot be loaded. */
+/** The CUDA devices of this machine; asking takes some memory on each. Where there is none `error` says why. Throws DeviceError when the native library cannot be loaded. */
 export function cudaInfo(): CudaInfo {
   const library = binding().cudaLibraryPath();
   try {
-    const devices = cudaDevices().map((found) => ({
+    const devices = cudaDevices(true).map((found) => ({
       device: cudaDevice(found.ordinal).name,
       name: found.name,
       computeCapability: `${found.computeMajor}.${found.computeMinor}`,
@@ -95,21 +95,10 @@ export interface NativeMemory {
 /** Native memory of this process: bytes in tensors now and at most, and how many blocks; the same of every CUDA device in use. */
 export function memory(): NativeMemory {
   const native = binding();
-  const opened = native.deviceMemory();
-  const all = opened.length === 0 ? [] : describedDevices();
-  const devices = opened.map(({ ordinal, bytes, peakBytes, blocks }) => {
-    const { totalBytes, freeBytes } = all.find((device) => device.ordinal === ordinal) ?? {};
-    return { name: cudaDevice(ordinal).name, bytes, peakBytes, blocks, totalBytes, freeBytes };
-  });
+  const devices = native
+    .deviceMemory()
+    .map(({ ordinal, totalBytes, freeBytes, ...counters }) => ({ name: cudaDevice(ordinal).name, ...counters, totalBytes, freeBytes }));
   return { ...native.memory(), devices };
-}
-
-function describedDevices(): ReturnType<typeof cudaDevices> {
-  try {
-    return cudaDevices();
-  } catch {
-    return [];
-  }
 }
 
 /** Sets the number of threads that kernels use, the engine's own included. Default: the cores of this process. */

@@ -4,7 +4,7 @@ import type { ModelConfig } from '../checkpoint/model_config.js';
 import { OptionError } from '../errors.js';
 import type { CacheLayout } from '../models/serving_paths.js';
 import { blockTokens } from '../ops/index.js';
-import { cudaDevices, type Device } from '../runtime/device.js';
+import { type Device, memoryOn } from '../runtime/device.js';
 import { dtypeBytes } from '../runtime/dtype.js';
 
 const rowUnit = 64;
@@ -41,7 +41,7 @@ export interface PoolRoom {
 /** On the processor a quarter of the memory; on a CUDA device three quarters of what weights leave free, the rest is for programs. */
 export function poolRoom(device: Device, { tensors }: HuggingFaceFolder): PoolRoom {
   if (device.ordinal === undefined) return { bytes: totalmem() / 4, asUsed: true };
-  let free = cudaDevices()[device.ordinal]?.freeBytes ?? 0;
+  let free = memoryOn(device)?.freeBytes ?? 0;
   for (const name of tensors.names()) {
     const { begin, end } = tensors.info(name) as { begin: number; end: number };
     free -= end - begin;

@@ -55,7 +55,7 @@ export interface NativeSafetensorsFile {
   close(): void;
 }
 
-/** A CUDA device and what this process holds there. */
+/** A CUDA device. */
 export interface NativeCudaDevice {
   name: string;
   ordinal: number;
@@ -63,17 +63,26 @@ export interface NativeCudaDevice {
   computeMinor: number;
   multiprocessors: number;
   totalBytes: number;
+  /** 0 without details. */
   freeBytes: number;
   /** As CUDA counts: 13000 is 13.0. */
   driverVersion: number;
   runtimeVersion: number;
   /** On the processor, for tests. */
   emulated: boolean;
-  /** What multiplies large matrices. */
+  /** What multiplies large matrices; '' without details. */
   linearLibrary: string;
+}
+
+/** What this process holds on a device that it opened, and how much there is. */
+export interface NativeDeviceMemory {
+  ordinal: number;
   bytes: number;
   peakBytes: number;
   blocks: number;
+  /** Not there where the device is lost. */
+  freeBytes?: number;
+  totalBytes?: number;
 }
 
 /** The native library: everything that crosses the boundary, on one screen. */
@@ -87,10 +96,9 @@ export interface Binding {
   Program: new (encoded: Uint8Array, buffers: NativeBuffer[], ordinal?: number) => NativeProgram;
   RunControl: new () => NativeRunControl;
   SafetensorsFile: { open(path: string, maxHeaderBytes?: number): Promise<NativeSafetensorsFile> };
-  /** Throws an error with a code where there is none. */
-  cudaDevices(): NativeCudaDevice[];
-  /** What this process holds on the devices that it opened; asks no driver. */
-  deviceMemory(): { ordinal: number; bytes: number; peakBytes: number; blocks: number }[];
+  /** Details take memory on every device. Throws an error with a code where there is none. */
+  cudaDevices(details?: boolean): NativeCudaDevice[];
+  deviceMemory(): NativeDeviceMemory[];
   cudaLibraryPath(): string;
   /** Bytes of a weight [outputs, inputs] packed for `linear`, on any device. */
   packedBytes(dtype: number, outputs: number, inputs: number): number;

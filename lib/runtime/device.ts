@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { DeviceError, fromNative, type HeddleError, OptionError, PoolExhaustedError } from '../errors.js';
-import { binding, type NativeCudaDevice } from './binding.js';
+import { binding, type NativeCudaDevice, type NativeDeviceMemory } from './binding.js';
 
 /** What programs run on and tensors lie in: the processor, or a CUDA device. */
 export interface Device {
@@ -69,21 +69,24 @@ function openUsable(): Device {
 export const standsInTheWay = (error: unknown): boolean =>
   error instanceof DeviceError || (error instanceof PoolExhaustedError && String(error.details.device).startsWith('cuda'));
 
-/** The CUDA devices of this machine. Throws DeviceError with a code that says what stands in the way where there is none. */
-export function cudaDevices(): NativeCudaDevice[] {
+/** The CUDA devices of this machine; `details` take memory on every one. Throws DeviceError with a code that says what stands in the way where there is none. */
+export function cudaDevices(details = false): NativeCudaDevice[] {
   try {
-    return binding().cudaDevices();
+    return binding().cudaDevices(details);
   } catch (error) {
     throw fromNative(error);
   }
 }
 
+/** Memory of a CUDA device that was opened. */
+export const memoryOn = ({ ordinal }: Device): NativeDeviceMemory | undefined =>
+  binding()
+    .deviceMemory()
+    .find((device) => device.ordinal === ordinal);
+
 /** Bytes that this process held at most in the memory of a device. */
-export function peakBytesOn({ ordinal }: Device): number {
-  const native = binding();
-  if (ordinal === undefined) return native.memory().peakBytes;
-  return native.deviceMemory().find((device) => device.ordinal === ordinal)?.peakBytes ?? 0;
-}
+export const peakBytesOn = (device: Device): number =>
+  (device.ordinal === undefined ? binding().memory().peakBytes : memoryOn(device)?.peakBytes) ?? 0;
 
 // The smallest thing that fails where a device cannot be used.
 function touch(device: Device): void {

@@ -19,13 +19,12 @@ std::shared_ptr<Device> device_argument(const Napi::CallbackInfo& info, size_t i
 
 namespace {
 
-// A list of what there is; throws what stands in the way where there is nothing.
+// cudaDevices(details?): a list of what there is; throws what stands in the way where there is nothing.
 Napi::Value cuda_devices(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   std::vector<CudaDeviceDescription> found;
-  const Status status = describe_cuda_devices(&found);
+  const Status status = describe_cuda_devices(info[0].ToBoolean(), &found);
   if (!status.ok()) throw to_error(env, status);
-  const auto opened = opened_cuda_devices();
   auto list = Napi::Array::New(env, found.size());
   for (uint32_t i = 0; i < found.size(); i++) {
     const CudaDeviceDescription& device = found[i];
@@ -42,16 +41,12 @@ Napi::Value cuda_devices(const Napi::CallbackInfo& info) {
     number("runtimeVersion", device.runtime_version);
     entry.Set("emulated", Napi::Boolean::New(env, device.emulated));
     entry.Set("linearLibrary", Napi::String::New(env, device.linear_library));
-    const MemoryCounters counters = i < opened.size() && opened[i] ? opened[i]->memory()->counter.read() : MemoryCounters{};
-    number("bytes", static_cast<double>(counters.bytes));
-    number("peakBytes", static_cast<double>(counters.peak_bytes));
-    number("blocks", static_cast<double>(counters.blocks));
     list.Set(i, entry);
   }
   return list;
 }
 
-// Counters of the devices that were opened: asks no driver.
+// Of the devices that were opened. Those that are lost have no freeBytes and totalBytes.
 Napi::Value device_memory(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   auto list = Napi::Array::New(env);
@@ -64,6 +59,11 @@ Napi::Value device_memory(const Napi::CallbackInfo& info) {
     entry.Set("bytes", Napi::Number::New(env, static_cast<double>(counters.bytes)));
     entry.Set("peakBytes", Napi::Number::New(env, static_cast<double>(counters.peak_bytes)));
     entry.Set("blocks", Napi::Number::New(env, static_cast<double>(counters.blocks)));
+    uint64_t free_bytes = 0, total_bytes = 0;
+    if (opened[i]->memory()->room(&free_bytes, &total_bytes).ok()) {
+      entry.Set("freeBytes", Napi::Number::New(env, static_cast<double>(free_bytes)));
+      entry.Set("totalBytes", Napi::Number::New(env, static_cast<double>(total_bytes)));
+    }
     list.Set(list.Length(), entry);
   }
   return list;

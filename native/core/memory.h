@@ -48,6 +48,9 @@ class DeviceMemory {
   // Returns when the bytes that everything before left there are in `to`.
   virtual Status read(void* to, const std::byte* from, uint64_t bytes) = 0;
 
+  // Of the whole device, whoever uses it.
+  virtual Status room(uint64_t* free_bytes, uint64_t* total_bytes) = 0;
+
   MemoryCounter counter;
 };
 

@@ -1,6 +1,7 @@
 // What libheddle_cuda.so hands to the addon: which devices there are, and one of them opened.
 #include <cuda_runtime.h>
 
+#include "cuda/cublas_lt.h"
 #include "cuda/cuda_device.h"
 #include "cuda/cuda_op_info.h"
 #include "executor/cuda_library.h"
@@ -34,7 +35,7 @@ Status count_devices(int* count) {
   return Status::success();
 }
 
-Status describe_devices(std::vector<CudaDeviceDescription>* devices) {
+Status describe_devices(bool details, std::vector<CudaDeviceDescription>* devices) {
   int count = 0;
   HEDDLE_TRY(count_devices(&count));
   for (int ordinal = 0; ordinal < count; ordinal++) {
@@ -45,17 +46,20 @@ Status describe_devices(std::vector<CudaDeviceDescription>* devices) {
     device.compute_major = properties.major;
     device.compute_minor = properties.minor;
     device.multiprocessors = properties.multiProcessorCount;
-    HEDDLE_CUDA_TRY(cudaSetDevice(ordinal), "cudaSetDevice");
-    size_t available = 0, total = 0;
-    HEDDLE_CUDA_TRY(cudaMemGetInfo(&available, &total), "cudaMemGetInfo");
-    device.total_bytes = total;
-    device.free_bytes = available;
+    device.total_bytes = properties.totalGlobalMem;
     HEDDLE_CUDA_TRY(cudaDriverGetVersion(&device.driver_version), "cudaDriverGetVersion");
     HEDDLE_CUDA_TRY(cudaRuntimeGetVersion(&device.runtime_version), "cudaRuntimeGetVersion");
 #if defined(HEDDLE_CUDA_EMULATOR)
     device.emulated = std::getenv("HEDDLE_EMULATOR_AS_REAL") == nullptr;  // tests of what a real device would do
 #endif
-    device.linear_library = "own kernels";
+    if (details) {
+      HEDDLE_CUDA_TRY(cudaSetDevice(ordinal), "cudaSetDevice");
+      size_t available = 0, total = 0;
+      HEDDLE_CUDA_TRY(cudaMemGetInfo(&available, &total), "cudaMemGetInfo");
+      device.free_bytes = available;
+      const std::string library = cublas_lt_name();
+      device.linear_library = library.empty() ? "own kernels" : library;
+    }
     devices->push_back(std::move(device));
   }
   return Status::success();

@@ -26,6 +26,15 @@ CudaMemory::~CudaMemory() {
   if (copies_ != nullptr) cudaStreamDestroy(copies_);
 }
 
+Status CudaMemory::room(uint64_t* free_bytes, uint64_t* total_bytes) {
+  HEDDLE_CUDA_TRY(cudaSetDevice(ordinal_), name_.c_str());
+  size_t available = 0, total = 0;
+  HEDDLE_CUDA_TRY(cudaMemGetInfo(&available, &total), name_.c_str());
+  *free_bytes = available;
+  *total_bytes = total;
+  return Status::success();
+}
+
 Status CudaMemory::allocate(uint64_t bytes, std::byte** out) {
   std::lock_guard<std::mutex> lock(mutex_);
   HEDDLE_CUDA_TRY(cudaSetDevice(ordinal_), name_.c_str());

@@ -21,6 +21,8 @@ class CudaMemory : public DeviceMemory {
   Status write(std::byte* to, const void* from, uint64_t bytes) override;
   Status read(void* to, const std::byte* from, uint64_t bytes) override;
 
+  Status room(uint64_t* free_bytes, uint64_t* total_bytes) override;
+
   // Makes `stream` wait for all writes so far.
   Status order_after_writes(cudaStream_t stream);
 

@@ -59,11 +59,11 @@ std::string cuda_library_path() {
   return (slash == std::string::npos ? std::string(".") : path.substr(0, slash)) + "/libheddle_cuda.so";
 }
 
-Status describe_cuda_devices(std::vector<CudaDeviceDescription>* devices) {
+Status describe_cuda_devices(bool details, std::vector<CudaDeviceDescription>* devices) {
   Opened& state = opened();
   std::lock_guard<std::mutex> lock(state.mutex);
   HEDDLE_TRY(load(state));
-  return state.library->describe(devices);
+  return state.library->describe(details, devices);
 }
 
 Status cuda_device(int ordinal, std::shared_ptr<Device>* device) {

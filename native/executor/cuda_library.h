@@ -16,24 +16,24 @@ struct CudaDeviceDescription {
   int compute_minor = 0;
   int multiprocessors = 0;
   uint64_t total_bytes = 0;
-  uint64_t free_bytes = 0;
+  uint64_t free_bytes = 0;  // with details only
   int driver_version = 0;   // as CUDA counts: 13000 is 13.0
   int runtime_version = 0;
   bool emulated = false;    // on the processor, for tests
-  std::string linear_library;  // what multiplies large matrices: "cuBLASLt 13.1.0" or "own kernels"
+  std::string linear_library;  // with details only: what multiplies large matrices, "cuBLASLt 13.1.0" or "own kernels"
 };
 
 // What the library hands out. Its first two fields never change their place: they say whether the rest may be used.
 struct CudaLibrary {
-  static constexpr uint32_t kVersion = 1;
+  static constexpr uint32_t kVersion = 2;
   uint32_t version;
   const char* op_table_hash;
-  Status (*describe)(std::vector<CudaDeviceDescription>* devices);
+  Status (*describe)(bool details, std::vector<CudaDeviceDescription>* devices);
   Status (*open)(int ordinal, std::shared_ptr<Device>* device);
 };
 
-// All devices; fails with kCudaLibrary, kCudaDriver, kCudaDriverTooOld or kCudaNoDevice where there is none.
-Status describe_cuda_devices(std::vector<CudaDeviceDescription>* devices);
+// All devices. Details take memory on every one of them: what is free is known to those alone who use a device. Fails with kCudaLibrary, kCudaDriver, kCudaDriverTooOld or kCudaNoDevice where there is none.
+Status describe_cuda_devices(bool details, std::vector<CudaDeviceDescription>* devices);
 
 // One device, opened on first use and kept. Fails as above.
 Status cuda_device(int ordinal, std::shared_ptr<Device>* device);

@@ -1,4 +1,5 @@
 // What stands in the way of a CUDA device, each once: the code, the fall back of 'auto', and nothing left behind.
+import './long_runs.js';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

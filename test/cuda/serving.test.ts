@@ -1,4 +1,5 @@
 // Models on a CUDA device against the processor: the same tokens, log-probabilities that agree, whatever shares a step.
+import './long_runs.js';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Completion, type GenerateRequest, type LoadOptions, loadModel, type Model, memory } from '../../lib/index.js';

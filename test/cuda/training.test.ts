@@ -1,4 +1,5 @@
 // Training on a CUDA device against the processor: the same losses within what the order of sums changes.
+import './long_runs.js';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +7,8 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { loadModel, memory, type TrainEvent, type TrainOptions, train } from '../../lib/index.js';
 import { randomTokens, until } from '../engine/driving.js';
 import { testedCuda } from '../kernels/test_devices.js';
-import { batchOfDocuments, steps, tinyLlama, trainOne } from '../train/driving_training.js';
+import { storyteller } from '../models/fixture_files.js';
+import { batchOfDocuments, steps, trainOne } from '../train/driving_training.js';
 
 const device = testedCuda?.name ?? 'cuda';
 // Emulated steps take long.
@@ -62,11 +64,11 @@ describe.skipIf(testedCuda === undefined)('steps on a CUDA device', { timeout },
 
 describe.skipIf(testedCuda === undefined)('train on a CUDA device', { timeout }, () => {
   const data = join(scratch, 'data.jsonl');
-  const line = (i: number): string => JSON.stringify({ tokens: randomTokens(6 + (i % 5), 256, 100 + i) });
+  const line = (i: number): string => JSON.stringify({ tokens: randomTokens(6 + (i % 5), 2048, 100 + i) });
   writeFileSync(data, Array.from({ length: 16 }, (_, i) => `${line(i)}\n`).join(''));
   const options = (output: string): TrainOptions => ({
-    ...{ model: tinyLlama, output: join(scratch, output), device, data: { files: data, batchSize: 4, evaluation: 0.25 } },
-    ...{ rank: 3, steps: 6, saveEvery: 2, learningRate: 1e-2, samples: false },
+    ...{ model: storyteller.base, output: join(scratch, output), device, data: { files: data, batchSize: 4, evaluation: 0.25 } },
+    ...{ rank: 3, steps: 4, saveEvery: 2, learningRate: 1e-2, samples: false },
   });
   const bytes = (): number => memory().devices.reduce((sum, one) => sum + one.bytes, 0);
 
@@ -79,8 +81,8 @@ describe.skipIf(testedCuda === undefined)('train on a CUDA device', { timeout },
     expect(result.peakBytes).toBeGreaterThanOrEqual(result.plannedBytes);
     const evaluations = events.flatMap((event) => (event.type === 'evaluation' ? [event.adapters.adapter?.loss as number] : []));
     expect(evaluations.length).toBeGreaterThan(1);
-    using model = await loadModel(tinyLlama, { device, adapters: { own: result.adapters.adapter?.folder as string } });
-    const { logprobs } = await model.score({ tokens: randomTokens(9, 256, 104), adapter: 'own' });
+    using model = await loadModel(storyteller.base, { device, adapters: { own: result.adapters.adapter?.folder as string } });
+    const { logprobs } = await model.score({ tokens: randomTokens(9, 2048, 104), adapter: 'own' });
     expect(logprobs.slice(1).every((value) => Number.isFinite(value))).toBe(true);
   });
 
@@ -102,7 +104,7 @@ describe.skipIf(testedCuda === undefined)('train on a CUDA device', { timeout },
       signal: controller.signal,
       onEvent: (event) => {
         first.push(event);
-        if (event.type === 'step' && event.step === 3) controller.abort();
+        if (event.type === 'step' && event.step === 2) controller.abort();
       },
     }).catch((error: Error) => {
       if (error.name !== 'AbortError') throw error;

@@ -11,6 +11,7 @@ type Native = InstanceType<ReturnType<typeof binding>['Program']>;
 interface Recorded {
   bytes: Uint8Array;
   buffers: NativeBuffer[];
+  ordinal: number | undefined;
   runs: { extents: number[]; inputs: TensorData[]; steps: number }[];
 }
 
@@ -20,9 +21,9 @@ async function recorded(work: () => Promise<void>): Promise<Recorded[]> {
   const Original = native.Program;
   const made: Recorded[] = [];
   native.Program = new Proxy(Original, {
-    construct(target, [bytes, buffers]: [Uint8Array, NativeBuffer[]]) {
-      const program = new target(bytes, buffers);
-      const record: Recorded = { bytes: Uint8Array.from(bytes), buffers, runs: [] };
+    construct(target, [bytes, buffers, ordinal]: [Uint8Array, NativeBuffer[], number | undefined]) {
+      const program = new target(bytes, buffers, ordinal);
+      const record: Recorded = { bytes: Uint8Array.from(bytes), buffers, ordinal, runs: [] };
       made.push(record);
       const run = program.run.bind(program);
       const value: Native['run'] = (extents, inputs, steps, control) => {
@@ -54,7 +55,7 @@ async function simpleProgram(): Promise<Recorded> {
   return record as Recorded;
 }
 
-const build = (bytes: Uint8Array, buffers: NativeBuffer[]): Native => new (binding().Program)(bytes, buffers);
+const build = (bytes: Uint8Array, buffers: NativeBuffer[], ordinal?: number): Native => new (binding().Program)(bytes, buffers, ordinal);
 
 // The code that the native side gives its own refusals.
 const refusal = (work: () => unknown): string => {
@@ -138,7 +139,7 @@ async function torture(record: Recorded, count: number, seed: number): Promise<{
   for (let i = 0; i < count; i++) {
     let program: Native;
     try {
-      program = build(mutate(record.bytes, next), record.buffers);
+      program = build(mutate(record.bytes, next), record.buffers, record.ordinal);
     } catch (error) {
       expect((error as { code?: string }).code).toMatch(/^ERR_HEDDLE_(PROGRAM|OUT_OF_MEMORY)$/);
       seen.refused++;
@@ -163,7 +164,7 @@ describe('random changes of an encoded program', () => {
     const { refused, built } = await torture(record, 3000, 1);
     expect(refused).toBeGreaterThan(300);
     expect(built).toBeGreaterThan(300);
-    const again = build(record.bytes, record.buffers);
+    const again = build(record.bytes, record.buffers, record.ordinal);
     const [run] = record.runs;
     expect((await again.run(run?.extents ?? [], run?.inputs ?? [], 1)).steps).toBe(1);
   });

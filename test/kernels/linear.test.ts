@@ -65,8 +65,8 @@ const cases = types.flatMap((dtype): OpCase[] => [
     inputs: { x: f32([2, 3], [NaN, 1, 1, 1, 2, 3]), weight: weight(dtype, 17, 3) },
     attrs: { activation: 'precise' },
   }),
-  // Tiles of 64 and 128, stages of 64 k, warps that take 64 k in turn; rows of the weight that begin at 16 bytes, and that do not.
-  ...[328, 330].map((k) => one(`tiles of [140, 300], k ${k}`, dtype, 140, 300, k)),
+  // Tiles of 64, 128 and 256, stages of 64 k, warps that take 64 k in turn; rows of the weight that begin at 16 bytes, and that do not.
+  ...[328, 330].flatMap((k) => [250, 300].map((n) => one(`tiles of [140, ${n}], k ${k}`, dtype, 140, n, k))),
   ...[1, 5, 8, 9, 20, 32, 33].map((rows) => one(`${rows} rows of much k`, dtype, rows, 100, rows % 2 === 0 ? 1104 : 1101)),
   one('few outputs of much k, a bias, columns of wider tensors', dtype, 8, 40, 1231, {
     inputs: { x: exact(8, 1231, 1301), weight: weight(dtype, 40, 1231), bias: f32([40]) },

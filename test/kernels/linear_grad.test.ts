@@ -65,8 +65,8 @@ const cases = types.flatMap((dtype): OpCase[] => [
     inputs: { dy: f32([2, 3], [NaN, 1, 1, 1, 2, 3]), weight: weight(dtype, 3, 17) },
     attrs: { activation: 'precise' },
   }),
-  // Tiles of 64 and 128, stages of 64 outputs; rows of the weight that begin at 16 bytes, and that do not.
-  ...[296, 302].map((k) => one(`tiles of [140, ${k}]`, dtype, 140, 330, k)),
+  // Tiles of 64, 128 and 256, stages of 64 outputs; rows of the weight that begin at 16 bytes, and that do not.
+  ...[240, 250, 296, 302].map((k) => one(`tiles of [140, ${k}]`, dtype, 140, 330, k)),
   ...[8, 70].map((rows) =>
     one(`precise, ${rows} rows`, dtype, rows, 700, 70, {
       inputs: { dy: f32([rows, 700]), weight: weight(dtype, 700, 70) },

@@ -5,7 +5,7 @@ import { f32, i32, type OpCase, runOp } from './check_op.ts';
 import { randomNormal } from './numbers.ts';
 import { testedDevices } from './test_devices.ts';
 
-const rows = 11;
+const rows = 5;
 const widths = [7, 129, 700, 8200, 17_000];
 
 /** Rows `from` to before `to` of each op's operands. */
@@ -60,9 +60,10 @@ for (const device of testedDevices)
         for (const width of widths) {
           const [together] = Object.values(await runOp(op, slice(width, 0, rows), device)) as [Float64Array];
           const each = together.length / rows;
-          for (const row of [0, 5, rows - 1]) {
-            const [alone] = Object.values(await runOp(op, slice(width, row, row + 1), device));
-            expect(alone, `row ${row} of ${width} columns`).toEqual(together.slice(row * each, (row + 1) * each));
+          for (const row of [0, rows - 1]) {
+            const [alone] = Object.values(await runOp(op, slice(width, row, row + 1), device)) as [Float64Array];
+            const bits = Buffer.from(together.slice(row * each, (row + 1) * each).buffer);
+            expect(Buffer.from(alone.buffer).equals(bits), `row ${row} of ${width} columns`).toBe(true);
           }
         }
       });

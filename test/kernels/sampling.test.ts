@@ -104,6 +104,18 @@ checkOp('sample', {
       })),
     ),
     step(
+      'cuts that keep much of a large vocabulary',
+      many(6, (r) => ({
+        logits: normal(20_000, r, 0.01),
+        temperature: 1,
+        topK: r % 3 ? 0 : 15_000,
+        topP: r % 2 ? 0.9 : 1,
+        minP: r % 2 ? 0 : 0.9,
+        seed: [r, 10],
+      })),
+    ),
+    step('a long list of the most likely', [{ logits: normal(3000, 5), topLogprobs: 700 }], { tops: 700 }),
+    step(
       'cuts through ties',
       many(32, (r) => ({ logits: peaks, temperature: 1, topK: r % 5, topP: r % 2 ? 0.5 : 1, minP: r % 3 ? 0 : 0.5, seed: [r, 4] })),
     ),

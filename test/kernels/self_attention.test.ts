@@ -27,6 +27,7 @@ const scenes: [string, Options][] = [
   ]),
   ['ragged documents', { lengths: [1, 40, 17, 3, 70], heads: 6, keyHeads: 2, width: 20 }],
   ['more keys than are kept', { lengths: [1100], heads: 1, width: 4 }],
+  ['more tiles than a block looks at together', { lengths: [30, 232], heads: 64, width: 4 }],
   ...[1, 8, 17, 1000].map((window): [string, Options] => [
     `window of ${window}`,
     { lengths: [70, 9], heads: 3, keyHeads: 3, window, absolute: 1e-6 },

@@ -18,7 +18,7 @@ const fromCache = 64 * 1.75e9 * 0.7;
 /** Launch, index, entries, addresses of rows, first row, products and their flag, y: one after the other, in seconds. An estimate. */
 const chain = 5e-6;
 
-const [sliceRoutes, manyRoutes, chunkColumns, rankTile, tile, blockOutputs] = [2048, 256, 1024, 16, 16, 512];
+const [sliceRoutes, slicePairs, manyRoutes, chunkColumns, rankTile, tile, blockOutputs] = [2048, 1024, 256, 1024, 16, 16, 512];
 const cut = (all, size) => Array.from({ length: Math.ceil(all / size) }, (_, i) => Math.min(size, all - i * size));
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 
@@ -54,7 +54,7 @@ export function count({ inputs, outputs, rank, tokens, population }) {
   const slices = [[]];
   for (const { routes, rank: size } of adapters)
     for (let left = routes; left > 0; ) {
-      const room = sliceRoutes - sum(slices.at(-1).map((a) => a.routes));
+      const room = slices.at(-1).length === slicePairs ? 0 : sliceRoutes - sum(slices.at(-1).map((a) => a.routes));
       if (room === 0) slices.push([]);
       const part = Math.min(left, room === 0 ? sliceRoutes : room);
       slices.at(-1).push({ routes: part, rank: size });
@@ -68,7 +68,7 @@ export function count({ inputs, outputs, rank, tokens, population }) {
   const give = (parts) => {
     for (const [kind, bytes] of Object.entries(parts)) {
       kinds[kind] += bytes;
-      load[next % blocks % multiprocessors] += bytes;
+      load[(next % blocks) % multiprocessors] += bytes;
     }
     next++;
   };

@@ -20,7 +20,7 @@ struct BlockLanes {
   static constexpr int kRowPacks = Padded / kPack;            // packs of one slot of values
   static constexpr int kSlotStep = kWarp / kRowPacks;         // slots from one load of values to the next
   static constexpr int kLoads = Padded * kSlots / kPack / kWarp;
-  static constexpr int kBatch = 4;  // loads of keys, and as many of values, that are under way together
+  static constexpr int kBatch = kLoads > 4 ? 4 : 2;  // loads of keys, and as many of values, that are under way together
   static constexpr int kBatches = kLoads / kBatch;
   static_assert(kRowPacks <= kWarp, "a slot's values fit one load of the warp");
 };

@@ -44,12 +44,12 @@ __device__ bool find_prompt(const PromptWork& work, const PromptRefusals& refusa
     refusals.content.report(slot, work.site);
     return false;
   }
-  for (const int32_t first : {entry->first_a, entry->first_b}) {
-    if (rows_inside(work.pool, first, entry->rank, work.row_width * 4, work.pool.byte_count)) continue;
-    refusals.pool.rows.report(slot, work.site, first, static_cast<int64_t>(first) + entry->rank);
-    return false;
-  }
-  return entry->rank > 0;
+  const bool keys = rows_inside(work.pool, entry->first_a, entry->rank, work.row_width * 4, work.pool.byte_count);
+  const bool values = rows_inside(work.pool, entry->first_b, entry->rank, work.row_width * 4, work.pool.byte_count);
+  if (keys && values) return entry->rank > 0;
+  const int64_t first = keys ? entry->first_b : entry->first_a;
+  refusals.pool.rows.report(slot, work.site, first, first + entry->rank);
+  return false;
 }
 
 __device__ const float* prompt_row(const AdapterPool& pool, int64_t row, int64_t column) {
@@ -106,16 +106,14 @@ __device__ void attend_prompt(const PromptWork& work, const AdapterEntry& entry,
 __global__ void __launch_bounds__(kThreads) attend_prompts(PromptWork work, PromptRefusals refusals) {
   HEDDLE_SHARED(float, all_scores, kWarps * kPromptScores);
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
-  const int64_t items = work.tokens * work.heads;
-  for (int64_t item = static_cast<int64_t>(blockIdx.x) * kWarps + warp; item < items; item += static_cast<int64_t>(gridDim.x) * kWarps) {
-    const int64_t token = item / work.heads, head = item % work.heads;
-    for (int64_t j = 0; j < work.routes; j++) {
-      AdapterEntry entry;
-      if (!find_prompt(work, refusals, work.index[token * work.routes + j], &entry)) continue;
-      attend_prompt(work, entry, work.q + token * work.q_stride + head * work.width, head / work.group * work.width,
-                    work.weight[token * work.routes + j] * entry.scale, all_scores + warp * kPromptScores,
-                    work.y + token * work.y_stride + head * work.width);
-    }
+  const uint32_t heads = static_cast<uint32_t>(work.heads), item = blockIdx.x * kWarps + warp, head = item % heads;
+  const int64_t token = item / heads, column = head / static_cast<uint32_t>(work.group) * work.width;
+  if (token >= work.tokens) return;
+  for (int64_t j = 0; j < work.routes; j++) {
+    AdapterEntry entry;
+    if (!find_prompt(work, refusals, work.index[token * work.routes + j], &entry)) continue;
+    attend_prompt(work, entry, work.q + token * work.q_stride + head * work.width, column, work.weight[token * work.routes + j] * entry.scale,
+                  all_scores + warp * kPromptScores, work.y + token * work.y_stride + head * work.width);
   }
 }
 
@@ -143,6 +141,7 @@ Status grouped_prompt_cuda(const GroupedPromptArgs& args, CudaContext& context) 
                            args.scale};
   const PromptRefusals refusals = {HEDDLE_POOL_REFUSALS(context, HEDDLE_OP, "0, 1 or 2"),
                                    HEDDLE_ENTRY_REFUSAL(context, HEDDLE_OP, "does not hold f32 rows of keys and values")};
+  HEDDLE_CHECK(tokens * heads <= INT32_MAX, kOp, "q is " + describe(args.q) + ": too large");
   return context.launch(kOp, attend_prompts, {strided_grid(ceil_div(tokens * heads, kWarps), INT32_MAX), kThreads}, work, refusals);
 }
 

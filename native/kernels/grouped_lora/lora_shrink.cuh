@@ -45,7 +45,7 @@ __device__ __forceinline__ LoraInput lora_input(const LoraWork& work, const Adap
 template <class Row>
 __device__ __forceinline__ void shrink_columns(const LoraWork& work, const LoraLists& lists, SharedPointer<float> partial) {
   constexpr int kTerms = kRowTerms<Row>;
-  constexpr int kSteps = kTerms == 1 ? 4 : kTerms == 2 ? 2 : 1;  // whose operands fit into registers
+  constexpr int kSteps = kTerms == kFloatTerms ? 1 : 2;  // whose operands fit into registers
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   const int group = lane / 4, pair = lane % 4;
   const LoraItem item = lists.item[0];

@@ -200,6 +200,7 @@ __global__ __launch_bounds__(Tile::kThreads, Tile::kBlocks) void product_tiles(P
   }
 }
 
+using Huge = Tile<2, 4, 4, 8, 3, 1>;   // 128 x 256
 using Large = Tile<2, 2, 4, 8, 3, 2>;  // 128 x 128
 using Small = Tile<2, 2, 2, 4, 5, 2>;  // 64 x 64
 
@@ -220,15 +221,25 @@ Status launch_tiles(const char* op, const MmaProduct& given, const CudaContext& 
   return context.launch(op, product_tiles<T, Tile, false>, shape, product);
 }
 
+// Larger tiles read the operands less often from the second level cache, but must leave hardly a multiprocessor without work.
+template <class Tile>
+bool worth_it(const MmaProduct& product, const CudaContext& context) {
+  return tile_count<Tile>(product) * 4 >= context.limits.multiprocessors * int64_t{3} && context.limits.shared_per_block >= Tile::kSharedBytes;
+}
+
+template <class T>
+Status launch_best(const char* op, const MmaProduct& product, const CudaContext& context) {
+  const bool tall = product.left.rows > Small::kRows;
+  if (tall && worth_it<Huge>(product, context)) return launch_tiles<T, Huge>(op, product, context);
+  if (tall && worth_it<Large>(product, context)) return launch_tiles<T, Large>(op, product, context);
+  return launch_tiles<T, Small>(op, product, context);
+}
+
 }  // namespace
 
 Status linear_mma(const char* op, const MmaProduct& product, const CudaContext& context) {
   if (product.left.rows == 0 || product.columns == 0) return Status::success();
-  const bool large = product.left.rows > Small::kRows && tile_count<Large>(product) * 4 >= context.limits.multiprocessors * int64_t{3} &&
-                     context.limits.shared_per_block >= Large::kSharedBytes;
-  if (product.dtype == DType::kF16)
-    return large ? launch_tiles<F16, Large>(op, product, context) : launch_tiles<F16, Small>(op, product, context);
-  return large ? launch_tiles<BF16, Large>(op, product, context) : launch_tiles<BF16, Small>(op, product, context);
+  return product.dtype == DType::kF16 ? launch_best<F16>(op, product, context) : launch_best<BF16>(op, product, context);
 }
 
 }  // namespace heddle

@@ -10,7 +10,7 @@ namespace {
 constexpr unsigned kLookThreads = 256;
 
 // A warp per row.
-__global__ void __launch_bounds__(kLookThreads) look_at_places_kernel(Lists<uint16_t> places, int64_t inputs, PlaceRefusals refusals, FoundPlaces found) {
+__global__ void __launch_bounds__(kLookThreads, 4) look_at_places_kernel(Lists<uint16_t> places, int64_t inputs, PlaceRefusals refusals, FoundPlaces found) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * (kLookThreads / kWarp) + threadIdx.x / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   if (row == 0 && lane == 0) {

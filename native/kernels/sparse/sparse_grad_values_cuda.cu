@@ -20,7 +20,7 @@ TokenGroups token_groups(int64_t tokens) {
   return {each == 0 ? 0 : ceil_div(tokens, each), each};
 }
 
-__global__ void __launch_bounds__(kSparseThreads) sampled_product_kernel(RowsOf<const float> x, RowsOf<const float> dy, Lists<uint16_t> places,
+__global__ void __launch_bounds__(kSparseThreads, 1) sampled_product_kernel(RowsOf<const float> x, RowsOf<const float> dy, Lists<uint16_t> places,
                                                                          TokenGroups groups, SparseCut cut, bool aligned, float* sums) {
   HEDDLE_DYNAMIC_SHARED(buffer);
   const SharedPointer<float> tile = shared_at<float>(buffer, 0);

@@ -87,7 +87,7 @@ __device__ __forceinline__ float fold_sums(float (&sum)[kTileTokens]) {
 
 // out[t, n] = (Adds ? out[t, n] : 0) + sum of values[j] * x[t, index[j]] over list n.
 template <class Index, bool Adds>
-__global__ void __launch_bounds__(kSparseThreads)
+__global__ void __launch_bounds__(kSparseThreads, 1)
     list_product_kernel(RowsOf<const float> x, const float* values, Lists<Index> lists, RowsOf<float> out, SparseCut cut, bool aligned) {
   HEDDLE_DYNAMIC_SHARED(buffer);
   const SharedPointer<float> tile = shared_at<float>(buffer, 0);
@@ -118,18 +118,18 @@ __global__ void __launch_bounds__(kSparseThreads)
         sums[which] = fold_sums(sum);
       }
       const int64_t token = first_token + lane;
-      if (token >= cut.tokens) return;
 #pragma unroll
       for (int half = 0; half < 2; half++) {
         const int64_t n = own + half * 4;
-        if (n >= lists.lists) continue;
-        const int count = lists.lists - n < 4 ? static_cast<int>(lists.lists - n) : 4;
-        float* to = out.row(token) + n;
-        Four four = {{0, 0, 0, 0}};
-        if (Adds || first > 0) four = load_four(to, count, aligned);
+        if (token < cut.tokens && n < lists.lists) {
+          const int count = lists.lists - n < 4 ? static_cast<int>(lists.lists - n) : 4;
+          float* to = out.row(token) + n;
+          Four four = {{0, 0, 0, 0}};
+          if (Adds || first > 0) four = load_four(to, count, aligned);
 #pragma unroll
-        for (int k = 0; k < 4; k++) four.v[k] += sums[half * 4 + k];
-        store_four(to, four, count, aligned);
+          for (int k = 0; k < 4; k++) four.v[k] += sums[half * 4 + k];
+          store_four(to, four, count, aligned);
+        }
       }
     });
   }
