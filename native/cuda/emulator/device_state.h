@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cuda/emulator/emulated_runtime.h"
@@ -43,7 +44,8 @@ struct DeviceState {
   uint64_t launches = 0;
   std::vector<CUstream_st*> streams;
   Capture* capture = nullptr;        // the one that is going on
-  bool strict_capture = false;       // calls that may wait are refused meanwhile
+  bool strict_capture = false;       // calls that may wait are refused meanwhile, whoever makes them
+  std::thread::id strict_thread;     // or those of this thread alone
 };
 
 DeviceState& device();
@@ -63,6 +65,8 @@ cudaError_t drain_all();
 bool is_capturing(CUstream_st* stream);
 // A call that a capture does not allow: the capture becomes invalid.
 cudaError_t refuse_in_capture();
+// Whether a capture forbids this thread the calls that may wait.
+inline bool may_not_wait() { return device().strict_capture || device().strict_thread == std::this_thread::get_id(); }
 void drop_streams();
 
 }  // namespace heddle::emulator

@@ -21,7 +21,7 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   HEDDLE_EMULATED_CALL;
   if (pointer == nullptr) return finish_call(cudaErrorInvalidValue);
-  if (device().strict_capture) return finish_call(refuse_in_capture());
+  if (may_not_wait()) return finish_call(refuse_in_capture());
   uint64_t most = 0;
   if (asked_fault(&most) == Fault::kOutOfMemory && device_bytes_used() + bytes > most) {
     *pointer = nullptr;
@@ -33,7 +33,7 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
 cudaError_t cudaFree(void* pointer) {
   const std::lock_guard<std::recursive_mutex> guard(device().lock);
   if (pointer == nullptr) return finish_call(cudaSuccess);
-  if (device().strict_capture) return finish_call(refuse_in_capture());
+  if (may_not_wait()) return finish_call(refuse_in_capture());
   drain_all();
   const cudaError_t error = free_device(pointer);
   if (error == cudaErrorIllegalAddress && device().sticky == cudaSuccess) device().sticky = error;

@@ -281,6 +281,7 @@ cudaError_t cudaDeviceReset() {
   device().message.clear();
   device().launches = 0;
   device().strict_capture = false;
+  device().strict_thread = {};
   return cudaSuccess;
 }
 

@@ -80,6 +80,8 @@ void leave_capture(Capture* capture) {
     if (stream->capture == capture) stream->capture = nullptr;
   }
   if (device().capture == capture) device().capture = nullptr;
+  device().strict_capture = false;
+  device().strict_thread = {};
   delete capture;
 }
 
@@ -250,7 +252,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     refuse_in_capture();
     return finish_call(cudaErrorCapturedEvent);
   }
-  if (device().strict_capture) return finish_call(refuse_in_capture());
+  if (may_not_wait()) return finish_call(refuse_in_capture());
   if (event->state->recorded > 0) complete(*event->state);
   return finish_call(device().sticky);
 }
@@ -275,7 +277,8 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
   auto* capture = new Capture();
   capture->origin = stream;
   stream->capture = device().capture = capture;
-  device().strict_capture = mode != cudaStreamCaptureModeRelaxed;
+  device().strict_capture = mode == cudaStreamCaptureModeGlobal;
+  if (mode == cudaStreamCaptureModeThreadLocal) device().strict_thread = std::this_thread::get_id();
   return finish_call(cudaSuccess);
 }
 
@@ -292,7 +295,6 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   }
   if (error == cudaSuccess) *graph = new CUgraph_st{std::move(capture->work)};
   leave_capture(capture);
-  device().strict_capture = false;
   return finish_call(error);
 }
 

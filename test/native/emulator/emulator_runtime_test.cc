@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <string>
+#include <thread>
 
 #include "emulated_device.h"
 
@@ -215,6 +216,36 @@ TEST("calls that a capture does not allow") {
   cudaGraph_t graph = nullptr;
   CHECK_EQUAL(cudaStreamEndCapture(device.context.stream, &graph), cudaErrorStreamCaptureUnjoined);
   cudaEventDestroy(fork);
+  cudaStreamDestroy(side);
+}
+
+TEST("a capture of one thread leaves the others their calls that may wait") {
+  EmulatedDevice device;
+  const cudaStream_t stream = device.context.stream, side = new_stream();
+  int* at = device.allocate<int>(1);
+  const cudaEvent_t event = new_event();
+  cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
+  cudaError_t results[5] = {};
+  std::thread([&] {
+    int* other = nullptr;
+    results[0] = cudaMalloc(&other, sizeof(int));
+    results[1] = cudaMemsetAsync(other, 0, sizeof(int), side);
+    results[2] = cudaEventRecord(event, side);
+    results[3] = cudaEventSynchronize(event);
+    results[4] = cudaFree(other);
+  }).join();
+  for (const cudaError_t result : results) CHECK_EQUAL(result, cudaSuccess);
+  CHECK(launch_ok(device.context.launch("add", add_kernel, kOne, at, 1)));
+  cudaGraph_t graph = nullptr;
+  CHECK_EQUAL(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+  cudaGraphDestroy(graph);
+  cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
+  int* refused = nullptr;
+  CHECK_EQUAL(cudaMalloc(&refused, sizeof(int)), cudaErrorStreamCaptureUnsupported);
+  CHECK_EQUAL(cudaStreamEndCapture(stream, &graph), cudaErrorStreamCaptureInvalidated);
+  CHECK_EQUAL(cudaMalloc(&refused, sizeof(int)), cudaSuccess);
+  cudaFree(refused);
+  cudaEventDestroy(event);
   cudaStreamDestroy(side);
 }
 
