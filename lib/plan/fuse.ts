@@ -1,46 +1,99 @@
-import type { LogicalProgram, PlanNode, Value } from './ir.js';
+import { type LogicalProgram, type PlanNode, place, type Value } from './ir.js';
 
-/**
- * Replaces what one kernel can do in one pass: a residual addition and the normalisation of its sum; the rotation of keys and their way into
- * the cache. The numbers stay the same, bit for bit.
- */
+/** Replaces what one kernel can do in one pass, without a change of any bit. */
 export function fuse(program: LogicalProgram): void {
-  const producer = new Map<Value, PlanNode>();
-  for (const node of program.nodes) for (const output of node.outputs) producer.set(output, node);
+  const uses = new Uses(program);
   const gone = new Set<PlanNode>();
   for (const node of program.nodes) {
-    if (node.op === 'rms_norm') joinNorm(node, producer, gone);
-    else if (node.op === 'kv_write') joinRotation(node, producer, program, gone);
+    const absorbed = node.op === 'rms_norm' ? normOfSum(node, uses) : node.op === 'kv_write' ? rotatedKeys(node, uses) : gated(node, uses);
+    if (absorbed !== undefined) gone.add(absorbed);
   }
   program.nodes = program.nodes.filter((node) => !gone.has(node));
 }
 
-function joinNorm(norm: PlanNode, producer: ReadonlyMap<Value, PlanNode>, gone: Set<PlanNode>): void {
-  const sum = norm.inputs[0] as Value;
-  const add = producer.get(sum);
-  if (add?.op !== 'add') return;
+/** A residual addition and the normalisation of its sum. */
+function normOfSum(node: PlanNode, uses: Uses): PlanNode | undefined {
+  const sum = node.inputs[0] as Value;
+  const add = uses.producer(sum);
+  if (add?.op !== 'add') return undefined;
   // The weight is frozen, so it is there when the addition runs.
-  const weight = norm.inputs[1];
-  if (weight !== undefined && weight.bound === undefined) return;
+  const weight = node.inputs[1];
+  if (weight !== undefined && weight.bound === undefined) return undefined;
   add.op = 'add_rms_norm';
   add.inputs = [...add.inputs, weight];
-  add.outputs = [sum, norm.outputs[0] as Value];
-  add.attrs = norm.attrs;
-  gone.add(norm);
+  add.outputs = [sum, node.outputs[0] as Value];
+  add.attrs = node.attrs;
+  return node;
 }
 
-const [keysInput, tableInput] = [0, 6];
-
-function joinRotation(write: PlanNode, producer: ReadonlyMap<Value, PlanNode>, program: LogicalProgram, gone: Set<PlanNode>): void {
-  const keys = write.inputs[keysInput] as Value;
-  const rope = producer.get(keys);
-  if (rope?.op !== 'rope' || rope.attrs.inverse === true || write.inputs[tableInput] !== undefined || keys.pinned) return;
-  // Whoever else reads the rotated keys, as they are or through a view, needs them in memory.
-  const isKeys = (value: Value | undefined): boolean => value !== undefined && (value === keys || isKeys(value.viewOf));
-  const readers = program.nodes.flatMap((node) => (gone.has(node) ? [] : node.inputs.filter(isKeys)));
-  if (readers.length > 1 || program.outputs.some(({ value }) => isKeys(value))) return;
-  const [x, table] = rope.inputs;
-  write.inputs = write.inputs.map((value, i) => (i === keysInput ? x : i === tableInput ? table : value));
+/** Keys that are rotated only to be stored. */
+function rotatedKeys(write: PlanNode, uses: Uses): PlanNode | undefined {
+  const [keys, values, pool, blockTable, positions, request, given] = write.inputs as Value[];
+  const rope = uses.producer(keys as Value);
+  if (given !== undefined || rope?.op !== 'rope' || rope.attrs.inverse === true || !uses.onlyFor(keys as Value, write)) return undefined;
+  if (place(values as Value).owner === keys) return undefined;
+  const [x, table] = rope.inputs as [Value, Value];
+  if (!staysAsItIs(x) || !staysAsItIs(table)) return undefined;
+  write.inputs = [x, values, pool, blockTable, positions, request, table];
   write.attrs = { ...write.attrs, interleaved: rope.attrs.interleaved as boolean };
-  gone.add(rope);
+  return rope;
+}
+
+/** An activation whose result is only a factor. */
+function gated(mul: PlanNode, uses: Uses): PlanNode | undefined {
+  if (mul.op !== 'mul') return undefined;
+  const [left, right] = mul.inputs as [Value, Value];
+  if (left === right) return undefined;
+  for (const [active, up] of [
+    [left, right],
+    [right, left],
+  ] as const) {
+    const activate = uses.producer(active);
+    const x = activate?.inputs[0];
+    if (activate?.op !== 'activate' || x === undefined || x.shape.length !== 2) continue;
+    if (!uses.onlyFor(active, mul) || place(up).owner === active || !staysAsItIs(x)) continue;
+    mul.op = 'gate';
+    mul.inputs = [x, up];
+    mul.attrs = activate.attrs;
+    return activate;
+  }
+  return undefined;
+}
+
+/** Whether a later node may read it as well: state can change in between. */
+function staysAsItIs(value: Value): boolean {
+  const { owner } = place(value);
+  return owner.bound === undefined || owner.frozen === true;
+}
+
+/** Who makes and who reads each value. */
+class Uses {
+  private readonly producers = new Map<Value, PlanNode>();
+  private readonly readers = new Map<Value, Set<PlanNode | undefined>>();
+
+  constructor(program: LogicalProgram) {
+    for (const node of program.nodes) {
+      for (const output of node.outputs) this.producers.set(output, node);
+      for (const input of node.inputs) if (input !== undefined) this.read(input, node);
+    }
+    for (const { value } of program.outputs) this.read(value, undefined);
+  }
+
+  producer(value: Value): PlanNode | undefined {
+    return this.producers.get(value);
+  }
+
+  /** Whether `value` is read by `node` alone, and is no result of the program. Views count as what they look at. */
+  onlyFor(value: Value, node: PlanNode): boolean {
+    const readers = this.readers.get(value);
+    return readers?.size === 1 && readers.has(node) && !value.pinned;
+  }
+
+  private read(value: Value, node: PlanNode | undefined): void {
+    for (let seen: Value | undefined = value; seen !== undefined; seen = seen.viewOf) {
+      const readers = this.readers.get(seen);
+      if (readers === undefined) this.readers.set(seen, new Set([node]));
+      else readers.add(node);
+    }
+  }
 }

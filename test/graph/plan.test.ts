@@ -1,7 +1,7 @@
 // The planner: shared memory, results in place, fused operations. Whatever it does, the numbers stay those of the graph.
 import { describe, expect, it } from 'vitest';
 import { lower } from '../../lib/graph/compile.js';
-import { compile, emptyTensor, graph, ops, type Tensor, tensor } from '../../lib/index.js';
+import { compile, graph, ops, type Tensor, tensor } from '../../lib/index.js';
 import { fuse } from '../../lib/plan/fuse.js';
 import { placeInPlace } from '../../lib/plan/in_place.js';
 import { overlap, place } from '../../lib/plan/ir.js';
@@ -240,52 +240,79 @@ describe('fusion of an addition with the norm of its sum', () => {
   });
 });
 
-describe('fusion of the rotation of keys with their way into the cache', () => {
-  const [keyHeads, channels, pageBytes] = [2, 10, 2 * 2 * 10 * 16 * 4];
-  const build = (table: number, readTwice: boolean) => {
+describe('fusion of the rotation of keys with their storing', () => {
+  const [tokens, keyHeads, keyWidth] = [5, 2, 10];
+  const layerBytes = 2 * keyHeads * keyWidth * 16 * 4;
+  const build = (interleaved: boolean, kept: boolean, rotary = 6, inverse = false, asValues = false) => {
     const g = graph();
-    const [k, v] = [g.input('k', 'f32', ['n', keyHeads, channels]), g.input('v', 'f32', ['n', keyHeads, channels])];
-    const t = g.input('t', 'f32', ['n', table]);
+    const k = g.input('k', 'f32', [tokens, 3 * keyHeads * keyWidth]).columns(keyHeads * keyWidth, 2 * keyHeads * keyWidth);
+    const keys = rope(k.reshape([tokens, keyHeads, keyWidth]), g.input('table', 'f32', [tokens, rotary]), { interleaved, inverse });
+    const v = g.input('v', 'f32', [tokens, keyHeads, keyWidth]);
+    const int = (name: string, shape: number[]) => g.input(name, 'i32', shape);
     const paging = {
-      pool: g.state('pool', emptyTensor('u8', [3 * pageBytes])),
-      blockTable: g.input('blockTable', 'i32', [1, 3]),
-      positions: g.input('positions', 'i32', ['n']),
-      request: g.input('request', 'i32', ['n']),
+      pool: g.input('pool', 'u8', [layerBytes]),
+      blockTable: int('blockTable', [1, 1]),
+      positions: int('positions', [tokens]),
+      request: int('request', [tokens]),
     };
-    const rotated = rope(k, t);
-    const written = ops.kvWrite(rotated, v, paging, { pageBytes, layerOffset: 0, cacheType: 'f32' });
-    return { g, outputs: { written, ...(readTwice ? { sum: add(rotated, v) } : {}) } };
+    const pool = ops.kvWrite(keys, asValues ? keys : v, paging, { pageBytes: layerBytes, layerOffset: 0, cacheType: 'f32' });
+    const outputs: Record<string, Tensor> = kept ? { pool, keys } : { pool };
+    return { g, outputs };
+  };
+  const names = ({ g, outputs }: ReturnType<typeof build>): string[] => {
+    const program = lower(g, { outputs });
+    fuse(program);
+    return program.nodes.map(({ op }) => op).sort();
   };
 
-  it('happens where nothing else reads the rotated keys', () => {
-    const opsOf = (readTwice: boolean): string[] => {
-      const { g, outputs } = build(8, readTwice);
-      const program = lower(g, { outputs, extents: { n: { max: 40 } } });
-      fuse(program);
-      return program.nodes.map(({ op }) => op).filter((op) => op !== 'copy');
-    };
-    expect(opsOf(false)).toEqual(['kv_write']);
-    expect(opsOf(true)).toEqual(['rope', 'kv_write', 'add']);
+  it('happens where the rotated keys are read by nothing else', () => {
+    expect(names(build(false, false))).not.toContain('rope');
+    expect(names(build(false, true))).toContain('rope');
+    expect(names(build(false, false, 6, true))).toContain('rope');
+    expect(names(build(false, false, 6, false, true))).toContain('rope');
   });
 
-  it.each([10, 8, 2])('changes no bit: %i of 10 channels rotated', async (table) => {
-    const tokens = 37;
-    const results: Uint8Array[] = [];
-    for (const readTwice of [false, true]) {
-      const { g, outputs } = build(table, readTwice);
-      using program = compile(g, { outputs, extents: { n: { max: 40 } } });
-      const size = tokens * keyHeads * channels;
-      const { written } = await program.run({
-        k: normal(size, 4),
-        v: normal(size, 5),
-        t: normal(tokens * table, 6),
-        blockTable: Int32Array.of(2, 0, 1),
-        positions: Int32Array.from({ length: tokens }, (_, i) => i),
-        request: new Int32Array(tokens),
-      });
-      results.push(written as Uint8Array);
+  it.each([false, true])('changes no bit (interleaved: %s)', async (interleaved) => {
+    const inputs = {
+      k: normal(tokens * 3 * keyHeads * keyWidth, 4),
+      table: normal(tokens * 6, 5),
+      v: normal(tokens * keyHeads * keyWidth, 6),
+      pool: new Uint8Array(layerBytes),
+      blockTable: new Int32Array(1),
+      positions: Int32Array.from([0, 7, 2, 15, 9]),
+      request: new Int32Array(tokens),
+    };
+    const pools = [];
+    for (const kept of [false, true]) {
+      const { g, outputs } = build(interleaved, kept);
+      using program = compile(g, { outputs });
+      pools.push((await program.run(inputs)).pool);
     }
-    expect(results[0]?.some((byte) => byte !== 0)).toBe(true);
-    expect(Buffer.compare(results[0] as Uint8Array, results[1] as Uint8Array)).toBe(0);
+    expect(pools[0]).toEqual(pools[1]);
+    expect(pools[0]).not.toEqual(inputs.pool);
+  });
+});
+
+describe('fusion of an activation with the product that it is for', () => {
+  const build = (kept: boolean, swapped: boolean) => {
+    const g = graph();
+    const [x, up] = [g.input('x', 'f32', ['n', 33]), g.input('up', 'f32', ['n', 33])];
+    const active = ops.activate(x, 'silu');
+    const y = swapped ? mul(up, active) : mul(active, up);
+    const outputs: Record<string, Tensor> = kept ? { y, active } : { y };
+    return { g, outputs };
+  };
+
+  it.each([false, true])('happens where nothing else reads it, and changes no bit (activation on the right: %s)', async (swapped) => {
+    const results = [];
+    for (const kept of [false, true]) {
+      const { g, outputs } = build(kept, swapped);
+      const program = lower(g, { outputs, extents: { n: { max: 8 } } });
+      fuse(program);
+      expect(program.nodes.some(({ op }) => op === 'gate')).toBe(!kept);
+      using compiled = compile(g, { outputs, extents: { n: { max: 8 } } });
+      results.push((await compiled.run({ x: normal(5 * 33, 7), up: normal(5 * 33, 8) })).y);
+    }
+    expect(results[0]).toEqual(results[1]);
   });
 });
