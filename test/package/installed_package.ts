@@ -64,6 +64,8 @@ export function pack(folder: string, options: { prebuilt: boolean }): string {
     mkdirSync(join(staging, prebuildFolder), { recursive: true });
     copyFileSync(existsSync(built) ? built : join(repository, prebuildFolder, 'heddle.node'), join(staging, prebuildFolder, 'heddle.node'));
     chmodSync(join(staging, prebuildFolder, 'heddle.node'), 0o755);
+    const cuda = join(repository, 'build', 'Release', 'libheddle_cuda.so');
+    if (existsSync(cuda)) copyFileSync(cuda, join(staging, prebuildFolder, 'libheddle_cuda.so'));
   }
   const { stdout } = mustRun(staging, 'npm', 'pack', '--ignore-scripts', '--json', '--pack-destination', folder);
   return join(folder, (JSON.parse(stdout) as { filename: string }[])[0]?.filename ?? '');
