@@ -19,6 +19,8 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
     npm_config_fund: 'false',
     npm_config_prefer_offline: 'true',
     npm_config_update_notifier: 'false',
+    // The CUDA library takes minutes more, and was compiled from the same sources for this checkout.
+    HEDDLE_CUDA: 'OFF',
   };
 }
 

@@ -130,8 +130,6 @@ describe('the packed package without a binary for this platform', () => {
   });
 
   test('npx heddle build compiles one, and the demo runs', () => {
-    // The CUDA library takes minutes more, and was compiled from the same sources for this checkout.
-    process.env.HEDDLE_CUDA = 'OFF';
     mustRun(project, 'npx', '--no-install', 'heddle', 'build');
     const installed = join(project, 'node_modules', 'heddle');
     expect(existsSync(join(installed, 'build', 'Release', 'heddle.node'))).toBe(true);
