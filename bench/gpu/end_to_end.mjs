@@ -11,7 +11,7 @@ import { median } from '../median.mjs';
 import { promptTokens } from '../peers/prompts.mjs';
 import { randomBf16 } from '../peers/random_weights.mjs';
 import { writeSafetensors } from '../peers/safetensors_writer.mjs';
-import { linearsOf, parameterCount, shapes } from '../peers/shapes.mjs';
+import { configOf, linearsOf, parameterCount, shapes } from '../peers/shapes.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -65,26 +65,7 @@ function writeModel(folder) {
   }
   tensors.push(norm('model.norm.weight'), matrix('lm_head.weight', [shape.vocabulary, shape.hidden], 2 / Math.sqrt(shape.hidden)));
   writeSafetensors(path.join(folder, 'model.safetensors'), tensors);
-  const config = {
-    architectures: ['LlamaForCausalLM'],
-    model_type: 'llama',
-    hidden_size: shape.hidden,
-    intermediate_size: shape.inner,
-    num_hidden_layers: shape.layers,
-    num_attention_heads: shape.heads,
-    num_key_value_heads: shape.keyValueHeads,
-    head_dim: shape.headSize,
-    hidden_act: 'silu',
-    vocab_size: shape.vocabulary,
-    max_position_embeddings: shape.context,
-    rms_norm_eps: shape.normEpsilon,
-    rope_theta: shape.ropeTheta,
-    tie_word_embeddings: false,
-    bos_token_id: 1,
-    eos_token_id: 2,
-    torch_dtype: 'bfloat16',
-  };
-  fs.writeFileSync(path.join(folder, 'config.json'), JSON.stringify(config));
+  fs.writeFileSync(path.join(folder, 'config.json'), JSON.stringify(configOf(shape)));
 }
 
 function writeAdapter(folder, index) {

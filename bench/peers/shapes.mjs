@@ -30,6 +30,30 @@ export function linearsOf(shape) {
   ];
 }
 
+/** What a shape's config.json holds. */
+export const configOf = (shape) => ({
+  architectures: ['LlamaForCausalLM'],
+  model_type: 'llama',
+  hidden_size: shape.hidden,
+  intermediate_size: shape.inner,
+  num_hidden_layers: shape.layers,
+  num_attention_heads: shape.heads,
+  num_key_value_heads: shape.keyValueHeads,
+  head_dim: shape.headSize,
+  hidden_act: 'silu',
+  vocab_size: shape.vocabulary,
+  max_position_embeddings: shape.context,
+  rms_norm_eps: shape.normEpsilon,
+  rope_theta: shape.ropeTheta,
+  rope_scaling: null,
+  tie_word_embeddings: false,
+  attention_bias: false,
+  mlp_bias: false,
+  bos_token_id: 1,
+  eos_token_id: 2,
+  torch_dtype: 'bfloat16',
+});
+
 export function parameterCount(shape) {
   const perLayer = linearsOf(shape).reduce((sum, { dims }) => sum + dims[0] * dims[1], 2 * shape.hidden);
   return shape.layers * perLayer + 2 * shape.vocabulary * shape.hidden + shape.hidden;

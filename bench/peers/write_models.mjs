@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { writeGguf } from './gguf_writer.mjs';
 import { bf16ToF32, randomBf16 } from './random_weights.mjs';
 import { writeSafetensors } from './safetensors_writer.mjs';
-import { filesOf, linearsOf, parameterCount, shapes } from './shapes.mjs';
+import { configOf, filesOf, linearsOf, parameterCount, shapes } from './shapes.mjs';
 import { tokenizerConfig, tokenizerJson, tokenizerMetadata } from './tokenizer_files.mjs';
 
 const json = (value) => `${JSON.stringify(value, null, 2)}\n`;
@@ -62,31 +62,7 @@ function writeModel(name, seed, withGguf) {
     inFolder('model.safetensors'),
     tensors.map(({ name: tensor, dims, bits }) => ({ name: tensor, dims, dtype: 'BF16', data: bits })),
   );
-  fs.writeFileSync(
-    inFolder('config.json'),
-    json({
-      architectures: ['LlamaForCausalLM'],
-      model_type: 'llama',
-      hidden_size: shape.hidden,
-      intermediate_size: shape.inner,
-      num_hidden_layers: shape.layers,
-      num_attention_heads: shape.heads,
-      num_key_value_heads: shape.keyValueHeads,
-      head_dim: shape.headSize,
-      hidden_act: 'silu',
-      vocab_size: shape.vocabulary,
-      max_position_embeddings: shape.context,
-      rms_norm_eps: shape.normEpsilon,
-      rope_theta: shape.ropeTheta,
-      rope_scaling: null,
-      tie_word_embeddings: false,
-      attention_bias: false,
-      mlp_bias: false,
-      bos_token_id: 1,
-      eos_token_id: 2,
-      torch_dtype: 'bfloat16',
-    }),
-  );
+  fs.writeFileSync(inFolder('config.json'), json(configOf(shape)));
   fs.writeFileSync(inFolder('generation_config.json'), json({ bos_token_id: 1, eos_token_id: 2 }));
   fs.writeFileSync(inFolder('tokenizer.json'), json(tokenizerJson(shape.vocabulary)));
   fs.writeFileSync(inFolder('tokenizer_config.json'), json(tokenizerConfig));

@@ -103,11 +103,11 @@ export class AdapterRegistry {
       lastRun: this.clock,
       retired: false,
     };
-    if (this.moving) this.places.assertPossible(name, parts);
     try {
       this.bringIn(adapter, parts);
     } catch (error) {
       if (!this.moving || !(error instanceof PoolExhaustedError)) throw error;
+      this.places.assertPossible(name, parts);
     }
     await adapter.arrival;
     this.retire(name);

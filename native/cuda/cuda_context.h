@@ -63,15 +63,15 @@ struct CudaContext {
     HEDDLE_CUDA_TRY(emulator::launch(op, shape.grid, shape.threads, shape.dynamic_shared, shape.cooperative, stream, body), op);
 #else
     HEDDLE_TRY(allow_shared(op, reinterpret_cast<const void*>(kernel), shape.dynamic_shared));
-    std::apply(
+    using Start = cudaError_t (*)(const void*, dim3, dim3, void**, size_t, cudaStream_t);
+    const Start start = shape.cooperative ? static_cast<Start>(cudaLaunchCooperativeKernel) : static_cast<Start>(cudaLaunchKernel);
+    const cudaError_t started = std::apply(
         [&](auto&... value) {
           void* pointers[] = {static_cast<void*>(&value)..., nullptr};
-          last_ = shape.cooperative
-                      ? cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), shape.grid, dim3(shape.threads), pointers, shape.dynamic_shared, stream)
-                      : cudaLaunchKernel(reinterpret_cast<const void*>(kernel), shape.grid, dim3(shape.threads), pointers, shape.dynamic_shared, stream);
+          return start(reinterpret_cast<const void*>(kernel), shape.grid, dim3(shape.threads), pointers, shape.dynamic_shared, stream);
         },
         values);
-    HEDDLE_CUDA_TRY(last_, op);
+    HEDDLE_CUDA_TRY(started, op);
 #endif
     return Status::success();
   }
@@ -86,7 +86,6 @@ struct CudaContext {
 
  private:
   static Status allow_shared(const char* op, const void* kernel, size_t dynamic_shared);
-  mutable cudaError_t last_ = cudaSuccess;
 };
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -4,7 +4,7 @@
 
 namespace heddle {
 
-inline constexpr int kTileThreads = 256;
+inline constexpr int kFillThreads = 256;
 
 // A block covers `across` fours of columns (a power of two up to 32) of `slots` rows at a time.
 struct ColumnTiles {
@@ -14,13 +14,13 @@ struct ColumnTiles {
 inline ColumnTiles column_tiles(int64_t columns) {
   int across = 1;
   while (across < kWarp && across * 4 < columns) across *= 2;
-  return {ceil_div(columns, static_cast<int64_t>(across) * 4), across, kTileThreads / across};
+  return {ceil_div(columns, static_cast<int64_t>(across) * 4), across, kFillThreads / across};
 }
 
 inline constexpr int kFillRows = 8;  // rows that a thread writes
 
 template <class Source>
-__global__ void __launch_bounds__(kTileThreads, 4) fill_rows_kernel(RowsOf<float> y, ColumnTiles tiles, bool aligned, Source source) {
+__global__ void __launch_bounds__(kFillThreads, 4) fill_rows_kernel(RowsOf<float> y, ColumnTiles tiles, bool aligned, Source source) {
   const int64_t tile = static_cast<int64_t>(blockIdx.x) % tiles.tiles, group = static_cast<int64_t>(blockIdx.x) / tiles.tiles;
   const int slot = static_cast<int>(threadIdx.x) / tiles.across;
   const int64_t i = (tile * tiles.across + static_cast<int>(threadIdx.x) % tiles.across) * 4;
@@ -38,7 +38,7 @@ Status fill_rows(const char* op, const TensorView& y, const Source& source, Cuda
   const RowsOf<float> rows = device_rows<float>(y);
   const ColumnTiles tiles = column_tiles(rows.rows.columns);
   const int64_t groups = ceil_div(rows.rows.count, static_cast<int64_t>(tiles.slots) * kFillRows);
-  const LaunchShape shape = {dim3(static_cast<unsigned>(groups * tiles.tiles)), kTileThreads};
+  const LaunchShape shape = {dim3(static_cast<unsigned>(groups * tiles.tiles)), kFillThreads};
   return context.launch(op, fill_rows_kernel<Source>, shape, rows, tiles, rows_aligned(y), source);
 }
 

@@ -89,9 +89,8 @@ void Program::resolve(const std::vector<int64_t>& extents) {
 Status Program::step(ThreadPool& pool, RunControl* control, RunResult* result, int32_t* condition) {
   const Step step{spec_, operands_.data(), extents_, workspace_->data(), workspace_->bytes(), control, profiling_ ? &times_ : nullptr};
   HEDDLE_TRY(device_->run(step, cache_.get(), pool));
-  size_t end = result->data.size();
+  size_t at = result->data.size(), end = at;
   for (uint32_t output : spec_.outputs) end += view_bytes(views_[output]);
-  size_t at = result->data.size();
   result->data.resize(end);
   transfers_.clear();
   std::byte* while_value = nullptr;
@@ -117,19 +116,19 @@ Status Program::bind(const RunRequest& request, ThreadPool& pool) {
                                                     ": expected 0 to " + std::to_string(spec_.extents[i]));
   if (pool.threads() != workspace_threads_) HEDDLE_TRY(size_workspace(pool.threads()));
   resolve(request.extents);
-  std::vector<Transfer> inputs;
+  transfers_.clear();
   for (size_t i = 0; i < request.inputs.size(); i++) {
     const TensorView& view = views_[spec_.inputs[i]];
     const auto& [data, bytes] = request.inputs[i];
     if (bytes != view_bytes(view))
       return fail(StatusCode::kInvalidArgument, "run: input " + std::to_string(i) + " has " + std::to_string(bytes) + " bytes: expected " +
                                                     std::to_string(view_bytes(view)));
-    inputs.push_back({view.as<std::byte>(), const_cast<std::byte*>(data), bytes});
+    transfers_.push_back({view.as<std::byte>(), const_cast<std::byte*>(data), bytes});
   }
   for (const Feed& feed : spec_.feeds)
     if (request.steps > 1 && view_bytes(views_[spec_.outputs[feed.output]]) != view_bytes(views_[spec_.inputs[feed.input]]))
       return fail(StatusCode::kInvalidArgument, "run: a fed output and its input differ in size at these extents");
-  return device_->write_inputs(inputs);
+  return device_->write_inputs(transfers_);
 }
 
 Status Program::run(const RunRequest& request, ThreadPool& pool, RunResult* result) {

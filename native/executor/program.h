@@ -83,7 +83,7 @@ class Program {
   bool resolved_ = false;
   bool profiling_ = false;
   std::vector<std::pair<int64_t, int64_t>> times_;  // calls and nanoseconds per op
-  std::vector<Transfer> transfers_;                 // of the step's outputs; kept to allocate nothing
+  std::vector<Transfer> transfers_;                 // of inputs, then of a step's outputs; kept to allocate nothing
 };
 
 }  // namespace heddle

@@ -1,19 +1,16 @@
 // How models on a CUDA device end: threads that are terminated and processes that exit in mid-run do not crash.
 import './long_runs.js';
-import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { loadModel, memory } from '../../lib/index.js';
 import { randomTokens, rejection, until } from '../engine/driving.js';
 import { testedCuda } from '../kernels/test_devices.js';
-import { adapterFolder, modelFolder, storyteller } from '../models/fixture_files.js';
+import { modelFolder } from '../models/fixture_files.js';
+import { runEnding, startWorker } from '../runtime/ending_models.js';
 
 const device = testedCuda?.name ?? 'cuda';
 // Emulated steps take long.
 const timeout = 600_000;
-const script = (name: string): string => fileURLToPath(new URL(`../runtime/${name}`, import.meta.url));
 const env = { ...process.env, HEDDLE_DEVICE: device };
 const held = (): { bytes: number; blocks: number } => {
   const { bytes = 0, blocks = 0 } = memory().devices[0] ?? {};
@@ -21,26 +18,6 @@ const held = (): { bytes: number; blocks: number } => {
 };
 
 describe.skipIf(testedCuda === undefined)('worker threads on a CUDA device', { timeout }, () => {
-  const start = (): { worker: Worker; reached: (message: string) => Promise<void> } => {
-    const worker = new Worker(script('generating_worker.mjs'), {
-      workerData: { folder: modelFolder('llama'), adapters: { lora: adapterFolder('lora'), dora: adapterFolder('lora-dora') } },
-      env,
-    });
-    const seen = new Set<string>();
-    let failure: unknown;
-    worker.on('message', (message: string) => seen.add(message));
-    worker.on('error', (error) => {
-      failure = error;
-    });
-    const reached = async (message: string): Promise<void> => {
-      while (!seen.has(message)) {
-        if (failure !== undefined) throw failure;
-        await sleep(2);
-      }
-    };
-    return { worker, reached };
-  };
-
   it('are terminated in mid-run without harm to the process or its other models', async () => {
     // A prompt that is found in the cache is cut otherwise, which may change last bits here.
     using model = await loadModel(modelFolder('llama'), { device, prefixCache: false });
@@ -48,7 +25,7 @@ describe.skipIf(testedCuda === undefined)('worker threads on a CUDA device', { t
     const expected = await model.complete(request);
     const before = held();
     const one = async (i: number): Promise<void> => {
-      const { worker, reached } = start();
+      const { worker, reached } = startWorker(env);
       await reached(i % 3 === 2 ? 'loading' : 'running');
       await sleep(i % 7);
       await worker.terminate();
@@ -60,27 +37,7 @@ describe.skipIf(testedCuda === undefined)('worker threads on a CUDA device', { t
 });
 
 describe.skipIf(testedCuda === undefined)('a process with a model on a CUDA device', { timeout }, () => {
-  const run = (way: string): Promise<{ code: number | null; signal: string | null; output: string; errors: string }> =>
-    new Promise((resolve, reject) => {
-      const child = spawn(process.execPath, [script('ending_process.mjs'), way, storyteller.base], {
-        env,
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
-      let output = '';
-      let errors = '';
-      const limit = setTimeout(() => child.kill('SIGKILL'), 300_000);
-      child.stdout.on('data', (chunk) => {
-        output += chunk;
-      });
-      child.stderr.on('data', (chunk) => {
-        errors += chunk;
-      });
-      child.on('error', reject);
-      child.on('close', (code, signal) => {
-        clearTimeout(limit);
-        resolve({ code, signal, output, errors });
-      });
-    });
+  const run = (way: string) => runEnding(way, 300_000, env);
 
   it.each(['exit', 'exitWhileLoading'])('ends by %s with the code that it gave', async (way) => {
     expect(await run(way)).toEqual({ code: 7, signal: null, output: '', errors: '' });

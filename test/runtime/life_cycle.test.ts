@@ -1,44 +1,21 @@
 // How models, buffers, threads and processes end: nothing crashes, nothing hangs, all memory comes back.
-import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { DisposedError, emptyTensor, loadModel, memory, tensor } from '../../lib/index.js';
 import { Reader, randomTokens, rejection, until } from '../engine/driving.js';
-import { adapterFolder, modelFolder, storyteller } from '../models/fixture_files.js';
-
-const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+import { modelFolder, storyteller } from '../models/fixture_files.js';
+import { runEnding, startWorker } from './ending_models.js';
 
 describe('worker threads', () => {
-  const start = (): { worker: Worker; reached: (message: string) => Promise<void> } => {
-    const worker = new Worker(script('generating_worker.mjs'), {
-      workerData: { folder: modelFolder('llama'), adapters: { lora: adapterFolder('lora'), dora: adapterFolder('lora-dora') } },
-    });
-    const seen = new Set<string>();
-    let failure: unknown;
-    worker.on('message', (message: string) => seen.add(message));
-    worker.on('error', (error) => {
-      failure = error;
-    });
-    const reached = async (message: string): Promise<void> => {
-      while (!seen.has(message)) {
-        if (failure !== undefined) throw failure;
-        await sleep(2);
-      }
-    };
-    return { worker, reached };
-  };
-
   it('are terminated in mid-run, 30 of them, without harm to the process or its other models', async () => {
     using model = await loadModel(modelFolder('llama'));
     const request = { tokens: randomTokens(20, 256, 1), maxTokens: 30, temperature: 0, ignoreEos: true };
     const expected = await model.complete(request);
     const before = memory();
     const one = async (i: number): Promise<void> => {
-      const { worker, reached } = start();
+      const { worker, reached } = startWorker();
       await reached(i % 5 === 4 ? 'loading' : 'running');
       await sleep(i % 7);
       await worker.terminate();
@@ -55,24 +32,7 @@ describe('worker threads', () => {
 });
 
 describe('a process', () => {
-  const run = (way: string): Promise<{ code: number | null; signal: string | null; output: string; errors: string }> =>
-    new Promise((resolve, reject) => {
-      const child = spawn(process.execPath, [script('ending_process.mjs'), way, storyteller.base], { stdio: ['ignore', 'pipe', 'pipe'] });
-      let output = '';
-      let errors = '';
-      const limit = setTimeout(() => child.kill('SIGKILL'), 60_000);
-      child.stdout.on('data', (chunk) => {
-        output += chunk;
-      });
-      child.stderr.on('data', (chunk) => {
-        errors += chunk;
-      });
-      child.on('error', reject);
-      child.on('close', (code, signal) => {
-        clearTimeout(limit);
-        resolve({ code, signal, output, errors });
-      });
-    });
+  const run = (way: string) => runEnding(way, 60_000);
 
   it.each(['exit', 'exitWhileLoading'])('ends by %s with the code that it gave', async (way) => {
     const ends = await Promise.all([run(way), run(way), run(way)]);

@@ -52,8 +52,8 @@ template <class Stored>
 Status attend(const AttentionShape& shape, CudaContext& context) {
   if (shape.alone_apart) HEDDLE_TRY(attend_alone_tokens<Stored>(shape, context));
   const int64_t blocks = shape.tokens * shape.key_heads * shape.head_tiles * shape.output_groups;
-  const size_t shared = sizeof(float) * kTileFloats * static_cast<size_t>((shape.slices <= 2 ? shape.slices : 1) + 2);
-  const LaunchShape launch = {dim3(static_cast<unsigned>(blocks)), kTileThreads, shared};
+  const size_t shared = sizeof(float) * kAttentionTileFloats * static_cast<size_t>((shape.slices <= 2 ? shape.slices : 1) + 2);
+  const LaunchShape launch = {dim3(static_cast<unsigned>(blocks)), kAttentionThreads, shared};
   return context.launch(kOp, shape.slices == 1 ? attend_tile<Stored, 1> : attend_tile<Stored, 2>, launch, shape);
 }
 

@@ -34,7 +34,7 @@ __device__ __forceinline__ void load_keys(const AttentionShape& shape, SharedPoi
   const int channels = min(kSlice, shape.width - first);
   if (shape.cache_vectors) {
 #pragma unroll 2
-    for (int i = static_cast<int>(threadIdx.x); i < kSlice * kTile / kPack; i += kTileThreads) {
+    for (int i = static_cast<int>(threadIdx.x); i < kSlice * kTile / kPack; i += kAttentionThreads) {
       // Neighbouring threads: one block's packs of one channel, then the next channel.
       constexpr int kPerBlock = static_cast<int>(kBlockTokens) / kPack;
       const int block = i / (kSlice * kPerBlock), channel = i / kPerBlock % kSlice, slot = i % kPerBlock * kPack;
@@ -50,7 +50,7 @@ __device__ __forceinline__ void load_keys(const AttentionShape& shape, SharedPoi
       }
     }
   } else {
-    for (int i = static_cast<int>(threadIdx.x); i < kSlice * kTile; i += kTileThreads) {
+    for (int i = static_cast<int>(threadIdx.x); i < kSlice * kTile; i += kAttentionThreads) {
       const int channel = i / kTile, position = i % kTile;
       const Stored* page = pages[position / static_cast<int>(kBlockTokens)];
       tile[channel * kTileStride + position] =
@@ -70,7 +70,7 @@ __device__ __forceinline__ bool load_values(const AttentionShape& shape, SharedP
   const int channels = min(kSlice, shape.width - first);
   if (shape.cache_vectors) {
 #pragma unroll 2
-    for (int i = static_cast<int>(threadIdx.x); i < kTile * kSlice / kPack; i += kTileThreads) {
+    for (int i = static_cast<int>(threadIdx.x); i < kTile * kSlice / kPack; i += kAttentionThreads) {
       const int position = i / (kSlice / kPack), channel = i % (kSlice / kPack) * kPack;
       const Stored* page = nullptr;
       if (position >= span.begin && position < span.end) page = pages[position / static_cast<int>(kBlockTokens)];
@@ -89,7 +89,7 @@ __device__ __forceinline__ bool load_values(const AttentionShape& shape, SharedP
       }
     }
   } else {
-    for (int i = static_cast<int>(threadIdx.x); i < kTile * kSlice; i += kTileThreads) {
+    for (int i = static_cast<int>(threadIdx.x); i < kTile * kSlice; i += kAttentionThreads) {
       const int position = i / kSlice, channel = i % kSlice;
       const Stored* page = nullptr;
       if (position >= span.begin && position < span.end) page = pages[position / static_cast<int>(kBlockTokens)];
@@ -105,7 +105,7 @@ __device__ __forceinline__ bool load_values(const AttentionShape& shape, SharedP
 
 // sums[i][j] += rows[row + 16 i] . key 4 column + j of keys that lie as [channel][key].
 __device__ __forceinline__ void add_cached_products(float (&sums)[4][4], SharedPointer<float> rows, SharedPointer<float> keys, int channels,
-                                                    TilePlace place) {
+                                                    PlaceInTile place) {
 #pragma unroll 1
   for (int channel = 0; channel < channels; channel += 4) {
     Pack<float, 4> a[4], b[4];
@@ -139,12 +139,12 @@ __device__ inline void merge_chunks(const AttentionShape& shape, int64_t token, 
 // Shared memory: the query rows, the keys or values at hand, weights. Blocks whose token leads no tile leave at once; those of a
 // token alone merge what its own kernel left.
 template <class Stored, int Outputs>
-__global__ void __launch_bounds__(kTileThreads, 2) attend_tile(const AttentionShape shape) {
+__global__ void __launch_bounds__(kAttentionThreads, 2) attend_tile(const AttentionShape shape) {
   HEDDLE_DYNAMIC_SHARED(memory);
   HEDDLE_SHARED(int, begins, kTile);
   HEDDLE_SHARED(int, ends, kTile);
   HEDDLE_SHARED(const Stored*, pages, kTile / kBlockTokens);
-  const TilePlace place;
+  const PlaceInTile place;
   // Tiles of one token follow each other; the last tokens, which see the most, come first.
   int64_t item = blockIdx.x;
   const int output = static_cast<int>(item % shape.output_groups) * Outputs;
@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) attend_tile(const AttentionSh
     const SeenPositions seen = seen_positions(shape, token);
     const int chunks = ChunkPlan(seen).chunks;
     if (chunks == 0) return;  // refused: zeros are there already
-    for (int i = thread; i < heads * shape.width; i += kTileThreads)
+    for (int i = thread; i < heads * shape.width; i += kAttentionThreads)
       merge_chunks(shape, token, first_head + i / shape.width, i % shape.width, chunks);
     return;
   }
@@ -175,11 +175,11 @@ __global__ void __launch_bounds__(kTileThreads, 2) attend_tile(const AttentionSh
   }
   const int resident = shape.slices <= 2 ? shape.slices : 1;
   const auto queries = shared_at<float>(memory, 0);
-  const auto other = queries + resident * kTileFloats;
-  const auto weights = other + kTileFloats;
+  const auto other = queries + resident * kAttentionTileFloats;
+  const auto weights = other + kAttentionTileFloats;
   const auto query_row = [&](int row) { return shape.query(token + row / heads, first_head + row % heads); };
   if (shape.slices == resident)
-    for (int s = 0; s < resident; s++) load_tile(queries + s * kTileFloats, query_row, count, shape.width, s * kSlice, shape.row_vectors, shape.scale);
+    for (int s = 0; s < resident; s++) load_tile(queries + s * kAttentionTileFloats, query_row, count, shape.width, s * kSlice, shape.row_vectors, shape.scale);
   else
     __syncthreads();
   int begin = INT32_MAX, end = 0;
@@ -204,7 +204,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) attend_tile(const AttentionSh
     for (int s = 0; s < shape.slices; s++) {
       if (shape.slices != resident) load_tile(queries, query_row, count, shape.width, s * kSlice, shape.row_vectors, shape.scale);
       load_keys<Stored>(shape, other, pages, key_head, s * kSlice);
-      add_cached_products(scores, queries + (shape.slices == resident ? s : 0) * kTileFloats, other, slice_channels(shape.width, s), place);
+      add_cached_products(scores, queries + (shape.slices == resident ? s : 0) * kAttentionTileFloats, other, slice_channels(shape.width, s), place);
     }
 #pragma unroll
     for (int i = 0; i < 4; i++)

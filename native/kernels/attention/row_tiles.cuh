@@ -11,17 +11,17 @@ namespace heddle {
 
 inline constexpr int kTile = 64;
 inline constexpr int kSlice = 64;  // channels
-inline constexpr int kTileThreads = 256;
+inline constexpr int kAttentionThreads = 256;
 inline constexpr int kTileStride = kSlice + 4;  // 16-byte accesses down a column meet different banks
-inline constexpr int kTileFloats = kTile * kTileStride;
+inline constexpr int kAttentionTileFloats = kTile * kTileStride;
 inline constexpr float kNothing = -HUGE_VALF;
 // The weight of a key that a row does not see. A seen key's weight is never this zero, so that a NaN among the values can be told
 // to stay with the rows that see it.
 inline constexpr float kUnseen = -0.0f;
 
-struct TilePlace {
+struct PlaceInTile {
   int row, column;
-  __device__ TilePlace() : row(static_cast<int>(threadIdx.x) / 16), column(static_cast<int>(threadIdx.x) % 16) {}
+  __device__ PlaceInTile() : row(static_cast<int>(threadIdx.x) / 16), column(static_cast<int>(threadIdx.x) % 16) {}
 };
 
 // Channels of slice `slice` in a row of `width`.
@@ -39,7 +39,7 @@ __device__ __forceinline__ bool load_tile(SharedPointer<float> tile, const RowSt
   __syncthreads();
   bool finite = true;
 #pragma unroll 2
-  for (int step = 0; step < kTile * kSlice / 4 / kTileThreads; step++) {
+  for (int step = 0; step < kTile * kSlice / 4 / kAttentionThreads; step++) {
     const int r = static_cast<int>(threadIdx.x) / 16 + step * 16, channel = static_cast<int>(threadIdx.x) % 16 * 4;
     Pack<float, 4> part = {};
     if (r < count && first + channel < width) {
@@ -64,7 +64,7 @@ __device__ __forceinline__ bool load_tile(SharedPointer<float> tile, const RowSt
 
 // sums[i][j] += rows[row + 16 i] . keys[column + 16 j], over the first `channels`; what lies behind them up to a multiple of 4 is zero.
 __device__ __forceinline__ void add_products(float (&sums)[4][4], SharedPointer<float> rows, SharedPointer<float> keys, int channels,
-                                             TilePlace place) {
+                                             PlaceInTile place) {
 #pragma unroll 1
   for (int channel = 0; channel < channels; channel += 4) {
     Pack<float, 4> a[4], b[4];
@@ -85,7 +85,7 @@ __device__ __forceinline__ void add_products(float (&sums)[4][4], SharedPointer<
 // sums[i][c] += sum over the first `keys` of weights[row + 16 i][key] values[key][4 column + c]. `careful`: some value is not finite, so keys
 // that a row does not see must be left out; otherwise they add an exact zero, as do those up to a multiple of 4.
 __device__ __forceinline__ void add_weighted(float (&sums)[4][4], SharedPointer<float> weights, SharedPointer<float> values, int keys,
-                                             TilePlace place, bool careful) {
+                                             PlaceInTile place, bool careful) {
   if (careful) {
     for (int key = 0; key < keys; key++) {
       const Pack<float, 4> value = load_pack<4>(values + key * kTileStride + 4 * place.column);

@@ -70,6 +70,24 @@ __device__ inline bool sound_gradient_site(const AdapterPool& pool, const Gradie
   return false;
 }
 
+// Looks at every entry of the batch, a warp to each: `ranks_of(entry, slot, s)` gives its rows in the passes over ranks, or -1 where it
+// is unsound.
+template <class RanksOf>
+__device__ __forceinline__ void check_sites(const GroupedTokens& tokens, const AdapterPool& pool, const GroupedColumns& columns, int32_t warps_of_block,
+                                            const RanksOf& ranks_of) {
+  const int32_t sites = columns.sites, items = tokens.state->runs * sites, warps = static_cast<int32_t>(gridDim.x) * warps_of_block;
+  for (int32_t item = static_cast<int32_t>(blockIdx.x) * warps_of_block + static_cast<int32_t>(threadIdx.x) / kWarp; item < items; item += warps) {
+    const int64_t slot = tokens.runs[item / sites].key % pool.slots, s = item % sites;
+    const AdapterEntry entry = load_entry(pool, slot, columns.first_site + s);
+    if (entry.kind == EntryKind::kNone) continue;
+    const int32_t ranks = ranks_of(entry, slot, s);
+    if (ranks < 0)
+      atomicExch(&tokens.state->unsound, 1);
+    else
+      atomicMax(&tokens.state->largest_rank, ranks);
+  }
+}
+
 __device__ inline bool is_trainable(const TrainingRefusals& refusals, const AdapterEntry& entry, int64_t slot, int64_t site) {
   if (entry.dtype == static_cast<int32_t>(DType::kF32)) return true;
   (entry.dtype == static_cast<int32_t>(DType::kF16) ? refusals.f16 : refusals.bf16).report(slot, site);

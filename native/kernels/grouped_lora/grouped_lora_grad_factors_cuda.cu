@@ -75,21 +75,6 @@ __device__ bool sound_and_claimed(const GradFactorsWork& work, const FactorRefus
   return claim(entry.first_a, entry.rank, inputs) && claim(entry.first_b, entry.rank, outputs) && (entry.shift < 0 || claim(entry.shift, 1, outputs));
 }
 
-__device__ void check_sites(const GradFactorsWork& work, const FactorRefusals& refusals) {
-  const GroupedTokens& tokens = work.tokens;
-  const int32_t items = tokens.state->runs * work.columns.sites, warps = static_cast<int32_t>(gridDim.x) * (kProductThreads / kWarp);
-  for (int32_t item = static_cast<int32_t>(blockIdx.x * (kProductThreads / kWarp) + threadIdx.x / kWarp); item < items; item += warps) {
-    const int64_t slot = tokens.runs[item / work.columns.sites].key, s = item % work.columns.sites, site = work.columns.first_site + s;
-    const AdapterEntry entry = load_entry(work.pool, slot, site);
-    if (entry.kind == EntryKind::kNone) continue;
-    if (sound_and_claimed(work, refusals, entry, {slot, site}, work.dy_of(s).width)) {
-      atomicMax(&tokens.state->largest_rank, entry.rank + (entry.shift >= 0 ? 1 : 0));
-    } else {
-      atomicExch(&tokens.state->unsound, 1);
-    }
-  }
-}
-
 __device__ void multiply_tiles(const GradFactorsWork& work, int32_t done, SharedPointer<float> buffer) {
   const GroupedTokens& tokens = work.tokens;
   const int32_t tiles = tokens.state->tiles, items = tiles * work.columns.sites * 2;
@@ -140,7 +125,11 @@ __global__ void __launch_bounds__(kProductThreads, 3) grad_factors(GradFactorsWo
   HEDDLE_SHARED(float, buffer, kTileFloats);
   GroupedState* state = work.tokens.state;
   if (state->refused != 0) return;
-  check_sites(work, refusals);
+  check_sites(work.tokens, work.pool, work.columns, kProductThreads / kWarp,
+              [&](const AdapterEntry& entry, int64_t slot, int64_t s) -> int32_t {
+                const bool sound = sound_and_claimed(work, refusals, entry, {slot, work.columns.first_site + s}, work.dy_of(s).width);
+                return sound ? entry.rank + (entry.shift >= 0 ? 1 : 0) : -1;
+              });
   grid_barrier(&state->arrived);
   if (state->unsound != 0) return;
   const int32_t ranks = state->largest_rank;

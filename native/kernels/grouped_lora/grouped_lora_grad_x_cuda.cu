@@ -50,22 +50,6 @@ __device__ int ranks_in_pass(const AdapterEntry& entry, int32_t done) {
   return left < 0 ? 0 : left < kPassRanks ? left : kPassRanks;
 }
 
-__device__ void check_sites(const GradXWork& work, const GradientRefusals& refusals) {
-  const GroupedTokens& tokens = work.tokens;
-  const int32_t items = tokens.state->runs * work.columns.sites, warps = static_cast<int32_t>(gridDim.x) * (kProductThreads / kWarp);
-  for (int32_t item = static_cast<int32_t>(blockIdx.x * (kProductThreads / kWarp) + threadIdx.x / kWarp); item < items; item += warps) {
-    const int64_t slot = tokens.runs[item / work.columns.sites].key % work.slots, s = item % work.columns.sites, site = work.columns.first_site + s;
-    const AdapterEntry entry = load_entry(work.pool, slot, site);
-    if (entry.kind == EntryKind::kNone) continue;
-    const int64_t outputs = work.dy_of(s).width;
-    if (!sound_gradient_site(work.pool, refusals, entry, slot, site, work.inputs, outputs)) {
-      atomicExch(&tokens.state->unsound, 1);
-    } else if (outputs > 0) {
-      atomicMax(&tokens.state->largest_rank, entry.rank);
-    }
-  }
-}
-
 __device__ void multiply_tiles(const GradXWork& work, int32_t done, SharedPointer<float> buffer) {
   const GroupedTokens& tokens = work.tokens;
   const int32_t tiles = tokens.state->tiles, items = tiles * work.columns.sites;
@@ -147,7 +131,12 @@ __global__ void __launch_bounds__(kProductThreads, 3) grad_x(GradXWork work, Gra
   HEDDLE_SHARED(float, buffer, kTileFloats);
   GroupedState* state = work.tokens.state;
   if (state->refused != 0) return;
-  check_sites(work, refusals);
+  check_sites(work.tokens, work.pool, work.columns, kProductThreads / kWarp,
+              [&](const AdapterEntry& entry, int64_t slot, int64_t s) -> int32_t {
+                const int64_t outputs = work.dy_of(s).width;
+                if (!sound_gradient_site(work.pool, refusals, entry, slot, work.columns.first_site + s, work.inputs, outputs)) return -1;
+                return outputs > 0 ? entry.rank : 0;
+              });
   grid_barrier(&state->arrived);
   if (state->unsound != 0) return;
   const int32_t ranks = state->largest_rank;

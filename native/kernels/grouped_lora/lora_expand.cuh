@@ -79,7 +79,7 @@ __device__ __forceinline__ void find_rows(const LoraWork& work, const LoraLists&
 
 // Four of the lane's eight outputs in rows 2 pair, 2 pair + 1, 2 pair + 8 and 2 pair + 9 of sixteen.
 template <class Row>
-struct FactorRows {
+struct ExpandRows {
   Pack<Row, 4> v[4];
 };
 
@@ -107,8 +107,8 @@ __device__ __forceinline__ void fetch_rows(const LoraWork& work, const LoraTile&
 // Four outputs of what fetch_rows brought, from `begin` of its kPackWidth<Row> on. The row's last, where a copy of 16 bytes would reach
 // behind it, are read here.
 template <class Row>
-__device__ __forceinline__ FactorRows<Row> fetched_rows(const LoraWork& work, const LoraTile& tile, int stage, int begin, int row, int output, int end) {
-  FactorRows<Row> rows;
+__device__ __forceinline__ ExpandRows<Row> fetched_rows(const LoraWork& work, const LoraTile& tile, int stage, int begin, int row, int output, int end) {
+  ExpandRows<Row> rows;
 #pragma unroll
   for (int i = 0; i < 4; i++) rows.v[i] = load_pack<4>(ring_place<Row>(tile, stage, i) + begin);
   if (output < end && output + kPackWidth<Row> > end) {
@@ -166,7 +166,7 @@ __device__ __forceinline__ ProductTerms product_terms(SharedPointer<float> produ
 
 // sums[i] for the outputs `first` to `first` + 4 of each lane's eight.
 template <class Row>
-__device__ __forceinline__ void add_factor_rows(OutputSums& sums, int first, const FactorRows<Row>& rows, const ProductTerms& products) {
+__device__ __forceinline__ void add_factor_rows(OutputSums& sums, int first, const ExpandRows<Row>& rows, const ProductTerms& products) {
   constexpr int kTerms = kRowTerms<Row>;
 #pragma unroll
   for (int i = 0; i < 4; i++) {

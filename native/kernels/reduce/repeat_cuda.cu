@@ -29,17 +29,17 @@ __device__ __forceinline__ void sum_slots(Pack<T, 4>& sum, const ColumnTiles& ti
   for (int half = tiles.slots / 2; half > 0; half /= 2) {
     const int last = half * tiles.across;
     if (thread >= last && thread < 2 * last)
-      for (int k = 0; k < 4; k++) scratch[k * kTileThreads + thread] = sum.v[k];
+      for (int k = 0; k < 4; k++) scratch[k * kFillThreads + thread] = sum.v[k];
     __syncthreads();
     if (thread < last)
-      for (int k = 0; k < 4; k++) sum.v[k] += scratch[k * kTileThreads + thread + last];
+      for (int k = 0; k < 4; k++) sum.v[k] += scratch[k * kFillThreads + thread + last];
   }
 }
 
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kFillThreads)
     sum_rows_kernel(RowsOf<const float> x, ColumnTiles tiles, RowChunks chunks, bool aligned, bool aligned_sums, float* sums, int32_t* counters, float* y) {
-  HEDDLE_SHARED(float, scratch, kTileThreads * 4);
-  HEDDLE_SHARED(double, wide_scratch, kTileThreads * 4);
+  HEDDLE_SHARED(float, scratch, kFillThreads * 4);
+  HEDDLE_SHARED(double, wide_scratch, kFillThreads * 4);
   HEDDLE_SHARED(int32_t, last, 1);
   const int64_t tile = static_cast<int64_t>(blockIdx.x) % tiles.tiles, chunk = static_cast<int64_t>(blockIdx.x) / tiles.tiles;
   const int64_t columns = x.rows.columns, i = (tile * tiles.across + static_cast<int>(threadIdx.x) % tiles.across) * 4;
@@ -104,7 +104,7 @@ Status sum_rows_cuda(const SumRowsArgs& args, CudaContext& context) {
   const RowsOf<const float> x = device_rows<const float>(args.x);
   const ColumnTiles tiles = column_tiles(x.rows.columns);
   const RowChunks chunks = row_chunks(x.rows.count, tiles);
-  const LaunchShape shape = {dim3(static_cast<unsigned>(chunks.chunks * tiles.tiles)), kTileThreads};
+  const LaunchShape shape = {dim3(static_cast<unsigned>(chunks.chunks * tiles.tiles)), kFillThreads};
   return context.launch("sum_rows", sum_rows_kernel, shape, x, tiles, chunks, rows_aligned(args.x), x.rows.columns % 4 == 0,
                         reinterpret_cast<float*>(context.workspace), context.counters, args.y.as<float>());
 }

@@ -18,40 +18,30 @@ struct ForwardJob {
 };
 
 // Shared memory: the query rows, the keys or values at hand, weights; then the rows' ranges.
-size_t shared_bytes(const SelfAttentionShape& shape) { return sizeof(float) * kTileFloats * static_cast<size_t>(shape.resident + 2); }
+size_t shared_bytes(const SelfAttentionShape& shape) { return sizeof(float) * kAttentionTileFloats * static_cast<size_t>(shape.resident + 2); }
 
 template <int Outputs>
-__global__ void __launch_bounds__(kTileThreads, 2) attend_tile(const ForwardJob job) {
+__global__ void __launch_bounds__(kAttentionThreads, 2) attend_tile(const ForwardJob job) {
   HEDDLE_DYNAMIC_SHARED(memory);
   HEDDLE_SHARED(int, begins, 2 * kTile);
   HEDDLE_SHARED(int, ends, 2 * kTile);
   const SelfAttentionShape& shape = job.shape;
-  const TilePlace place;
+  const PlaceInTile place;
   const int resident = shape.resident;
   const auto queries = shared_at<float>(memory, 0);
-  const auto other = shared_at<float>(memory, sizeof(float) * kTileFloats * static_cast<size_t>(resident));
-  const auto weights = other + kTileFloats;
+  const auto other = shared_at<float>(memory, sizeof(float) * kAttentionTileFloats * static_cast<size_t>(resident));
+  const auto weights = other + kAttentionTileFloats;
 
-  // Tiles of one key head follow each other, as they read the same keys, in falling order: the last tokens see the most.
-  int64_t item = blockIdx.x;
-  const int output = static_cast<int>(item % shape.output_groups) * Outputs;
-  item /= shape.output_groups;
-  const int head_tile = static_cast<int>(item % shape.head_tiles);
-  item /= shape.head_tiles;
-  const int key_head = static_cast<int>(item / shape.tiles);
-  const QueryTile rows(shape, shape.tiles - 1 - item % shape.tiles, key_head, head_tile);
-
+  const int output = static_cast<int>(blockIdx.x % shape.output_groups) * Outputs;
+  const QueryTile rows = query_tile_of_block(shape);
+  const int key_head = rows.key_head;
   if (threadIdx.x < kTile) {
     const int row = static_cast<int>(threadIdx.x);
-    const KeyRanges ranges = row < rows.count ? read_ranges(shape.ranges, rows.token(row)) : KeyRanges{{0, 0}, {0, 0}};
-    for (int part = 0; part < 2; part++) {
-      begins[part * kTile + row] = ranges.begin[part];
-      ends[part * kTile + row] = ranges.end[part];
-    }
+    read_row_ranges(shape, rows, row, begins, ends);
   }
   const auto query_row = [&](int row) { return job.q.at(rows.token(row), rows.head(row)); };
   if (shape.slices == resident)
-    for (int s = 0; s < resident; s++) load_tile(queries + s * kTileFloats, query_row, rows.count, shape.width, s * kSlice, shape.vectors);
+    for (int s = 0; s < resident; s++) load_tile(queries + s * kAttentionTileFloats, query_row, rows.count, shape.width, s * kSlice, shape.vectors);
   else
     __syncthreads();
 
@@ -64,7 +54,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) attend_tile(const ForwardJob 
       for (int s = 0; s < shape.slices; s++) {
         if (shape.slices != resident) load_tile(queries, query_row, rows.count, shape.width, s * kSlice, shape.vectors);
         load_tile(other, [&](int key) { return job.k.at(int64_t{start} + key, key_head); }, keys, shape.width, s * kSlice, shape.vectors);
-        add_products(scores, queries + (shape.slices == resident ? s : 0) * kTileFloats, other, slice_channels(shape.width, s), place);
+        add_products(scores, queries + (shape.slices == resident ? s : 0) * kAttentionTileFloats, other, slice_channels(shape.width, s), place);
       }
 #pragma unroll
       for (int i = 0; i < 4; i++)
@@ -116,7 +106,7 @@ Status self_attention_cuda(const SelfAttentionArgs& args, CudaContext& context) 
   SelfAttentionShape& shape = forward.shape;
   shape.vectors = forward.q.aligned() && forward.k.aligned() && forward.v.aligned() && forward.y.aligned();
   const int64_t blocks = shape.tiles * shape.key_heads * shape.head_tiles * shape.output_groups;
-  const LaunchShape launch = {dim3(static_cast<unsigned>(blocks)), kTileThreads, shared_bytes(shape)};
+  const LaunchShape launch = {dim3(static_cast<unsigned>(blocks)), kAttentionThreads, shared_bytes(shape)};
   return context.launch(kOp, shape.slices == 1 ? attend_tile<1> : attend_tile<2>, launch, forward);
 }
 

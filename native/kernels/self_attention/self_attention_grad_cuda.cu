@@ -11,7 +11,7 @@ namespace heddle {
 namespace {
 
 constexpr const char* kOp = "self_attention_grad";
-constexpr int kTokenWords = kTileThreads / kWarp;
+constexpr int kTokenWords = kAttentionThreads / kWarp;
 
 // What the tokens of a tile see in each of their two ranges.
 struct alignas(16) TileExtents {
@@ -27,7 +27,7 @@ struct GradientJob {
 };
 
 // delta of a tile's tokens, a warp per head, and what they see together.
-__global__ void __launch_bounds__(kTileThreads) prepare_tile(const GradientJob job) {
+__global__ void __launch_bounds__(kAttentionThreads) prepare_tile(const GradientJob job) {
   const SelfAttentionShape& shape = job.shape;
   const int64_t first = int64_t{blockIdx.x} * shape.tile_tokens;
   const int tokens = static_cast<int>(min(static_cast<int64_t>(shape.tile_tokens), shape.tokens - first));
@@ -74,36 +74,27 @@ __device__ __forceinline__ ScoreGradient score_gradient(const SelfAttentionShape
 
 // dq of a tile of query rows. Shared memory: their q and dy, the keys or values at hand, the gradients of the scores.
 template <int Outputs>
-__global__ void __launch_bounds__(kTileThreads, 2) query_gradient(const GradientJob job) {
+__global__ void __launch_bounds__(kAttentionThreads, 2) query_gradient(const GradientJob job) {
   HEDDLE_DYNAMIC_SHARED(memory);
   HEDDLE_SHARED(int, begins, 2 * kTile);
   HEDDLE_SHARED(int, ends, 2 * kTile);
   HEDDLE_SHARED(float, lse, kTile);
   HEDDLE_SHARED(float, delta, kTile);
   const SelfAttentionShape& shape = job.shape;
-  const TilePlace place;
+  const PlaceInTile place;
   const int resident = shape.resident;
   const bool kept = shape.slices == resident;
   const auto queries = shared_at<float>(memory, 0);
-  const auto gradients = queries + resident * kTileFloats;
-  const auto other = gradients + resident * kTileFloats;
-  const auto weights = other + kTileFloats;
+  const auto gradients = queries + resident * kAttentionTileFloats;
+  const auto other = gradients + resident * kAttentionTileFloats;
+  const auto weights = other + kAttentionTileFloats;
 
-  int64_t item = blockIdx.x;
-  const int output = static_cast<int>(item % shape.output_groups) * Outputs;
-  item /= shape.output_groups;
-  const int head_tile = static_cast<int>(item % shape.head_tiles);
-  item /= shape.head_tiles;
-  const int key_head = static_cast<int>(item / shape.tiles);
-  const QueryTile rows(shape, shape.tiles - 1 - item % shape.tiles, key_head, head_tile);
-
+  const int output = static_cast<int>(blockIdx.x % shape.output_groups) * Outputs;
+  const QueryTile rows = query_tile_of_block(shape);
+  const int key_head = rows.key_head;
   if (threadIdx.x < kTile) {
     const int row = static_cast<int>(threadIdx.x);
-    const KeyRanges ranges = row < rows.count ? read_ranges(shape.ranges, rows.token(row)) : KeyRanges{{0, 0}, {0, 0}};
-    for (int part = 0; part < 2; part++) {
-      begins[part * kTile + row] = ranges.begin[part];
-      ends[part * kTile + row] = ranges.end[part];
-    }
+    read_row_ranges(shape, rows, row, begins, ends);
     const int64_t at = row < rows.count ? rows.token(row) * shape.heads + rows.head(row) : -1;
     lse[row] = at < 0 ? 0.0f : job.lse[at];
     delta[row] = at < 0 ? 0.0f : job.delta[at];
@@ -111,8 +102,8 @@ __global__ void __launch_bounds__(kTileThreads, 2) query_gradient(const Gradient
   const auto query_row = [&](int row) { return job.q.at(rows.token(row), rows.head(row)); };
   const auto gradient_row = [&](int row) { return job.dy.at(rows.token(row), rows.head(row)); };
   const auto load_rows = [&](int slot, int slice) {
-    load_tile(queries + slot * kTileFloats, query_row, rows.count, shape.width, slice * kSlice, shape.vectors);
-    load_tile(gradients + slot * kTileFloats, gradient_row, rows.count, shape.width, slice * kSlice, shape.vectors);
+    load_tile(queries + slot * kAttentionTileFloats, query_row, rows.count, shape.width, slice * kSlice, shape.vectors);
+    load_tile(gradients + slot * kAttentionTileFloats, gradient_row, rows.count, shape.width, slice * kSlice, shape.vectors);
   };
   if (kept)
     for (int s = 0; s < resident; s++) load_rows(s, s);
@@ -131,9 +122,9 @@ __global__ void __launch_bounds__(kTileThreads, 2) query_gradient(const Gradient
         const int slot = kept ? s : 0, channels = slice_channels(shape.width, s);
         if (!kept) load_rows(0, s);
         load_tile(other, value_row, keys, shape.width, s * kSlice, shape.vectors);
-        add_products(value_products, gradients + slot * kTileFloats, other, channels, place);
+        add_products(value_products, gradients + slot * kAttentionTileFloats, other, channels, place);
         load_tile(other, key_row, keys, shape.width, s * kSlice, shape.vectors);
-        add_products(products, queries + slot * kTileFloats, other, channels, place);
+        add_products(products, queries + slot * kAttentionTileFloats, other, channels, place);
       }
 #pragma unroll
       for (int i = 0; i < 4; i++) {
@@ -166,7 +157,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) query_gradient(const Gradient
 
 // dk and dv of a tile of keys. Shared memory: their k and v, the query rows' q or dy at hand, weights or gradients of the scores.
 template <int Outputs>
-__global__ void __launch_bounds__(kTileThreads, Outputs == 1 ? 2 : 1) key_gradient(const GradientJob job) {
+__global__ void __launch_bounds__(kAttentionThreads, Outputs == 1 ? 2 : 1) key_gradient(const GradientJob job) {
   HEDDLE_DYNAMIC_SHARED(memory);
   HEDDLE_SHARED(unsigned, seeing, 2 * kTokenWords);
   HEDDLE_SHARED(int, begins, kTile);
@@ -174,13 +165,13 @@ __global__ void __launch_bounds__(kTileThreads, Outputs == 1 ? 2 : 1) key_gradie
   HEDDLE_SHARED(float, lse, kTile);
   HEDDLE_SHARED(float, delta, kTile);
   const SelfAttentionShape& shape = job.shape;
-  const TilePlace place;
+  const PlaceInTile place;
   const int resident = shape.resident;
   const bool kept = shape.slices == resident;
   const auto own_keys = shared_at<float>(memory, 0);
-  const auto own_values = own_keys + resident * kTileFloats;
-  const auto other = own_values + resident * kTileFloats;
-  const auto weights = other + kTileFloats;
+  const auto own_values = own_keys + resident * kAttentionTileFloats;
+  const auto other = own_values + resident * kAttentionTileFloats;
+  const auto weights = other + kAttentionTileFloats;
 
   int64_t item = blockIdx.x;
   const int output = static_cast<int>(item % shape.output_groups) * Outputs;
@@ -191,8 +182,8 @@ __global__ void __launch_bounds__(kTileThreads, Outputs == 1 ? 2 : 1) key_gradie
   const auto key_row = [&](int key) { return job.k.at(start + key, key_head); };
   const auto value_row = [&](int key) { return job.v.at(start + key, key_head); };
   const auto load_own = [&](int slot, int slice) {
-    load_tile(own_keys + slot * kTileFloats, key_row, keys, shape.width, slice * kSlice, shape.vectors);
-    load_tile(own_values + slot * kTileFloats, value_row, keys, shape.width, slice * kSlice, shape.vectors);
+    load_tile(own_keys + slot * kAttentionTileFloats, key_row, keys, shape.width, slice * kSlice, shape.vectors);
+    load_tile(own_values + slot * kAttentionTileFloats, value_row, keys, shape.width, slice * kSlice, shape.vectors);
   };
   if (kept)
     for (int s = 0; s < resident; s++) load_own(s, s);
@@ -201,7 +192,7 @@ __global__ void __launch_bounds__(kTileThreads, Outputs == 1 ? 2 : 1) key_gradie
   const auto sees_tile = [&](Extent extent) { return extent.begin < start + keys && extent.end > start; };
   for (int64_t tile = 0; tile < shape.tiles; tile++) {
     // The block looks at as many tiles as it has threads: a bit for each that sees some of these keys.
-    if (tile % kTileThreads == 0) {
+    if (tile % kAttentionThreads == 0) {
       __syncthreads();
       const int64_t mine = tile + threadIdx.x;
 #pragma unroll
@@ -211,7 +202,7 @@ __global__ void __launch_bounds__(kTileThreads, Outputs == 1 ? 2 : 1) key_gradie
       }
       __syncthreads();
     }
-    const int word = static_cast<int>(tile % kTileThreads) / kWarp, bit = static_cast<int>(tile % kWarp);
+    const int word = static_cast<int>(tile % kAttentionThreads) / kWarp, bit = static_cast<int>(tile % kWarp);
     for (int part = 0; part < 2; part++) {
       if ((seeing[part * kTokenWords + word] >> bit & 1u) == 0) continue;
       for (int head_tile = 0; head_tile < shape.head_tiles; head_tile++) {
@@ -233,9 +224,9 @@ __global__ void __launch_bounds__(kTileThreads, Outputs == 1 ? 2 : 1) key_gradie
           const int slot = kept ? s : 0, channels = slice_channels(shape.width, s);
           if (!kept) load_own(0, s);
           load_tile(other, query_row, rows.count, shape.width, s * kSlice, shape.vectors);
-          add_products(products, own_keys + slot * kTileFloats, other, channels, place);
+          add_products(products, own_keys + slot * kAttentionTileFloats, other, channels, place);
           load_tile(other, gradient_row, rows.count, shape.width, s * kSlice, shape.vectors);
-          add_products(value_products, own_values + slot * kTileFloats, other, channels, place);
+          add_products(value_products, own_values + slot * kAttentionTileFloats, other, channels, place);
         }
         // products[i][j] is of key row + 16 i and query row column + 16 j.
 #pragma unroll
@@ -289,7 +280,7 @@ __global__ void __launch_bounds__(kTileThreads, Outputs == 1 ? 2 : 1) key_gradie
 }
 
 // Two resident slices of both sides take more than the 99 KiB that compute capabilities 8.6, 8.9 and 12.0 have.
-size_t shared_bytes(const SelfAttentionShape& shape) { return sizeof(float) * kTileFloats * static_cast<size_t>(2 * shape.resident + 2); }
+size_t shared_bytes(const SelfAttentionShape& shape) { return sizeof(float) * kAttentionTileFloats * static_cast<size_t>(2 * shape.resident + 2); }
 
 size_t delta_bytes(const SelfAttentionGradArgs& args) {
   return (sizeof(float) * static_cast<size_t>(args.q.dims[0] * args.q.dims[1]) + 255) / 256 * 256;
@@ -330,14 +321,14 @@ Status self_attention_grad_cuda(const SelfAttentionGradArgs& args, CudaContext& 
   gradient.dk = rows_of(args.dk);
   gradient.dv = rows_of(args.dv);
 
-  HEDDLE_TRY(context.launch(kOp, prepare_tile, LaunchShape{dim3(static_cast<unsigned>(shape.tiles)), kTileThreads}, gradient));
+  HEDDLE_TRY(context.launch(kOp, prepare_tile, LaunchShape{dim3(static_cast<unsigned>(shape.tiles)), kAttentionThreads}, gradient));
   if (shared_bytes(shape) > context.limits.shared_per_block) shape.resident = 1;
   const int64_t queries = shape.tiles * shape.key_heads * shape.head_tiles * shape.output_groups;
   HEDDLE_TRY(context.launch(kOp, shape.slices == 1 ? query_gradient<1> : query_gradient<2>,
-                            LaunchShape{dim3(static_cast<unsigned>(queries)), kTileThreads, shared_bytes(shape)}, gradient));
+                            LaunchShape{dim3(static_cast<unsigned>(queries)), kAttentionThreads, shared_bytes(shape)}, gradient));
   const int64_t keys = shape.key_tiles * shape.key_heads * shape.output_groups;
   return context.launch(kOp, shape.slices == 1 ? key_gradient<1> : key_gradient<2>,
-                        LaunchShape{dim3(static_cast<unsigned>(keys)), kTileThreads, shared_bytes(shape)}, gradient);
+                        LaunchShape{dim3(static_cast<unsigned>(keys)), kAttentionThreads, shared_bytes(shape)}, gradient);
 }
 
 }  // namespace heddle

@@ -56,9 +56,9 @@ inline SelfAttentionShape self_attention_shape(const SelfAttentionJob& job, Fail
 // The query rows [0, count) of a tile: heads [first_head, first_head + heads) of neighbouring tokens, token by token.
 struct QueryTile {
   int64_t first_token;
-  int first_head, heads, count;
+  int key_head, first_head, heads, count;
 
-  __device__ QueryTile(const SelfAttentionShape& shape, int64_t tile, int key_head, int head_tile) {
+  __device__ QueryTile(const SelfAttentionShape& shape, int64_t tile, int key_head, int head_tile) : key_head(key_head) {
     first_token = tile * shape.tile_tokens;
     first_head = key_head * shape.group + head_tile * shape.tile_heads;
     heads = min(shape.tile_heads, shape.group - head_tile * shape.tile_heads);
@@ -67,6 +67,25 @@ struct QueryTile {
   __device__ int64_t token(int row) const { return first_token + row / heads; }
   __device__ int head(int row) const { return first_head + row % heads; }
 };
+
+// The rows of a block that goes by query tiles; shape.output_groups blocks in a row share them. Tiles of one key head follow each other,
+// as they read the same keys, in falling order: the last tokens see the most.
+__device__ __forceinline__ QueryTile query_tile_of_block(const SelfAttentionShape& shape) {
+  int64_t item = blockIdx.x / shape.output_groups;
+  const int head_tile = static_cast<int>(item % shape.head_tiles);
+  item /= shape.head_tiles;
+  return QueryTile(shape, shape.tiles - 1 - item % shape.tiles, static_cast<int>(item / shape.tiles), head_tile);
+}
+
+// Both ranges of a row, part by part; a row beyond the tile sees nothing.
+__device__ __forceinline__ void read_row_ranges(const SelfAttentionShape& shape, const QueryTile& rows, int row, SharedPointer<int> begins,
+                                                SharedPointer<int> ends) {
+  const KeyRanges ranges = row < rows.count ? read_ranges(shape.ranges, rows.token(row)) : KeyRanges{{0, 0}, {0, 0}};
+  for (int part = 0; part < 2; part++) {
+    begins[part * kTile + row] = ranges.begin[part];
+    ends[part * kTile + row] = ranges.end[part];
+  }
+}
 
 // The keys that some of 64 entries see; empty: begin >= end. Called by a whole warp.
 struct Extent {

@@ -12,7 +12,7 @@ constexpr int64_t kMostGroups = 16;
 constexpr int64_t kLeastTokens = 64;  // of a group
 
 struct TokenGroups {
-  int64_t groups, tokens;  // tokens: of each, a multiple of kTileTokens
+  int64_t groups, tokens;  // tokens: of each, a multiple of kListTokens
 };
 
 TokenGroups token_groups(int64_t tokens) {
@@ -26,16 +26,16 @@ __global__ void __launch_bounds__(kSparseThreads, 1) sampled_product_kernel(Rows
   const SharedPointer<float> tile = shared_at<float>(buffer, 0);
   const int64_t group_index = static_cast<int64_t>(blockIdx.x) / cut.splits, split = static_cast<int64_t>(blockIdx.x) % cut.splits;
   const int64_t begin = group_index * groups.tokens, end = begin + groups.tokens < cut.tokens ? begin + groups.tokens : cut.tokens;
-  const int lane = static_cast<int>(threadIdx.x) % kTileTokens, group = static_cast<int>(threadIdx.x) % kWarp / kTileTokens;
+  const int lane = static_cast<int>(threadIdx.x) % kListTokens, group = static_cast<int>(threadIdx.x) % kWarp / kListTokens;
   float* out = sums + group_index * places.count;
-  for (int64_t first_token = begin; first_token < end; first_token += kTileTokens) {
+  for (int64_t first_token = begin; first_token < end; first_token += kListTokens) {
     for (int64_t first = 0; first < x.rows.columns; first += cut.columns) {
       const int64_t here = x.rows.columns - first < cut.columns ? x.rows.columns - first : cut.columns;
       load_tile(tile, x, first_token, end, first, here);
       each_list_tile(places.lists, split, cut.splits, [&](int64_t first_list) {
-        const int64_t own = first_list + group * kTileTokens, token = first_token + lane;
+        const int64_t own = first_list + group * kListTokens, token = first_token + lane;
         // A lane reads the upstream of one token and eight rows.
-        float upstream[kTileTokens] = {};
+        float upstream[kListTokens] = {};
         if (token < end) {
 #pragma unroll
           for (int half = 0; half < 2; half++) {
@@ -47,12 +47,12 @@ __global__ void __launch_bounds__(kSparseThreads, 1) sampled_product_kernel(Rows
           }
         }
 #pragma unroll
-        for (int which = 0; which < kTileTokens; which++) {
-          float of_row[kTileTokens];
+        for (int which = 0; which < kListTokens; which++) {
+          float of_row[kListTokens];
 #pragma unroll
-          for (int k = 0; k < kTileTokens; k++) of_row[k] = __shfl_sync(kFullWarp, upstream[which], k, kTileTokens);
+          for (int k = 0; k < kListTokens; k++) of_row[k] = __shfl_sync(kFullWarp, upstream[which], k, kListTokens);
           const auto range = places.of(own + which);
-          for (int32_t j = range.begin + lane; j < range.end; j += kTileTokens) {
+          for (int32_t j = range.begin + lane; j < range.end; j += kListTokens) {
             const auto column = static_cast<uint64_t>(static_cast<int64_t>(places.index[j]) - first);
             if (column >= static_cast<uint64_t>(here)) continue;
             float sum = first_token == begin ? 0.0f : out[j];

@@ -5,9 +5,9 @@
 namespace heddle {
 
 inline constexpr int kSparseThreads = 768;  // what registers allow
-inline constexpr int kTileTokens = 8;  // also the lanes that share a list, so that each ends with one token's sum
+inline constexpr int kListTokens = 8;  // also the lanes that share a list, so that each ends with one token's sum
 inline constexpr int kTileLists = 32;  // lists of a warp: eight for each group of lanes, one after the other
-inline constexpr int kColumnBytes = kTileTokens * static_cast<int>(sizeof(float));
+inline constexpr int kColumnBytes = kListTokens * static_cast<int>(sizeof(float));
 
 // The numbers of list n are those from starts[n] to before starts[n + 1].
 template <class Index>
@@ -44,7 +44,7 @@ inline int64_t list_splits(int64_t lists, int64_t other_blocks, const DeviceLimi
 }
 
 // Where four tokens of a column lie, `half` 0 or 1. Exchanging the halves of every other four columns spreads them over all banks.
-__device__ __forceinline__ int tile_place(int column, int half) { return column * kTileTokens + ((half ^ (column >> 2 & 1)) * 4); }
+__device__ __forceinline__ int tile_place(int column, int half) { return column * kListTokens + ((half ^ (column >> 2 & 1)) * 4); }
 
 // Columns `first` to `first` + `columns` - 1 of eight tokens into the tile; tokens beyond the last are zeros.
 __device__ __forceinline__ void load_tile(SharedPointer<float> tile, const RowsOf<const float>& x, int64_t first_token, int64_t tokens, int64_t first, int64_t columns) {
@@ -72,9 +72,9 @@ __device__ __forceinline__ void each_list_tile(int64_t lists, int64_t split, int
 }
 
 // From eight sums in each of eight lanes to lane l's sum of what all lanes hold at l, always in the same tree.
-__device__ __forceinline__ float fold_sums(float (&sum)[kTileTokens]) {
+__device__ __forceinline__ float fold_sums(float (&sum)[kListTokens]) {
 #pragma unroll
-  for (int distance = kTileTokens / 2; distance > 0; distance /= 2) {
+  for (int distance = kListTokens / 2; distance > 0; distance /= 2) {
     const bool upper = (threadIdx.x & static_cast<unsigned>(distance)) != 0;
 #pragma unroll
     for (int i = 0; i < distance; i++) {
@@ -91,19 +91,19 @@ __global__ void __launch_bounds__(kSparseThreads, 1)
     list_product_kernel(RowsOf<const float> x, const float* values, Lists<Index> lists, RowsOf<float> out, SparseCut cut, bool aligned) {
   HEDDLE_DYNAMIC_SHARED(buffer);
   const SharedPointer<float> tile = shared_at<float>(buffer, 0);
-  const int64_t first_token = static_cast<int64_t>(blockIdx.x) / cut.splits * kTileTokens, split = static_cast<int64_t>(blockIdx.x) % cut.splits;
-  const int lane = static_cast<int>(threadIdx.x) % kTileTokens, group = static_cast<int>(threadIdx.x) % kWarp / kTileTokens;
+  const int64_t first_token = static_cast<int64_t>(blockIdx.x) / cut.splits * kListTokens, split = static_cast<int64_t>(blockIdx.x) % cut.splits;
+  const int lane = static_cast<int>(threadIdx.x) % kListTokens, group = static_cast<int>(threadIdx.x) % kWarp / kListTokens;
   for (int64_t first = 0; first == 0 || first < x.rows.columns; first += cut.columns) {
     const int64_t here = x.rows.columns - first < cut.columns ? x.rows.columns - first : cut.columns;
     load_tile(tile, x, first_token, cut.tokens, first, here);
     each_list_tile(lists.lists, split, cut.splits, [&](int64_t first_list) {
-      const int64_t own = first_list + group * kTileTokens;
-      float sums[kTileTokens];
+      const int64_t own = first_list + group * kListTokens;
+      float sums[kListTokens];
 #pragma unroll
-      for (int which = 0; which < kTileTokens; which++) {
+      for (int which = 0; which < kListTokens; which++) {
         const auto range = lists.of(own + which);
-        float sum[kTileTokens] = {};
-        for (int32_t j = range.begin + lane; j < range.end; j += kTileTokens) {
+        float sum[kListTokens] = {};
+        for (int32_t j = range.begin + lane; j < range.end; j += kListTokens) {
           // Columns of another part of x, and those that x does not have, are left out.
           const auto column = static_cast<uint64_t>(static_cast<int64_t>(lists.index[j]) - first);
           if (column >= static_cast<uint64_t>(here)) continue;
@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(kSparseThreads, 1)
 
 template <class Index, bool Adds>
 Status list_product(const char* op, const TensorView& x, const float* values, const Lists<Index>& lists, const TensorView& out, CudaContext& context) {
-  const int64_t tokens = out.dims[0], tiles = ceil_div(tokens, kTileTokens);
+  const int64_t tokens = out.dims[0], tiles = ceil_div(tokens, kListTokens);
   if (lists.lists == 0) return Status::success();
   const SparseCut cut = {tokens, list_splits(lists.lists, tiles, context.limits), tile_columns(x.dims[1], context.limits)};
   const LaunchShape shape = {dim3(static_cast<unsigned>(tiles * cut.splits)), kSparseThreads, static_cast<size_t>(cut.columns) * kColumnBytes};
