@@ -2,10 +2,11 @@
 // follows in a model.
 //
 //   grouped_lora_bench [--json] [--threads 1,2] [--adapters 1,8,16] [--rank 16] [--sites 2048:2048+256+256,5632:2048,..] [--tokens 1]
-//                      [--rounds 15] [--clock wall]
+//                      [--rounds 15] [--clock wall] [--rows]
 //
 // A site is inputs:outputs, with + between sites that share x. Every adapter has `tokens` tokens. Each call takes adapters that no call
-// used for some hundred megabytes. "after it": the time that linear and grouped_lora take together, less that of linear alone.
+// used for some hundred megabytes. "after it": the time that linear and grouped_lora take together, less that of linear alone. --rows: the
+// rows of B lie one by one instead of in groups.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -55,34 +56,36 @@ struct Site {
 };
 
 struct Options {
-  bool json = false;
+  bool json = false, grouped = true;
   std::vector<int64_t> threads = {1, 2}, adapters = {1, 8, 16};
   int64_t rank = 16, tokens = 1, rounds = 15;
   // The four sites of a layer of the 1.1 B shape, and two of the 163 M one.
   std::vector<Site> sites = {{2048, {2048, 256, 256}}, {2048, {2048}}, {2048, {5632, 5632}}, {5632, {2048}}, {576, {576, 192, 192}}, {1536, {576}}};
 };
 
-// As many adapters as fit into `bytes`, each with its rows one after another as lib/adapters/placement.ts lays them out.
+// As many adapters as fit into `bytes`, as lib/adapters/placement.ts lays them out: rows one after another, those of B in groups.
 struct Adapters {
   std::vector<AdapterEntry> entries;
   std::vector<int32_t> rows;
   int64_t slots, bytes_each;
 
-  Adapters(const Site& site, int64_t rank, size_t bytes) {
+  Adapters(const Site& site, int64_t rank, bool grouped, size_t bytes) {
     const auto row_bytes = [](int64_t width) { return (width * 2 + kRowUnit - 1) / kRowUnit * kRowUnit; };
     bytes_each = 0;
     for (int64_t outputs : site.outputs) bytes_each += rank * (row_bytes(site.inputs) + row_bytes(outputs));
     slots = static_cast<int64_t>(bytes) / bytes_each;
+    const int32_t dtype = static_cast<int32_t>(DType::kBF16) | (grouped ? kInGroups : 0);
     int64_t at = 0;
-    const auto place = [&](int64_t width) {
+    const auto place = [&](int64_t width, bool grouped_b) {
       const int32_t first = static_cast<int32_t>(rows.size());
-      for (int64_t row = 0; row < rank; row++, at += row_bytes(width)) rows.push_back(static_cast<int32_t>(at / kRowUnit));
+      for (int64_t row = 0; row < rank; row++, at += row_bytes(width))
+        if (!grouped_b || row % kGroupRows == 0) rows.push_back(static_cast<int32_t>(at / kRowUnit));
       return first;
     };
     for (int64_t slot = 0; slot < slots; slot++)
       for (int64_t outputs : site.outputs) {
-        const int32_t first_a = place(site.inputs), first_b = place(outputs);
-        entries.push_back({EntryKind::kLowRank, static_cast<int32_t>(DType::kBF16), static_cast<int32_t>(rank), first_a, first_b, -1, -1, 0.5f});
+        const int32_t first_a = place(site.inputs, false), first_b = place(outputs, grouped);
+        entries.push_back({EntryKind::kLowRank, dtype, static_cast<int32_t>(rank), first_a, first_b, -1, -1, 0.5f});
       }
   }
 };
@@ -105,7 +108,7 @@ struct Bench {
   size_t weights_bytes;
 
   void run(bool& first) {
-    Adapters adapters(site, options.rank, bytes);
+    Adapters adapters(site, options.rank, options.grouped, bytes);
     const int64_t tokens = count * options.tokens, columns = site.columns(), sites = static_cast<int64_t>(site.outputs.size());
     std::vector<float> x(static_cast<size_t>(tokens * site.inputs)), y(static_cast<size_t>(tokens * columns)), ones(static_cast<size_t>(tokens), 1.0f);
     fill(DType::kF32, reinterpret_cast<std::byte*>(x.data()), x.size() * 4);
@@ -187,6 +190,10 @@ int main(int count, char** arguments) {
     const std::string name = arguments[i];
     if (name == "--json") {
       options.json = true;
+      continue;
+    }
+    if (name == "--rows") {
+      options.grouped = false;
       continue;
     }
     const std::string value = i + 1 < count ? arguments[++i] : "";

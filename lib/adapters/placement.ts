@@ -8,6 +8,8 @@ import type { AdapterParts, RowBlock, SiteParts } from './method.js';
 const rowUnit = 64;
 const embeddingPiece = 4096;
 const entryColumns = 8;
+const groupRows = 16;
+const inGroups = 256;
 const entryKinds = { lowRank: 1, dense: 2, parallel: 3, series: 4 } as const;
 const activations: readonly Activation[] = opTable.activate.attrs.function;
 
@@ -37,7 +39,7 @@ export interface PageWrite {
 export interface PagePlacement {
   readonly pages: readonly number[];
   readonly firstRow: number;
-  /** For the row table, from firstRow: addresses in the pool in units of 64 bytes. */
+  /** For the row table, from firstRow: addresses of rows, or of groups of rows, in the pool in units of 64 bytes. */
   readonly rows: Int32Array;
   /** The slot's line of the entries table, sites × 8. */
   readonly entries: Int32Array;
@@ -45,8 +47,12 @@ export interface PagePlacement {
   readonly writes: readonly PageWrite[];
 }
 
-/** Lays an adapter's rows into pages, none across a border. Throws with everything given back when pages or table rows run out. */
-export function placeAdapter(parts: AdapterParts, pool: PageAllocator, table: TablePlace): PagePlacement {
+/**
+ * Lays an adapter's rows into pages, none across a border. `grouped`: the rows of B of linear layers lie in groups whose pieces of 64 bytes
+ * alternate, the order in which a processor reads them, where such a group fills at most half a page. Throws with everything given
+ * back when pages or table rows run out.
+ */
+export function placeAdapter(parts: AdapterParts, pool: PageAllocator, table: TablePlace, grouped = false): PagePlacement {
   const packer = new RowPacker(pool);
   try {
     const entries = new Int32Array(table.sites * entryColumns);
@@ -54,7 +60,7 @@ export function placeAdapter(parts: AdapterParts, pool: PageAllocator, table: Ta
     for (const site of parts.sites.values()) {
       if (!(site.number >= 0 && site.number < table.sites))
         throw new AdapterError(`${site.path} has site number ${site.number}, expected 0 to ${table.sites - 1}`, { module: site.path });
-      placeSite(site, packer, entries, indexes);
+      placeSite(site, packer, entries, indexes, grouped && canBeGrouped(site, pool.pageBytes));
     }
     const firstRow = table.takeRows(packer.addresses.length);
     // Entries name rows of the table, which was not known to have room before.
@@ -72,27 +78,70 @@ export function placeAdapter(parts: AdapterParts, pool: PageAllocator, table: Ta
   }
 }
 
-function placeSite(site: SiteParts, packer: RowPacker, entries: Int32Array, indexes: { at: number; index: number }[]): void {
+const wholeUnits = (bytes: number): number => Math.ceil(bytes / rowUnit) * rowUnit;
+
+// Larger groups would leave much of a page unused.
+function canBeGrouped({ site, kind, rank, bT }: SiteParts, pageBytes: number): boolean {
+  if (site !== 'linear' || kind === 'dense' || rank === 0 || bT === undefined) return false;
+  return Math.min(rank, groupRows) * wholeUnits(bT.width * bT.data.BYTES_PER_ELEMENT) <= pageBytes / 2;
+}
+
+function placeSite(
+  site: SiteParts,
+  packer: RowPacker,
+  entries: Int32Array,
+  indexes: { at: number; index: number }[],
+  grouped: boolean,
+): void {
   const at = site.number * entryColumns;
+  const keep = (column: number, index: number): number => indexes.push({ at: at + column, index });
   const place = (column: number, block: RowBlock | undefined, piece = 0): void => {
     if (block === undefined) entries[at + column] = -1;
-    else indexes.push({ at: at + column, index: packer.add(block, site.path, piece) });
+    else keep(column, packer.add(block, site.path, piece));
   };
   const vector = (data: Float32Array | undefined): RowBlock | undefined => data && { dtype: 'f32', count: 1, width: data.length, data };
-  entries.set([entryKinds[site.kind], dtypeCode[site.dtype], site.rank], at);
+  entries.set([entryKinds[site.kind], dtypeCode[site.dtype] + (grouped ? inGroups : 0), site.rank], at);
   place(3, site.a, site.site === 'embedding' && site.kind === 'lowRank' ? embeddingPiece : 0);
-  if (site.bT !== undefined) place(4, site.bT);
+  if (site.bT !== undefined) {
+    if (grouped) keep(4, packer.addGroups(site.bT, site.path));
+    else place(4, site.bT);
+  }
   if (site.activation === undefined) place(5, vector(site.gain));
   else entries[at + 5] = activations.indexOf(site.activation);
   place(6, vector(site.shift));
   entries[at + 7] = new Int32Array(Float32Array.of(site.scale).buffer)[0] as number;
 }
 
-type Row = Float32Array | Uint16Array;
+type Elements = Float32Array | Uint16Array;
+
+/** What lies at one address: some rows of one width, their pieces of 64 bytes in turns. */
+interface PlacedRows {
+  readonly data: Elements;
+  readonly count: number;
+}
+
+const placedBytes = ({ data, count }: PlacedRows): number => count * wholeUnits(data.byteLength / count);
+
+function writeRows({ data, count }: PlacedRows, bytes: Uint8Array, at: number): void {
+  if (count === 1) {
+    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
+    return;
+  }
+  const into = data instanceof Float32Array ? new Float32Array(bytes.buffer) : new Uint16Array(bytes.buffer);
+  const piece = rowUnit / data.BYTES_PER_ELEMENT;
+  const width = data.length / count;
+  for (let row = 0; row < count; row++) {
+    let to = at / data.BYTES_PER_ELEMENT + row * piece;
+    for (let from = 0; from < width; from += piece, to += count * piece) {
+      const stop = Math.min(piece, width - from);
+      for (let i = 0; i < stop; i++) into[to + i] = data[row * width + from + i] as number;
+    }
+  }
+}
 
 /** One page that is being filled. */
 class OpenPage implements PageWrite {
-  private readonly rows: { row: Row; at: number }[] = [];
+  private readonly content: { rows: PlacedRows; at: number }[] = [];
   used = 0;
 
   constructor(
@@ -100,16 +149,16 @@ class OpenPage implements PageWrite {
     readonly offset: number,
   ) {}
 
-  take(row: Row, needed: number): number {
+  take(rows: PlacedRows): number {
     const at = this.used;
-    this.rows.push({ row, at });
-    this.used += needed;
+    this.content.push({ rows, at });
+    this.used += placedBytes(rows);
     return this.offset + at;
   }
 
   get bytes(): Uint8Array {
     const bytes = new Uint8Array(this.used);
-    for (const { row, at } of this.rows) bytes.set(new Uint8Array(row.buffer, row.byteOffset, row.byteLength), at);
+    for (const { rows, at } of this.content) writeRows(rows, bytes, at);
     return bytes;
   }
 }
@@ -127,7 +176,17 @@ class RowPacker {
     const step = piece === 0 ? Math.max(width, 1) : piece;
     for (let from = 0; from < width; from += step)
       for (let row = 0; row < count; row++)
-        this.addRow(data.subarray(row * width + from, row * width + Math.min(width, from + step)), path);
+        this.addRows({ data: data.subarray(row * width + from, row * width + Math.min(width, from + step)), count: 1 }, path);
+    return first;
+  }
+
+  /** Adds rows in groups. Gives the index of the first group. */
+  addGroups({ count, width, data }: RowBlock, path: string): number {
+    const first = this.addresses.length;
+    for (let row = 0; row < count; row += groupRows) {
+      const end = Math.min(count, row + groupRows);
+      this.addRows({ data: data.subarray(row * width, end * width), count: end - row }, path);
+    }
     return first;
   }
 
@@ -135,18 +194,19 @@ class RowPacker {
     for (const { page } of this.pages) this.pool.release(page);
   }
 
-  private addRow(row: Row, path: string): void {
+  private addRows(rows: PlacedRows, path: string): void {
     const { pageBytes } = this.pool;
-    const needed = Math.ceil(row.byteLength / rowUnit) * rowUnit;
+    const needed = placedBytes(rows);
+    // A group fills half a page at most, so this is a single row.
     if (needed > pageBytes)
-      throw new AdapterError(`a row of ${path} has ${row.byteLength} bytes, more than a page of ${pageBytes}`, {
+      throw new AdapterError(`a row of ${path} has ${rows.data.byteLength} bytes, more than a page of ${pageBytes}`, {
         module: path,
-        actual: row.byteLength,
+        actual: rows.data.byteLength,
         expected: pageBytes,
       });
     // Few sizes of rows exist: what is left in all but the newest pages is seldom worth a search.
     const page = this.pages.slice(-4).find(({ used }) => used + needed <= pageBytes) ?? this.openPage();
-    this.addresses.push(page.take(row, needed) / rowUnit);
+    this.addresses.push(page.take(rows) / rowUnit);
   }
 
   private openPage(): OpenPage {

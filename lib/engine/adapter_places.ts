@@ -22,6 +22,8 @@ export class AdapterPlaces {
     private readonly pool: PagePool,
     private readonly entries: DeviceTensor,
     private readonly rows: DeviceTensor,
+    /** Rows of factors lie in groups, as the processor's kernels read them fastest. */
+    private readonly grouped: boolean,
   ) {
     for (let slot = this.slots - 1; slot >= 0; slot--) this.freeSlots.push(slot);
     this.freeRows = [{ first: 0, count: rows.dims[0] as number }];
@@ -38,11 +40,8 @@ export class AdapterPlaces {
       throw new PoolExhaustedError(`all ${this.slots} adapter slots are taken: unload one, or give loadModel a larger maxAdapters`);
     let placement: PagePlacement;
     try {
-      placement = placeAdapter(parts, this.pool, {
-        slot,
-        sites: this.entries.dims[1] as number,
-        takeRows: (count) => this.takeRows(count, name),
-      });
+      const table = { slot, sites: this.entries.dims[1] as number, takeRows: (count: number) => this.takeRows(count, name) };
+      placement = placeAdapter(parts, this.pool, table, this.grouped);
     } catch (error) {
       this.freeSlots.push(slot);
       throw error;
@@ -61,7 +60,7 @@ export class AdapterPlaces {
   assertPossible(name: string, parts: AdapterParts): void {
     let pages = 0;
     const counting = { pageBytes: this.pool.pageBytes, allocate: () => pages++, release: () => {} };
-    placeAdapter(parts, counting, { slot: 0, sites: this.entries.dims[1] as number, takeRows: () => 0 });
+    placeAdapter(parts, counting, { slot: 0, sites: this.entries.dims[1] as number, takeRows: () => 0 }, this.grouped);
     this.pool.assertPossible(pages, `the adapter '${name}'`);
   }
 

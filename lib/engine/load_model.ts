@@ -105,7 +105,7 @@ async function loadOn(device: Device, path: string, parsed: z.output<typeof load
       state,
       limits,
       registry: new AdapterRegistry(
-        new AdapterPlaces(pool, state.entries, state.adapterRows),
+        new AdapterPlaces(pool, state.entries, state.adapterRows, device.name === 'cpu'),
         layout,
         parsed.moveAdapters ?? device.name !== 'cpu',
       ),

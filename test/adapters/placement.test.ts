@@ -66,6 +66,39 @@ describe('placeAdapter', () => {
     expect(Array.from(placed.entries.subarray(0, 16))).toEqual(new Array(16).fill(0));
   });
 
+  it('lays rows of B in groups of sixteen and what is left, in turns of 64 bytes', () => {
+    const ranks = site(1, { rank: 18, a: block(18, 20, 0), bT: block(18, 21, 1000) });
+    const placed = placeAdapter(partsOf(ranks), new Pages(8192, 8), table(), true);
+    const entry = placed.entries.subarray(8, 16);
+    expect(Array.from(entry.subarray(0, 5))).toEqual([1, 256, 18, 100, 118]);
+    expect(placed.rows.length).toBe(18 + 2);
+    const read = rowReader(placed, 8192, 8);
+    expect(read((entry[3] as number) + 17, 1)).toEqual([340]);
+    const whole = read(entry[4] as number, 16 * 32);
+    const rest = read((entry[4] as number) + 1, 2 * 32);
+    for (let row = 0; row < 18; row++) {
+      const [group, count] = row < 16 ? [whole, 16] : [rest, 2];
+      const expected = Array.from({ length: 21 }, (_, i) => 1000 + row * 21 + i);
+      const at = (piece: number): number => (piece * count + (row % 16)) * 16;
+      expect(group.slice(at(0), at(0) + 16)).toEqual(expected.slice(0, 16));
+      expect(group.slice(at(1), at(1) + 16)).toEqual([...expected.slice(16), ...new Array(11).fill(0)]);
+    }
+  });
+
+  it('lays rows one by one where a group would fill more than half a page, and where no linear layer reads them', () => {
+    const wide = site(0, { rank: 16, a: block(16, 20, 0), bT: block(16, 80, 0) });
+    const dtypes = (pageBytes: number, ...sites: SiteParts[]): number[] =>
+      sites.map((_, i) => placeAdapter(partsOf(...sites), new Pages(pageBytes, 200), table(), true).entries[i * 8 + 1] as number);
+    // 16 rows of 320 bytes.
+    expect(dtypes(10_240, wide)).toEqual([256]);
+    expect(dtypes(10_176, wide)).toEqual([0]);
+    const embedding = site(0, { site: 'embedding' });
+    const dense = site(1, { kind: 'dense', rank: 10, a: block(10, 20, 0), bT: undefined });
+    const empty = site(2, { rank: 0, a: block(0, 20, 0), bT: block(0, 10, 0) });
+    const network = site(3, { kind: 'parallel', activation: 'relu' });
+    expect(dtypes(16_384, embedding, dense, empty, network)).toEqual([0, 0, 0, 256]);
+  });
+
   it('never lets a row cross the end of a page', () => {
     const placed = placeAdapter(partsOf(...[0, 1, 2, 3].map((n) => site(n))), new Pages(320, 40), table());
     const sizes = [0, 1, 2, 3].flatMap(() => [80, 80, 80, 40, 40, 40]);

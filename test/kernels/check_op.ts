@@ -198,10 +198,10 @@ interface Run {
   readonly threads: readonly number[];
 }
 
-function runsOf(op: OpName): Run[] {
+function runsOf(op: OpName, cpuOnly: boolean): Run[] {
   const targets = testsCpu ? binding().cpu().targets : [];
   const runs: Run[] = targets.map((target) => ({ name: target, device: cpu, target, threads: [1, 2, 2] }));
-  if (testedCuda !== undefined && hasCudaKernel(op)) runs.push({ name: 'cuda', device: testedCuda, threads: [1, 1] });
+  if (testedCuda !== undefined && hasCudaKernel(op) && !cpuOnly) runs.push({ name: 'cuda', device: testedCuda, threads: [1, 1] });
   return runs;
 }
 
@@ -237,13 +237,16 @@ async function checkRun(op: OpName, test: OpCase, run: Run, expected: Record<str
 
 /**
  * Registers the tests of an op: every case on every CPU target with 1 and 2 threads, twice, and twice on a CUDA device where there is one and
- * the op has a kernel for it; bits must agree between thread counts and runs.
+ * the op has a kernel for it; bits must agree between thread counts and runs. `cpuOnly`: operands laid out as no device but the processor has them.
  */
-export function checkOp(op: OpName, { cases, reference }: { cases: readonly OpCase[]; reference: Reference }): void {
+export function checkOp(
+  op: OpName,
+  { cases, reference, cpuOnly = false }: { cases: readonly OpCase[]; reference: Reference; cpuOnly?: boolean },
+): void {
   const native = binding();
   const { threads } = native.cpu();
   const best = native.cpu().target;
-  const runs = runsOf(op);
+  const runs = runsOf(op, cpuOnly);
   describe.skipIf(runs.length === 0)(op, () => {
     afterAll(async () => {
       native.setThreads(threads);

@@ -1,5 +1,5 @@
 // Cases of grouped_lora: adapters of all kinds, and tokens that go to them.
-import { f32, i32, type OpCase, type Operand } from './check_op.ts';
+import { f32, i32, type OpCase, type Operand, u8 } from './check_op.ts';
 import { AdapterScene, type AdapterSite, routes } from './grouped_lora.scene.ts';
 
 export type Slots = readonly (number | readonly number[])[];
@@ -57,3 +57,44 @@ export const network = (kind: 'parallel' | 'series', rank: number, activation: n
   ...{ kind, rank, activation, dtype: 'f32' },
   ...more,
 });
+
+const groupRows = 16;
+const pieceBytes = 64;
+
+/** The same case with the rows of B in groups, which are added behind the rows that were there. */
+export function inGroups(test: OpCase): OpCase {
+  const { entries, rows, pool, columns } = test.inputs as Record<string, Operand>;
+  const [slots, sites] = (entries as Operand).dims as [number, number];
+  const table = Int32Array.from((entries as Operand).values);
+  const addresses = Array.from((rows as Operand).values);
+  const bytes = Array.from((pool as Operand).values);
+  const site = test.attrs?.site as number;
+  const at = (columns as Operand).values;
+  for (let slot = 0; slot < slots; slot++)
+    for (let s = 0; s + 1 < at.length; s++) {
+      const entry = table.subarray((slot * sites + site + s) * 8);
+      const [kind, dtype, rank, , firstB] = entry as unknown as [number, number, number, number, number];
+      if (kind === 0 || kind === 2) continue;
+      const rowBytes = ((at[s + 1] as number) - (at[s] as number)) * (dtype === 0 ? 4 : 2);
+      entry[1] = dtype + 256;
+      entry[4] = addresses.length;
+      for (let first = 0; first < rank; first += groupRows) {
+        while (bytes.length % pieceBytes > 0) bytes.push(0xff);
+        addresses.push(bytes.length / pieceBytes);
+        const count = Math.min(groupRows, rank - first);
+        for (let from = 0; from < rowBytes; from += pieceBytes)
+          for (let row = first; row < first + count; row++)
+            for (let i = from; i < from + pieceBytes; i++)
+              bytes.push(i < rowBytes ? (bytes[(addresses[firstB + row] as number) * pieceBytes + i] as number) : 0xff);
+      }
+    }
+  return {
+    ...test,
+    inputs: {
+      ...test.inputs,
+      entries: i32([slots, sites, 8], table),
+      rows: i32([addresses.length], addresses),
+      pool: u8([bytes.length], Uint8Array.from(bytes)),
+    },
+  };
+}

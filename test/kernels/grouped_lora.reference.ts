@@ -8,10 +8,14 @@ import { fromBits } from './numbers.ts';
 const dtypes: readonly DType[] = ['f32', 'f16', 'bf16'];
 const rowUnit = 64;
 const piece = 4096;
+const groupRows = 16;
+const inGroups = 256;
 
 interface Entry {
   kind: number;
   dtype: DType;
+  /** Rows of B lie in groups. */
+  grouped: boolean;
   rank: number;
   firstA: number;
   firstB: number;
@@ -39,6 +43,19 @@ export class Tables {
     return fromBits(dtype, viewAs(dtype, this.bytes.slice(at, at + size).buffer));
   }
 
+  /** Row r of B. */
+  rowOfB({ grouped, firstB, rank, dtype }: Entry, r: number, width: number): Float64Array {
+    if (!grouped) return this.row(firstB + r, dtype, width);
+    const size = dtype === 'f32' ? 4 : 2;
+    const group = Math.floor(r / groupRows);
+    const count = Math.min(groupRows, rank - group * groupRows);
+    const base = ((this.inputs.rows as Operand).values[firstB + group] as number) * rowUnit;
+    const bytes = new Uint8Array(width * size);
+    for (let i = 0; i < bytes.length; i++)
+      bytes[i] = this.bytes[base + (Math.floor(i / rowUnit) * count + (r % groupRows)) * rowUnit + (i % rowUnit)] as number;
+    return fromBits(dtype, viewAs(dtype, bytes.buffer));
+  }
+
   entry(slot: number, site: number, outputs: number): Entry {
     const { values, dims } = this.inputs.entries as Operand;
     const at = (slot * (dims[1] as number) + site) * 8;
@@ -56,7 +73,8 @@ export class Tables {
       kind === 0 || kind > 2 || row < 0 ? undefined : this.row(row, 'f32', outputs);
     const scale = new Float32Array(Int32Array.of(bits).buffer)[0] as number;
     return {
-      ...{ kind, dtype: dtypes[dtype] as DType, rank, firstA, firstB, scale, gain: vector(gain), shift: vector(shift), shiftRow: shift },
+      ...{ kind, dtype: dtypes[dtype % inGroups] as DType, grouped: dtype >= inGroups, rank, firstA, firstB, scale },
+      ...{ gain: vector(gain), shift: vector(shift), shiftRow: shift },
       activation: kind > 2 ? (functions[functionNames[gain] as string] as (x: number) => number) : (x) => x,
     };
   }
@@ -130,7 +148,7 @@ export const groupedLora: Reference = (inputs, attrs) => {
           if (entry.kind === 2) return product.map((_, n) => dot(tables.row(entry.firstA + n, entry.dtype, width), row));
           for (let r = 0; r < entry.rank; r++) {
             const v = entry.scale * entry.activation(dot(tables.row(entry.firstA + r, entry.dtype, into.length), into));
-            const b = tables.row(entry.firstB + r, entry.dtype, to - from);
+            const b = tables.rowOfB(entry, r, to - from);
             for (let n = 0; n < product.length; n++) product[n] = (product[n] as number) + v * (b[n] as number);
           }
           return product;

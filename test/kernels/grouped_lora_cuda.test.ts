@@ -5,7 +5,7 @@ import { compilePlan } from '../../lib/plan/plan.js';
 import { emptyTensor } from '../../lib/runtime/device_tensor.js';
 import { viewAs } from '../../lib/runtime/dtype.js';
 import { checkOp, type OpCase, type Operand, runOp, tolerance } from './check_op.ts';
-import { dense, loraCase, lowRank, network, repeat, type Slots } from './grouped_lora.case.ts';
+import { dense, inGroups, loraCase, lowRank, network, repeat, type Slots } from './grouped_lora.case.ts';
 import { groupedLora } from './grouped_lora.reference.ts';
 import { toBits, uniform } from './numbers.ts';
 import { testedCuda } from './test_devices.ts';
@@ -94,6 +94,11 @@ checkOp('grouped_lora', {
 
 describe.skipIf(testedCuda === undefined)('grouped_lora on CUDA', () => {
   const device = testedCuda as NonNullable<typeof testedCuda>;
+
+  it('refuses rows of B in groups, which lie so for the processor', async () => {
+    const test = inGroups(loraCase('', [[lowRank(5)]], [0, 0]));
+    await expect(runOp('grouped_lora', test, device)).rejects.toThrow(/dtype 258/);
+  });
 
   it('takes more tokens than a grid has rows', async () => {
     const tokens = 66_000;

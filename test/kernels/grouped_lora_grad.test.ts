@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { checkOp, f32, i32, type OpCase, type Operand, type Reference, u8 } from './check_op.ts';
+import { inGroups } from './grouped_lora.case.ts';
 import { groupedLora } from './grouped_lora.reference.ts';
 import { AdapterScene, type AdapterSite, routes } from './grouped_lora.scene.ts';
 import { groupedLoraGradFactors, groupedLoraGradWeight, groupedLoraGradX } from './grouped_lora_grad.reference.ts';
@@ -108,6 +109,14 @@ describe('frozen factors of 16 bits', () => {
   const cases = (op: GradientOp): OpCase[] => [caseOf(op, 'let gradients through', operandsOf(adapters, [0, 1, 1, 0, -1]), 0)];
   for (const op of ['grouped_lora_grad_x', 'grouped_lora_grad_weight'] as const)
     checkOp(op, { cases: cases(op), reference: references[op] });
+});
+
+// Factors that are trained lie row by row.
+describe('rows of B in groups', () => {
+  for (const op of gradientOps) {
+    const test = inGroups(caseOf(op, 'are refused', operandsOf([[lowRank(18, { dtype: 'f32' })]], [0, 0]), 0));
+    checkOp(op, { cases: [{ ...test, error: /dtype 256/ }], reference: references[op] });
+  }
 });
 
 describe('the definitions themselves', () => {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "core/check.h"
 #include "core/status.h"
@@ -51,6 +52,53 @@ struct AdapterPool {
     return largest <= limit;
   }
 };
+
+// Rows that are read side by side: element i of row r is rows[r][i / kPiece * step + i % kPiece], where kPiece elements are kPieceBytes.
+template <class Element>
+struct RowGroup {
+  const Element* rows[kGroupRows];
+  int count;
+  int64_t step;  // elements from one piece of a row to its next
+};
+
+// Rows of a factor, one by one or in groups.
+struct Factor {
+  const AdapterPool& pool;
+  int64_t first;  // in the row table
+  int64_t rank;
+  bool grouped = false;
+
+  // kGroupRows rows from `row` on, which is a multiple of kGroupRows, or what is left.
+  template <class Element>
+  RowGroup<Element> group(int64_t row) const {
+    constexpr int64_t kPiece = kPieceBytes / static_cast<int64_t>(sizeof(Element));
+    RowGroup<Element> found;
+    found.count = static_cast<int>(rank - row < kGroupRows ? rank - row : kGroupRows);
+    found.step = grouped ? found.count * kPiece : kPiece;
+    const Element* const shared = grouped ? static_cast<const Element*>(pool.row(first + row / kGroupRows)) : nullptr;
+    for (int i = 0; i < found.count; i++) found.rows[i] = grouped ? shared + i * kPiece : static_cast<const Element*>(pool.row(first + row + i));
+    return found;
+  }
+
+  // What a loop over elements `from` .. `to` of the rows from `row` on reads first: where it begins, and how many bytes it has.
+  template <class Element>
+  std::pair<const std::byte*, int64_t> beginning(int64_t row, int64_t from, int64_t to) const {
+    if (row >= rank) return {};
+    const auto rows = group<Element>(row);
+    constexpr int64_t kPiece = kPieceBytes / static_cast<int64_t>(sizeof(Element));
+    const int64_t elements = (to - from + kPiece - 1) / kPiece * rows.step;
+    return {reinterpret_cast<const std::byte*>(rows.rows[0] + from / kPiece * rows.step), elements * static_cast<int64_t>(sizeof(Element))};
+  }
+
+  // All rows exist, and the first width_bytes of each lie inside the pool.
+  bool inside(int64_t width_bytes) const {
+    if (!grouped) return pool.holds(first, rank, width_bytes);
+    const int64_t row_bytes = (width_bytes + kPieceBytes - 1) / kPieceBytes * kPieceBytes, rest = rank % kGroupRows;
+    return pool.holds(first, rank / kGroupRows, kGroupRows * row_bytes) && (rest == 0 || pool.holds(first + rank / kGroupRows, 1, rest * row_bytes));
+  }
+};
+
+inline Factor factor_b(const AdapterPool& pool, const AdapterEntry& entry) { return {pool, entry.first_b, entry.rank, in_groups(entry)}; }
 
 constexpr bool is_row_dtype(int32_t dtype) {
   return dtype == static_cast<int32_t>(DType::kF32) || dtype == static_cast<int32_t>(DType::kF16) || dtype == static_cast<int32_t>(DType::kBF16);

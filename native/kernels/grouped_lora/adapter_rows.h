@@ -2,7 +2,8 @@
 //
 // Two loops do the work of the family. dot_rows: lanes along the row, one accumulator per (token, row). add_rows: lanes along
 // the outputs, one accumulator per (token, vector), rows in order. Both read a row once for all tokens of a tile, and the order
-// of additions behind one number is the same for every tile size.
+// of additions behind one number is the same for every tile size. Rows of B in groups are read front to back, which the hardware
+// fetches ahead by itself; rows of A, four side by side, are fetched by instructions.
 namespace heddle::HEDDLE_TARGET {
 
 struct Bf16Row {
@@ -68,18 +69,12 @@ HEDDLE_INLINE void fetch_ahead(const Element* p) {
 // are read side by side are longer: memory takes as long as computing some kilobytes.
 inline constexpr int64_t kFetchBytes = 8192;
 
-// Of each of `rank` rows that are read side by side.
-HEDDLE_INLINE int64_t fetch_width(int64_t rank) {
-  const int64_t share = kFetchBytes / (rank < 1 ? 1 : rank) / 64 * 64;
-  return share < 256 ? 256 : share > 1024 ? 1024 : share;
-}
-
-// Fetches an adapter's rows of A in order, then the beginnings of its rows of B, kFetchBytes or more ahead of dot_rows.
+// Fetches an adapter's rows of A in order, then kFetchBytes of what is read after them, kFetchBytes or more ahead of dot_rows.
 class RowFetch {
  public:
-  RowFetch(const AdapterPool& pool, int64_t first_a, int64_t first_b, int64_t count, int64_t a_bytes, int64_t b_offset, int64_t b_bytes)
-      : pool_(pool), next_(first_a), stop_(first_a + count), bytes_(a_bytes), next_b_(first_b), stop_b_(first_b + count), offset_b_(b_offset),
-        bytes_b_(b_bytes) {
+  // `after`: where that begins, and how many bytes it has.
+  RowFetch(const AdapterPool& pool, int64_t first_a, int64_t count, int64_t a_bytes, std::pair<const std::byte*, int64_t> after)
+      : pool_(pool), next_(first_a), stop_(first_a + count), bytes_(a_bytes), after_(after) {
     const int64_t group = kRowGroup * a_bytes;
     const int64_t ahead = group < kFetchBytes ? kFetchBytes : group > 2 * kFetchBytes ? 2 * kFetchBytes : group;
     for (int64_t at = 0; at < ahead; at += 256) four();
@@ -100,22 +95,20 @@ class RowFetch {
 
  private:
   bool advance() {
-    if (next_ == stop_) {
-      next_ = next_b_, stop_ = stop_b_, bytes_ = bytes_b_, offset_ = offset_b_;
-      next_b_ = stop_b_;
-      if (next_ == stop_) {
-        at_ = end_;
-        return false;
-      }
+    if (next_ < stop_) {
+      at_ = static_cast<const std::byte*>(pool_.row(next_++));
+      end_ = at_ + bytes_;
+    } else {
+      at_ = after_.first;
+      end_ = at_ + (after_.second < kFetchBytes ? after_.second : kFetchBytes);
+      after_ = {};
     }
-    at_ = static_cast<const std::byte*>(pool_.row(next_++)) + offset_;
-    end_ = at_ + bytes_;
-    return bytes_ > 0;
+    return at_ < end_;
   }
 
   const AdapterPool& pool_;
-  int64_t next_, stop_, bytes_, offset_ = 0;
-  int64_t next_b_, stop_b_, offset_b_, bytes_b_;
+  int64_t next_, stop_, bytes_;
+  std::pair<const std::byte*, int64_t> after_;
   const std::byte *at_ = nullptr, *end_ = nullptr;
 };
 
@@ -216,24 +209,44 @@ HEDDLE_INLINE void join_at(const Join& how, const Vector (*product)[kVectors], i
   }
 }
 
-// y[t] at outputs n .. n + kVectors * kLanes joined with sum_j v[j][t] rows[j].
+// Elements of a piece, of which rows in a group take turns.
+template <class Row>
+inline constexpr int kPiece = static_cast<int>(kPieceBytes / sizeof(typename Row::Element));
+
+// From the first of some neighbouring vectors of a row in a group to the i-th; they fill whole pieces or lie inside one.
+template <class Row>
+HEDDLE_INLINE int64_t vector_offset(int i, int64_t step) {
+  return i * kLanes / kPiece<Row> * step + i * kLanes % kPiece<Row>;
+}
+
+// Vectors of outputs whose sums fit into the registers beside `tokens`, a power of two and at most a piece of a row.
+template <class Row>
+constexpr int add_vectors(int tokens) {
+  int vectors = kPiece<Row> / kLanes;
+  while (vectors * tokens > (kWideRegisters ? 16 : 8) && vectors > 1) vectors /= 2;
+  return vectors;
+}
+
+// Outputs n .. n + kVectors * kLanes of each token, counted from `from`, joined with sum_j v[j][t] row j.
 template <class Row, int kTokens, int kVectors>
-HEDDLE_INLINE void add_rows_at(const typename Row::Element* const* rows, int count, const float* v, const Join& how, int64_t n, int last,
-                               int64_t ahead) {
+HEDDLE_INLINE void add_rows_at(const RowGroup<typename Row::Element>* groups, int group_count, const float* v, const Join& how, int64_t from,
+                               int64_t n, int last) {
   Vector sum[kTokens][kVectors];
   for (int t = 0; t < kTokens; t++)
     for (int i = 0; i < kVectors; i++) sum[t][i] = zero();
-  constexpr int kPerLine = 64 / (kLanes * static_cast<int>(sizeof(typename Row::Element)));
-  for (int j = 0; j < count; j++) {
-    const typename Row::Element* row = rows[j] + n;
-    Vector b[kVectors];
-    for (int i = 0; i + 1 < kVectors; i++) b[i] = Row::load(row + i * kLanes);
-    for (int i = 0; i < kVectors; i += kPerLine) fetch_ahead(row + ahead + i * kLanes);
-    const typename Row::Element* end = row + (kVectors - 1) * kLanes;
-    b[kVectors - 1] = last == kLanes ? Row::load(end) : load_row_end<Row>(end, last);
-    for (int t = 0; t < kTokens; t++) {
-      const Vector factor = broadcast(v[j * kTileTokens + t]);
-      for (int i = 0; i < kVectors; i++) sum[t][i] = fma(factor, b[i], sum[t][i]);
+  for (int g = 0; g < group_count; g++) {
+    const auto& group = groups[g];
+    const int64_t at = (from + n) / kPiece<Row> * group.step + (from + n) % kPiece<Row>;
+    for (int j = 0; j < group.count; j++, v += kTileTokens) {
+      const typename Row::Element* row = group.rows[j] + at;
+      Vector b[kVectors];
+      for (int i = 0; i + 1 < kVectors; i++) b[i] = Row::load(row + i * kLanes);
+      const typename Row::Element* end = row + (kVectors - 1) * kLanes;
+      b[kVectors - 1] = last == kLanes ? Row::load(end) : load_row_end<Row>(end, last);
+      for (int t = 0; t < kTokens; t++) {
+        const Vector factor = broadcast(v[t]);
+        for (int i = 0; i < kVectors; i++) sum[t][i] = fma(factor, b[i], sum[t][i]);
+      }
     }
   }
   if (how.own) {
@@ -243,18 +256,20 @@ HEDDLE_INLINE void add_rows_at(const typename Row::Element* const* rows, int cou
   }
 }
 
-// Outputs from .. to of all tokens; v[j * kTileTokens + t] belongs to row first + j.
+// Outputs from .. to of all tokens, with rows first .. first + count of B; v[j * kTileTokens + t] belongs to row first + j.
 template <class Row, int kTokens>
-void add_rows(const AdapterPool& pool, int64_t first, int count, const float* v, const Join& how, int64_t from, int64_t to) {
-  constexpr int kVectors = kTokens == 1 ? 8 : kWideRegisters ? 4 : 2;
-  const typename Row::Element* rows[kRankBlock];
-  for (int j = 0; j < count; j++) rows[j] = static_cast<const typename Row::Element*>(pool.row(first + j)) + from;
-  const int64_t outputs = to - from, ahead = fetch_width(count) / static_cast<int64_t>(sizeof(typename Row::Element));
+void add_rows(const Factor& b, int64_t first, int count, const float* v, const Join& how, int64_t from, int64_t to) {
+  constexpr int kVectors = add_vectors<Row>(kTokens);
+  RowGroup<typename Row::Element> groups[kRankBlock / kGroupRows];
+  int group_count = 0;
+  for (int row = 0; row < count; row += kGroupRows) groups[group_count++] = b.group<typename Row::Element>(first + row);
+  const int64_t outputs = to - from;
   int64_t n = 0;
-  for (; n + kVectors * kLanes <= outputs; n += kVectors * kLanes) add_rows_at<Row, kTokens, kVectors>(rows, count, v, how, n, kLanes, ahead);
+  for (; n + kVectors * kLanes <= outputs; n += kVectors * kLanes)
+    add_rows_at<Row, kTokens, kVectors>(groups, group_count, v, how, from, n, kLanes);
   for (; n < outputs; n += kLanes) {
     const int64_t left = outputs - n;
-    add_rows_at<Row, kTokens, 1>(rows, count, v, how, n, left < kLanes ? static_cast<int>(left) : kLanes, ahead);
+    add_rows_at<Row, kTokens, 1>(groups, group_count, v, how, from, n, left < kLanes ? static_cast<int>(left) : kLanes);
   }
 }
 
@@ -292,17 +307,17 @@ HEDDLE_INLINE void dot_rows_of_tile(const AdapterPool& pool, int64_t first, int6
 }
 
 template <class Row>
-HEDDLE_INLINE void add_rows_to_tile(const AdapterPool& pool, int64_t first, int count, int tokens, const float* v, const Join& how,
-                                    int64_t from, int64_t to) {
+HEDDLE_INLINE void add_rows_to_tile(const Factor& b, int64_t first, int count, int tokens, const float* v, const Join& how, int64_t from,
+                                    int64_t to) {
   switch (tokens) {
     case 1:
-      return add_rows<Row, 1>(pool, first, count, v, how, from, to);
+      return add_rows<Row, 1>(b, first, count, v, how, from, to);
     case 2:
-      return add_rows<Row, 2>(pool, first, count, v, how, from, to);
+      return add_rows<Row, 2>(b, first, count, v, how, from, to);
     case 3:
-      return add_rows<Row, 3>(pool, first, count, v, how, from, to);
+      return add_rows<Row, 3>(b, first, count, v, how, from, to);
     default:
-      return add_rows<Row, 4>(pool, first, count, v, how, from, to);
+      return add_rows<Row, 4>(b, first, count, v, how, from, to);
   }
 }
 

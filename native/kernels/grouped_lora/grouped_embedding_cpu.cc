@@ -41,7 +41,7 @@ void join_embedding(const AdapterPool& pool, const AdapterEntry& entry, int64_t 
     const int count = static_cast<int>(entry.rank - done < kRankBlock ? entry.rank - done : kRankBlock);
     for (int j = 0; j < count; j++)
       v[j * kTileTokens] = entry.scale * Row::scalar(static_cast<const Element*>(pool.row(piece + done + j))[id % kEmbeddingPiece]);
-    add_rows<Row, 1>(pool, entry.first_b + done, count, v, how, 0, outputs);
+    add_rows<Row, 1>(factor_b(pool, entry), done, count, v, how, 0, outputs);
     done += count;
     how.own = how.replaces = false;
     how.shift = nullptr;

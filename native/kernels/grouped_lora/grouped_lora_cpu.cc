@@ -41,19 +41,19 @@ namespace heddle::HEDDLE_TARGET {
 template <class Row>
 void add_low_rank(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* const* x, int64_t inputs, Join how,
                   int64_t from, int64_t to) {
+  const Factor b = factor_b(pool, entry);
   float v[kRankBlock * kTileTokens];
   int64_t done = 0;
   do {  // once even for rank 0, which may carry a gain or a shift
     const int count = static_cast<int>(entry.rank - done < kRankBlock ? entry.rank - done : kRankBlock);
     constexpr int64_t kBytes = sizeof(typename Row::Element);
-    const int64_t beginning = (to - from) * kBytes < fetch_width(count) ? (to - from) * kBytes : fetch_width(count);
-    RowFetch fetch(pool, entry.first_a + done, entry.first_b + done, count, inputs * kBytes, from * kBytes, beginning);
+    RowFetch fetch(pool, entry.first_a + done, count, inputs * kBytes, b.beginning<typename Row::Element>(done, from, to));
     dot_rows_of_tile<Row>(pool, entry.first_a + done, count, tokens, x, inputs, v, &fetch);
     if (is_bottleneck(entry))
       activate_scaled(entry.gain, entry.scale, v, count * kTileTokens);
     else
       for (int i = 0; i < count * kTileTokens; i++) v[i] *= entry.scale;
-    add_rows_to_tile<Row>(pool, entry.first_b + done, count, tokens, v, how, from, to);
+    add_rows_to_tile<Row>(b, done, count, tokens, v, how, from, to);
     done += count;
     how.own = how.replaces = false;
     how.shift = nullptr;
@@ -66,7 +66,7 @@ void series_products(const AdapterPool& pool, const AdapterEntry& entry, int tok
   for (int64_t done = 0; done < entry.rank; done += kRankBlock) {
     const int64_t count = entry.rank - done < kRankBlock ? entry.rank - done : kRankBlock;
     float* block = v + done * kTileTokens;
-    RowFetch fetch(pool, entry.first_a + done, entry.first_a + done, count, outputs * static_cast<int64_t>(sizeof(typename Row::Element)), 0, 0);
+    RowFetch fetch(pool, entry.first_a + done, count, outputs * static_cast<int64_t>(sizeof(typename Row::Element)), {});
     dot_rows_of_tile<Row>(pool, entry.first_a + done, count, tokens, y, outputs, block, &fetch);
     activate_scaled(entry.gain, entry.scale, block, count * kTileTokens);
   }
@@ -76,7 +76,7 @@ template <class Row>
 void add_series(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* v, const Join& how, int64_t from, int64_t to) {
   for (int64_t done = 0; done < entry.rank; done += kRankBlock) {
     const int count = static_cast<int>(entry.rank - done < kRankBlock ? entry.rank - done : kRankBlock);
-    add_rows_to_tile<Row>(pool, entry.first_b + done, count, tokens, v + done * kTileTokens, how, from, to);
+    add_rows_to_tile<Row>(factor_b(pool, entry), done, count, tokens, v + done * kTileTokens, how, from, to);
   }
 }
 
@@ -86,7 +86,7 @@ void add_dense(const AdapterPool& pool, const AdapterEntry& entry, int tokens, c
   float dots[kRankBlock * kTileTokens], product[kRankBlock];
   for (int64_t n = from; n < to; n += kRankBlock) {
     const int64_t count = to - n < kRankBlock ? to - n : kRankBlock, at = n - from;
-    RowFetch fetch(pool, entry.first_a + n, entry.first_a + n, count, inputs * static_cast<int64_t>(sizeof(typename Row::Element)), 0, 0);
+    RowFetch fetch(pool, entry.first_a + n, count, inputs * static_cast<int64_t>(sizeof(typename Row::Element)), {});
     dot_rows_of_tile<Row>(pool, entry.first_a + n, count, tokens, x, inputs, dots, &fetch);
     for (int t = 0; t < tokens; t++) {
       for (int64_t i = 0; i < count; i++) product[i] = dots[i * kTileTokens + t];
@@ -149,7 +149,7 @@ static void grouped_lora_chunk(const GroupedLoraWork& work, const TokenTile& til
     const int step = replaces && !ones ? 1 : tile.count;
     for (int t = 0; t < tile.count; t += step) {
       const Join how = {y + t, original + t, weight + t, row(gain_row(entry)), row(shift_row(entry)), bias, own, replaces && weight[t] == 1.0f};
-      with_row_type(entry.dtype, [&](auto kind) {
+      with_row_type(row_dtype(entry), [&](auto kind) {
         using Row = decltype(kind);
         if (entry.kind == EntryKind::kDense) {
           add_dense<Row>(work.pool, entry, step, x + t, inputs, how, from, to);
@@ -178,7 +178,7 @@ static void grouped_lora_series(const GroupedLoraWork& work, const TokenTile& ti
     if (slots[j] < 0) continue;
     const AdapterEntry entry = work.pool.entry(slots[j], args.site + s);
     if (entry.kind != EntryKind::kSeries) continue;
-    with_row_type(entry.dtype, [&](auto kind) { series_products<decltype(kind)>(work.pool, entry, tile.count, y, outputs, v); });
+    with_row_type(row_dtype(entry), [&](auto kind) { series_products<decltype(kind)>(work.pool, entry, tile.count, y, outputs, v); });
     v += entry.rank * kTileTokens;
   }
   for (int64_t block = 0; block * kColumnBlock < outputs; block++) grouped_lora_chunk(work, tile, s, block, worker, products);
@@ -224,8 +224,9 @@ static void grouped_lora_tile(const GroupedLoraWork& work, int64_t tile_index, i
     if (entry.kind == EntryKind::kNone) continue;
     for (int t = 0; t < tile.count; t++) weight[t] = args.weight.row<float>(tile.first + t)[j];
     const float* shift = entry.shift < 0 ? nullptr : static_cast<const float*>(work.pool.row(entry.shift)) + from;
-    with_row_type(entry.dtype, [&](auto kind) {
-      add_low_rank_block<decltype(kind)>(work.pool, entry, entry.first_a, entry.first_b, tile.count, x, inputs, {y, weight, shift}, from, to,
+    with_row_type(row_dtype(entry), [&](auto kind) {
+      add_low_rank_block<decltype(kind)>(entry.scale, work.pool, entry.first_a, factor_b(work.pool, entry), tile.count, x, inputs,
+                                         {y, weight, shift}, from, to,
                                          work.saved + static_cast<int64_t>(worker) * kTileTokens * kColumnBlock);
     });
   }
@@ -241,8 +242,15 @@ namespace {
 
 constexpr const char* kOp = "grouped_lora";
 
+Status check_factors(const AdapterPool& pool, const AdapterEntry& entry, int64_t slot, int64_t site, int64_t inputs, int64_t outputs) {
+  const int64_t width = static_cast<int64_t>(dtype_bytes(static_cast<DType>(row_dtype(entry))));
+  if (!pool.holds(entry.first_a, entry.rank, inputs * width)) return rows_outside(kOp, slot, site, entry.first_a, entry.rank);
+  if (!factor_b(pool, entry).inside(outputs * width)) return rows_outside(kOp, slot, site, entry.first_b, entry.rank);
+  return Status::success();
+}
+
 Status check_bottleneck(const AdapterPool& pool, const AdapterEntry& entry, int64_t slot, int64_t site, int64_t inputs, int64_t outputs, int64_t routes) {
-  if (!is_row_dtype(entry.dtype)) return bad_entry(kOp, slot, site, "has dtype " + std::to_string(entry.dtype) + ": expected f32, f16 or bf16");
+  if (!is_row_dtype(row_dtype(entry))) return bad_entry(kOp, slot, site, "has dtype " + std::to_string(row_dtype(entry)) + ": expected f32, f16 or bf16");
   if (entry.rank < 0) return bad_entry(kOp, slot, site, "has rank " + std::to_string(entry.rank));
   const int32_t functions = static_cast<int32_t>(ActivateFunction::kTanh) + 1;
   if (entry.gain < 0 || entry.gain >= functions)
@@ -251,10 +259,7 @@ Status check_bottleneck(const AdapterPool& pool, const AdapterEntry& entry, int6
   if (series && entry.rank > kSeriesSize / routes)
     return bad_entry(kOp, slot, site, "is a network in series of size " + std::to_string(entry.rank) + ": expected at most " +
                                           std::to_string(kSeriesSize / routes) + " beside " + std::to_string(routes - 1) + " other adapters of a token");
-  const int64_t width = static_cast<int64_t>(dtype_bytes(static_cast<DType>(entry.dtype)));
-  if (!pool.holds(entry.first_a, entry.rank, (series ? outputs : inputs) * width)) return rows_outside(kOp, slot, site, entry.first_a, entry.rank);
-  if (!pool.holds(entry.first_b, entry.rank, outputs * width)) return rows_outside(kOp, slot, site, entry.first_b, entry.rank);
-  return Status::success();
+  return check_factors(pool, entry, slot, site, series ? outputs : inputs, outputs);
 }
 
 Status check_site(const AdapterPool& pool, int64_t slot, int64_t site, int64_t inputs, int64_t outputs, int64_t routes) {
@@ -263,15 +268,17 @@ Status check_site(const AdapterPool& pool, int64_t slot, int64_t site, int64_t i
   if (is_bottleneck(entry)) return check_bottleneck(pool, entry, slot, site, inputs, outputs, routes);
   if (entry.kind != EntryKind::kLowRank && entry.kind != EntryKind::kDense)
     return bad_entry(kOp, slot, site, "is of kind " + std::to_string(static_cast<int32_t>(entry.kind)) + ": expected 0 to 4");
+  if (entry.kind == EntryKind::kLowRank) {
+    AdapterEntry rows = entry;
+    rows.dtype = row_dtype(entry);
+    HEDDLE_TRY(check_entry(kOp, pool, rows, slot, site, outputs));
+    return check_factors(pool, entry, slot, site, inputs, outputs);
+  }
   HEDDLE_TRY(check_entry(kOp, pool, entry, slot, site, outputs));
   const int64_t width = static_cast<int64_t>(dtype_bytes(static_cast<DType>(entry.dtype)));
   if (!pool.holds(entry.first_a, entry.rank, inputs * width)) return rows_outside(kOp, slot, site, entry.first_a, entry.rank);
-  if (entry.kind == EntryKind::kDense) {
-    if (entry.rank == outputs) return Status::success();
-    return bad_entry(kOp, slot, site, "has " + std::to_string(entry.rank) + " dense rows: expected " + std::to_string(outputs));
-  }
-  if (!pool.holds(entry.first_b, entry.rank, outputs * width)) return rows_outside(kOp, slot, site, entry.first_b, entry.rank);
-  return Status::success();
+  if (entry.rank == outputs) return Status::success();
+  return bad_entry(kOp, slot, site, "has " + std::to_string(entry.rank) + " dense rows: expected " + std::to_string(outputs));
 }
 
 size_t tile_bytes(const TensorView& index) { return (static_cast<size_t>(index.dims[0]) * sizeof(TokenTile) + 63) / 64 * 64; }

@@ -51,8 +51,9 @@ static void grad_x_tile(const GroupedLoraGradXWork& work, int64_t tile_index, in
       if (entry.kind == EntryKind::kNone || entry.rank == 0) continue;
       for (int t = 0; t < tile.count; t++) weight[t] = args.weight.row<float>(tile.first + t)[j];
       with_row_type(entry.dtype, [&](auto kind) {
-        add_low_rank_block<decltype(kind)>(work.pool, entry, entry.first_b, entry.first_a, tile.count, dy, outputs, {dx, weight, nullptr}, 0,
-                                           inputs, work.products + static_cast<int64_t>(worker) * kRankBlock * kBlockTokens);
+        add_low_rank_block<decltype(kind)>(entry.scale, work.pool, entry.first_b, {work.pool, entry.first_a, entry.rank}, tile.count, dy, outputs,
+                                           {dx, weight, nullptr}, 0, inputs,
+                                           work.products + static_cast<int64_t>(worker) * kRankBlock * kBlockTokens);
       });
     }
   }

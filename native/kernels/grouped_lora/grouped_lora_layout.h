@@ -9,7 +9,8 @@
 //         kDense     N rows of a whole weight (each K wide) that replaces the base's:         W x
 //   kParallel  a network of two layers beside the module: rank rows of A (K wide), rank rows of B transposed:  L = scale * B f(A x)
 //   kSeries    the same behind the module: rank rows of A, N wide like the rows of B transposed:  L = scale * B f(A base[t])
-//   dtype of the A, B and dense rows (DType); gain and shift rows are always f32
+//   dtype of the A, B and dense rows (DType); gain and shift rows are always f32. With kInGroups added, the rows of B lie in groups,
+//         see below
 //   rank  (factors) or N (kDense)
 //   first_a, first_b   indexes into `rows`
 //   gain, shift        index into `rows` of one row, N wide, or -1
@@ -22,6 +23,10 @@
 //   kDense:             W x - b + shift
 //   kParallel, kSeries: L
 // kNone with gain >= 0 or shift >= 0 is not used: write kLowRank with rank 0.
+//
+// Rows of B in groups lie as a processor reads them, front to back: kGroupRows rows (in the last group: what is left) share one address, and
+// their pieces of kPieceBytes alternate. With c rows in group g, bytes 64 p to 64 p + 63 of its row i are piece p c + i behind
+// rows[first_b + g]; every piece is whole. Only grouped_lora on the CPU reads them, at kLowRank, kParallel and kSeries.
 //
 // An embedding table is as wide as the vocabulary, wider than a page may be. Its rows of A are therefore cut into pieces of
 // kEmbeddingPiece ids: A[j][id] is element id % kEmbeddingPiece of rows[first_a + id / kEmbeddingPiece * rank + j].
@@ -36,6 +41,9 @@ namespace heddle {
 
 inline constexpr int64_t kRowUnit = 64;
 inline constexpr int64_t kEmbeddingPiece = 4096;
+inline constexpr int kGroupRows = 16;
+inline constexpr int64_t kPieceBytes = 64;
+inline constexpr int32_t kInGroups = 256;
 // What the networks in series of one token and site may have in all.
 inline constexpr int64_t kSeriesSize = 8192;
 
@@ -52,6 +60,8 @@ struct AdapterEntry {
   float scale;
 };
 
+constexpr int32_t row_dtype(const AdapterEntry& entry) { return entry.dtype & ~kInGroups; }
+constexpr bool in_groups(const AdapterEntry& entry) { return (entry.dtype & kInGroups) != 0; }
 constexpr bool is_bottleneck(const AdapterEntry& entry) { return entry.kind == EntryKind::kParallel || entry.kind == EntryKind::kSeries; }
 constexpr int32_t gain_row(const AdapterEntry& entry) { return is_bottleneck(entry) ? -1 : entry.gain; }
 constexpr int32_t shift_row(const AdapterEntry& entry) { return is_bottleneck(entry) ? -1 : entry.shift; }

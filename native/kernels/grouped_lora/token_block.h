@@ -6,8 +6,8 @@ namespace heddle::HEDDLE_TARGET {
 
 // Tokens, rows and vectors whose sums and operands fill the registers.
 inline constexpr int kDotTokens = kWideRegisters ? 6 : 3;
-inline constexpr int kAddTokens = kWideRegisters ? 6 : 4;
-inline constexpr int kAddVectors = kWideRegisters ? 4 : 3;
+inline constexpr int kAddTokens = 6;
+inline constexpr int kAddVectors = kWideRegisters ? 4 : 2;
 inline constexpr int kGradientRows = kWideRegisters ? 8 : 4;
 inline constexpr int kGradientVectors = 3;
 // What passes through the first cache together.
@@ -119,19 +119,24 @@ struct BlockJoin {
 };
 
 template <class Row, int kTokens, int kVectors>
-HEDDLE_INLINE void add_tile(const typename Row::Element* const* rows, int count, const float* v, const BlockJoin& how, int64_t n, int last) {
+HEDDLE_INLINE void add_tile(const RowGroup<typename Row::Element>* groups, int group_count, const float* v, const BlockJoin& how, int64_t from,
+                            int64_t n, int last) {
   Vector sum[kTokens][kVectors];
   for (int t = 0; t < kTokens; t++)
     for (int i = 0; i < kVectors; i++) sum[t][i] = zero();
-  for (int j = 0; j < count; j++) {
-    const typename Row::Element* row = rows[j] + n;
-    Vector b[kVectors];
-    for (int i = 0; i + 1 < kVectors; i++) b[i] = Row::load(row + i * kLanes);
-    const typename Row::Element* end = row + (kVectors - 1) * kLanes;
-    b[kVectors - 1] = last == kLanes ? Row::load(end) : load_row_end<Row>(end, last);
-    for (int t = 0; t < kTokens; t++) {
-      const Vector factor = broadcast(v[j * kBlockTokens + t]);
-      for (int i = 0; i < kVectors; i++) sum[t][i] = fma(factor, b[i], sum[t][i]);
+  for (int g = 0; g < group_count; g++) {
+    const auto& group = groups[g];
+    const int64_t at = (from + n) / kPiece<Row> * group.step + (from + n) % kPiece<Row>;
+    for (int j = 0; j < group.count; j++, v += kBlockTokens) {
+      const typename Row::Element* row = group.rows[j] + at;
+      Vector b[kVectors];
+      for (int i = 0; i + 1 < kVectors; i++) b[i] = Row::load(row + vector_offset<Row>(i, group.step));
+      const typename Row::Element* end = row + vector_offset<Row>(kVectors - 1, group.step);
+      b[kVectors - 1] = last == kLanes ? Row::load(end) : load_row_end<Row>(end, last);
+      for (int t = 0; t < kTokens; t++) {
+        const Vector factor = broadcast(v[t]);
+        for (int i = 0; i < kVectors; i++) sum[t][i] = fma(factor, b[i], sum[t][i]);
+      }
     }
   }
   for (int i = 0; i < kVectors; i++) {
@@ -149,11 +154,12 @@ HEDDLE_INLINE void add_tile(const typename Row::Element* const* rows, int count,
   }
 }
 
-// Outputs from .. to of all tokens; v[j * kBlockTokens + t] belongs to row first + j.
+// Outputs from .. to of all tokens, with rows first .. first + count of B; v[j * kBlockTokens + t] belongs to row first + j.
 template <class Row>
-void add_block(const AdapterPool& pool, int64_t first, int count, int tokens, const float* v, const BlockJoin& how, int64_t from, int64_t to) {
-  const typename Row::Element* rows[kRankBlock];
-  for (int j = 0; j < count; j++) rows[j] = static_cast<const typename Row::Element*>(pool.row(first + j)) + from;
+void add_block(const Factor& b, int64_t first, int count, int tokens, const float* v, const BlockJoin& how, int64_t from, int64_t to) {
+  RowGroup<typename Row::Element> groups[kRankBlock / kGroupRows];
+  int group_count = 0;
+  for (int row = 0; row < count; row += kGroupRows) groups[group_count++] = b.group<typename Row::Element>(first + row);
   for (int64_t begin = 0; begin < to - from; begin += kAddColumns) {
     const int64_t end = begin + kAddColumns < to - from ? begin + kAddColumns : to - from;
     for (int t = 0; t < tokens;) {
@@ -161,29 +167,29 @@ void add_block(const AdapterPool& pool, int64_t first, int count, int tokens, co
       t += take<kAddTokens>(tokens - t, [&](auto many) {
         int64_t n = begin;
         for (; n + kAddVectors * kLanes <= end; n += kAddVectors * kLanes)
-          add_tile<Row, many(), kAddVectors>(rows, count, v + t, at, n, kLanes);
+          add_tile<Row, many(), kAddVectors>(groups, group_count, v + t, at, from, n, kLanes);
         for (; n < end; n += kLanes)
-          add_tile<Row, many(), 1>(rows, count, v + t, at, n, end - n < kLanes ? static_cast<int>(end - n) : kLanes);
+          add_tile<Row, many(), 1>(groups, group_count, v + t, at, from, n, end - n < kLanes ? static_cast<int>(end - n) : kLanes);
       });
     }
   }
 }
 
-// One site's low-rank product for a block of tokens: y += weight (scale out^T (in x) + shift) at outputs from .. to, where `in` are
-// the rows from first_in and `out` those from first_out. v is scratch of kRankBlock * kBlockTokens floats.
+// One site's low-rank product for a block of tokens: y += weight (scale out^T (in x) + shift) at outputs from .. to, where the rows
+// of `in` begin at first_in. v is scratch of kRankBlock * kBlockTokens floats.
 template <class Row>
-void add_low_rank_block(const AdapterPool& pool, const AdapterEntry& entry, int64_t first_in, int64_t first_out, int tokens,
-                        const float* const* x, int64_t inputs, BlockJoin how, int64_t from, int64_t to, float* v) {
+void add_low_rank_block(float scale, const AdapterPool& pool, int64_t first_in, const Factor& out, int tokens, const float* const* x,
+                        int64_t inputs, BlockJoin how, int64_t from, int64_t to, float* v) {
   int64_t done = 0;
   do {  // once even for rank 0, which may carry a shift
-    const int count = static_cast<int>(entry.rank - done < kRankBlock ? entry.rank - done : kRankBlock);
+    const int count = static_cast<int>(out.rank - done < kRankBlock ? out.rank - done : kRankBlock);
     dot_block<Row>(pool, first_in + done, count, tokens, x, inputs, {v, kBlockTokens, 1});
     for (int j = 0; j < count; j++)
-      for (int t = 0; t < tokens; t++) v[j * kBlockTokens + t] *= entry.scale;
-    add_block<Row>(pool, first_out + done, count, tokens, v, how, from, to);
+      for (int t = 0; t < tokens; t++) v[j * kBlockTokens + t] *= scale;
+    add_block<Row>(out, done, count, tokens, v, how, from, to);
     done += count;
     how.shift = nullptr;
-  } while (done < entry.rank);
+  } while (done < out.rank);
 }
 
 // Outer products of coefficients (row r of token t: values[t * stride + r]) and the tokens' rows of z.
