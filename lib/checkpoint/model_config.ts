@@ -14,6 +14,7 @@ export interface ModelConfig {
   readonly keyHeads: number;
   readonly headWidth: number;
   readonly vocabularySize: number;
+  /** The longest text: max_position_embeddings, or what rotary settings of type dynamic stretch it to. */
   readonly maxPositions: number;
   readonly normEps: number;
   readonly activation: 'relu' | 'gelu' | 'gelu_tanh' | 'silu';
@@ -231,6 +232,14 @@ export function toModelConfig(json: unknown, model: string): ModelConfig {
   const { layerTypes, slidingWindow } = windows(raw, known, layers, refuse);
   const eos = raw.eos_token_id === undefined ? known.eosTokenId : raw.eos_token_id;
   const bos = raw.bos_token_id === undefined ? known.bosTokenId : raw.bos_token_id;
+  const rotary = readRope(raw, {
+    model,
+    defaultBase: known.ropeBase ?? 10_000,
+    maxPositions,
+    originalMaxPositions: raw.original_max_position_embeddings ?? known.originalMaxPositions ?? maxPositions,
+    headWidth,
+    slidingApart: known.slidingRopeApart ?? false,
+  });
   return {
     modelType: raw.model_type,
     hiddenSize,
@@ -240,7 +249,7 @@ export function toModelConfig(json: unknown, model: string): ModelConfig {
     keyHeads,
     headWidth,
     vocabularySize: raw.vocab_size ?? known.vocabularySize,
-    maxPositions,
+    maxPositions: rotary.rope.type === 'dynamic' ? Math.floor(maxPositions * rotary.rope.factor) : maxPositions,
     normEps: (gpt2 ? raw.layer_norm_epsilon : raw.rms_norm_eps) ?? known.normEps,
     activation: activation ?? refuse(known.activationField, activationName, `one of ${Object.keys(activations).join(', ')}`),
     tiedEmbeddings: raw.tie_word_embeddings ?? known.tied,
@@ -251,14 +260,7 @@ export function toModelConfig(json: unknown, model: string): ModelConfig {
     attentionSoftCap: raw.attn_logit_softcapping === undefined ? (known.softCaps?.attention ?? 0) : (raw.attn_logit_softcapping ?? 0),
     finalSoftCap: raw.final_logit_softcapping === undefined ? (known.softCaps?.final ?? 0) : (raw.final_logit_softcapping ?? 0),
     queryScalar: raw.query_pre_attn_scalar ?? known.queryScalar,
-    ...readRope(raw, {
-      model,
-      defaultBase: known.ropeBase ?? 10_000,
-      maxPositions,
-      originalMaxPositions: raw.original_max_position_embeddings ?? known.originalMaxPositions ?? maxPositions,
-      headWidth,
-      slidingApart: known.slidingRopeApart ?? false,
-    }),
+    ...rotary,
     bosTokenId: (Array.isArray(bos) ? bos[0] : bos) ?? undefined,
     eosTokenIds: eos === null || eos === undefined ? [] : [eos].flat(),
     raw,

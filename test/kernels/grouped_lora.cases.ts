@@ -4,8 +4,8 @@ import { dense, type LoraOptions, loraCase, lowRank, network, repeat } from './g
 
 export const cycle = (slots: readonly number[], count: number): number[] =>
   Array.from({ length: count }, (_, i) => slots[i % slots.length] as number);
-export const ranks = [[lowRank(1)], [lowRank(3, { dtype: 'f16' })], [lowRank(8, { dtype: 'f32', scale: 2 })], [lowRank(200)]];
-export const three: LoraOptions = { inputs: 40, outputs: [48, 24, 24], site: 2 };
+const ranks = [[lowRank(1)], [lowRank(3, { dtype: 'f16' })], [lowRank(8, { dtype: 'f32', scale: 2 })], [lowRank(200)]];
+const three: LoraOptions = { inputs: 40, outputs: [48, 24, 24], site: 2 };
 
 export const loraCases: OpCase[] = [
   loraCase('one token, one adapter', [[lowRank(16)]], [0]),
