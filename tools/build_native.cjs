@@ -2,6 +2,7 @@
 'use strict';
 // Compiles the addon. The one way in for npm scripts, binding.gyp, CI and `npx heddle build`.
 //   node tools/build_native.cjs [--config Release] [--dest build/Release] [--arch x64] [--sanitize address,undefined] [--tests ON] [--emulator ON]
+//   node tools/build_native.cjs --cross aarch64 [--tests ON]      for Linux on another processor, with <processor>-linux-gnu-g++
 // Environment: HEDDLE_CUDA=AUTO|ON|OFF, HEDDLE_BUILD_JOBS, HEDDLE_CMAKE_GENERATOR, CXX.
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -19,14 +20,16 @@ function readArguments(words) {
   const options = { config: 'Release' };
   for (let i = 0; i < words.length; i += 2) {
     const name = words[i].replace(/^--/, '');
-    if (!words[i].startsWith('--') || !['config', 'dest', 'arch', 'sanitize', 'tests', 'emulator'].includes(name)) {
-      throw new BuildError(`unknown argument ${words[i]}: expected --config, --dest, --arch, --sanitize, --tests or --emulator`);
+    if (!words[i].startsWith('--') || !['config', 'dest', 'arch', 'sanitize', 'tests', 'emulator', 'cross'].includes(name)) {
+      throw new BuildError(`unknown argument ${words[i]}: expected --config, --dest, --arch, --sanitize, --tests, --emulator or --cross`);
     }
     if (words[i + 1] === undefined) throw new BuildError(`${words[i]} needs a value`);
     options[name] = words[i + 1];
   }
   return options;
 }
+
+const crossCompiler = (processor) => `${processor}-linux-gnu-g++`;
 
 function findProgram(name, env) {
   if (path.isAbsolute(name)) return fs.existsSync(name) ? name : undefined;
@@ -57,7 +60,13 @@ function findCmake(env) {
   return cmake;
 }
 
-function checkCompiler(env) {
+function checkCompiler(env, cross) {
+  if (cross) {
+    if (findProgram(crossCompiler(cross), env)) return;
+    throw new BuildError(
+      `cross compiler ${crossCompiler(cross)} not found: install it (Debian and Ubuntu: apt-get install g++-${cross}-linux-gnu)`,
+    );
+  }
   const chosen = env.CXX ? [env.CXX.split(' ')[0]] : ['c++', 'g++', 'clang++'];
   if (chosen.some((name) => findProgram(name, env))) return;
   const what = env.CXX ? `C++ compiler CXX=${env.CXX} not found` : 'no C++ compiler found (looked for c++, g++ and clang++)';
@@ -134,15 +143,22 @@ function run(program, words, env, live) {
 }
 
 function build(options, env, say) {
+  if (options.cross) {
+    if (options.emulator === 'ON' || options.sanitize) throw new BuildError('--cross goes with neither --emulator nor --sanitize');
+    env.HEDDLE_CUDA = 'OFF';
+  }
   const cmake = findCmake(env);
-  checkCompiler(env);
+  checkCompiler(env, options.cross);
   const generator = chooseGenerator(env);
   reportCuda(env, say);
   const emulator = options.emulator === 'ON';
-  const kind = emulator ? 'Emulator' : options.sanitize ? `${options.config}-${options.sanitize.replace(/,/g, '-')}` : options.config;
+  const variant = options.cross || (options.sanitize || '').replace(/,/g, '-');
+  const kind = emulator ? 'Emulator' : variant ? `${options.config}-${variant}` : options.config;
+  // Like a package's root, for HEDDLE_PREBUILD.
+  const besides = options.cross || (options.sanitize && 'sanitized');
   const dest = path.resolve(
     root,
-    options.dest || (options.sanitize ? path.join('.cmake', 'sanitized', 'build', 'Release') : path.join('build', options.config)),
+    options.dest || (besides ? path.join('.cmake', besides, 'build', 'Release') : path.join('build', options.config)),
   );
   // Outside build/, which node-gyp empties and keeps a Makefile of its own in.
   const tree = path.join(root, '.cmake', kind);
@@ -154,6 +170,12 @@ function build(options, env, say) {
     HEDDLE_TESTS: options.tests || 'OFF',
     HEDDLE_EMULATOR: options.emulator || 'OFF',
   };
+  if (options.cross)
+    Object.assign(definitions, {
+      CMAKE_SYSTEM_NAME: 'Linux',
+      CMAKE_SYSTEM_PROCESSOR: options.cross,
+      CMAKE_CXX_COMPILER: crossCompiler(options.cross),
+    });
   const cmakeJs = cmakeJsProgram();
   const live = Boolean(process.stdout.isTTY);
   dropForeignTree(tree, generator);

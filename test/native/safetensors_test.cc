@@ -92,10 +92,9 @@ Status parse(const Bytes& bytes, SafetensorsHeader* header = nullptr, uint64_t m
 }
 
 Bytes file_of(const std::string& json, size_t data_bytes) {
-  Bytes bytes(8);
+  Bytes bytes(8 + json.size() + data_bytes, 0x5A);
   for (int i = 0; i < 8; i++) bytes[i] = static_cast<uint8_t>(uint64_t{json.size()} >> (8 * i));
-  bytes.insert(bytes.end(), json.begin(), json.end());
-  bytes.resize(bytes.size() + data_bytes, 0x5A);
+  std::memcpy(bytes.data() + 8, json.data(), json.size());
   return bytes;
 }
 

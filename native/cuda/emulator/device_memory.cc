@@ -107,6 +107,19 @@ void pass_on(int number, siginfo_t* info, void* context) {
   sigaction(number, &before, nullptr);  // the access repeats and ends the process
 }
 
+#if defined(__aarch64__) && defined(__linux__)
+// Whether a load or store of A64 writes: signal frames need not say it. Atomics, which do both, may count as either.
+bool writes(const void* code) {
+  uint32_t instruction;
+  std::memcpy(&instruction, code, sizeof instruction);
+  const bool one_register = (instruction & 0x3a000000u) == 0x38000000u;
+  if (!one_register) return (instruction >> 22 & 1u) == 0;  // pairs, structures, exclusive accesses
+  const uint32_t kind = instruction >> 22 & 3u;
+  const bool sixteen_bytes = (instruction & 0xc4000000u) == 0x04000000u;
+  return kind == 0 || (kind == 2 && sixteen_bytes);
+}
+#endif
+
 void handle_fault(int number, siginfo_t* info, void* context) {
   const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
   auto* state = static_cast<ucontext_t*>(context);
@@ -129,6 +142,7 @@ void handle_fault(int number, siginfo_t* info, void* context) {
   fault_code = reinterpret_cast<const void*>(state->uc_mcontext.gregs[REG_RIP] + 1);
   state->uc_mcontext.gregs[REG_RIP] = reinterpret_cast<greg_t>(overflow ? land_after_overflow : land_after_fault);
 #elif defined(__aarch64__) && defined(__linux__)
+  fault_is_write = writes(reinterpret_cast<const void*>(state->uc_mcontext.pc));
   auto& stack_pointer = state->uc_mcontext.sp;
   stack_pointer = overflow ? reinterpret_cast<uintptr_t>(scheduler.thread->stack->low + kPage + (32 << 10)) : ((stack_pointer - 256) & ~uintptr_t{15});
   fault_code = reinterpret_cast<const void*>(state->uc_mcontext.pc + 1);
