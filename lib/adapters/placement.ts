@@ -78,7 +78,8 @@ export function placeAdapter(parts: AdapterParts, pool: PageAllocator, table: Ta
   }
 }
 
-const wholeUnits = (bytes: number): number => Math.ceil(bytes / rowUnit) * rowUnit;
+/** Bytes that rows of so many take: what lies in the pool begins at multiples of 64. */
+export const wholeUnits = (bytes: number): number => Math.ceil(bytes / rowUnit) * rowUnit;
 
 // Larger groups would leave much of a page unused.
 function canBeGrouped({ site, kind, rank, bT }: SiteParts, pageBytes: number): boolean {

@@ -22,7 +22,7 @@ export class AdapterPlaces {
     private readonly pool: PagePool,
     private readonly entries: DeviceTensor,
     private readonly rows: DeviceTensor,
-    /** Rows of factors lie in groups, as the processor's kernels read them fastest. */
+    /** Rows of B lie in groups, as the processor's kernels read them fastest. */
     private readonly grouped: boolean,
   ) {
     for (let slot = this.slots - 1; slot >= 0; slot--) this.freeSlots.push(slot);

@@ -1,4 +1,5 @@
 import { totalmem } from 'node:os';
+import { wholeUnits } from '../adapters/placement.js';
 import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import type { ModelConfig } from '../checkpoint/model_config.js';
 import { OptionError } from '../errors.js';
@@ -7,16 +8,14 @@ import { blockTokens } from '../ops/index.js';
 import { type Device, memoryOn } from '../runtime/device.js';
 import { dtypeBytes } from '../runtime/dtype.js';
 
-const rowUnit = 64;
 const adapterReserve = 64 * 2 ** 20;
-const align = (bytes: number): number => Math.ceil(bytes / rowUnit) * rowUnit;
 
 /** Where each layer's keys and values lie in a page; native/kernels/attention/attention_layout.h has the inside of a layer. */
 export function cacheLayout(config: ModelConfig, dtype: 'f32' | 'f16' | 'bf16', widestRow: number): CacheLayout {
-  const layerBytes = align(2 * config.keyHeads * config.headWidth * blockTokens * dtypeBytes[dtype]);
+  const layerBytes = wholeUnits(2 * config.keyHeads * config.headWidth * blockTokens * dtypeBytes[dtype]);
   const layerOffsets = Array.from({ length: config.layers }, (_, layer) => layer * layerBytes);
   // A page also holds rows of adapters, which never cross its end.
-  const pageBytes = Math.max(layerBytes * config.layers, align(widestRow));
+  const pageBytes = Math.max(layerBytes * config.layers, wholeUnits(widestRow));
   return { dtype, pageBytes, layerOffsets, keyHeads: config.keyHeads, width: config.headWidth };
 }
 

@@ -80,6 +80,14 @@ struct Factor {
     return found;
   }
 
+  // The groups of rows first_row .. first_row + count, none of which is cut; gives their number.
+  template <class Element>
+  int groups(int64_t first_row, int count, RowGroup<Element>* to) const {
+    int found = 0;
+    for (int row = 0; row < count; row += kGroupRows) to[found++] = group<Element>(first_row + row);
+    return found;
+  }
+
   // What a loop over elements `from` .. `to` of the rows from `row` on reads first: where it begins, and how many bytes it has.
   template <class Element>
   std::pair<const std::byte*, int64_t> beginning(int64_t row, int64_t from, int64_t to) const {

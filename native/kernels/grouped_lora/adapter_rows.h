@@ -261,8 +261,7 @@ template <class Row, int kTokens>
 void add_rows(const Factor& b, int64_t first, int count, const float* v, const Join& how, int64_t from, int64_t to) {
   constexpr int kVectors = add_vectors<Row>(kTokens);
   RowGroup<typename Row::Element> groups[kRankBlock / kGroupRows];
-  int group_count = 0;
-  for (int row = 0; row < count; row += kGroupRows) groups[group_count++] = b.group<typename Row::Element>(first + row);
+  const int group_count = b.groups(first, count, groups);
   const int64_t outputs = to - from;
   int64_t n = 0;
   for (; n + kVectors * kLanes <= outputs; n += kVectors * kLanes)

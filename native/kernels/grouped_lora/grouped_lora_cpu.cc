@@ -268,13 +268,11 @@ Status check_site(const AdapterPool& pool, int64_t slot, int64_t site, int64_t i
   if (is_bottleneck(entry)) return check_bottleneck(pool, entry, slot, site, inputs, outputs, routes);
   if (entry.kind != EntryKind::kLowRank && entry.kind != EntryKind::kDense)
     return bad_entry(kOp, slot, site, "is of kind " + std::to_string(static_cast<int32_t>(entry.kind)) + ": expected 0 to 4");
-  if (entry.kind == EntryKind::kLowRank) {
-    AdapterEntry rows = entry;
-    rows.dtype = row_dtype(entry);
-    HEDDLE_TRY(check_entry(kOp, pool, rows, slot, site, outputs));
-    return check_factors(pool, entry, slot, site, inputs, outputs);
-  }
-  HEDDLE_TRY(check_entry(kOp, pool, entry, slot, site, outputs));
+  const bool factors = entry.kind == EntryKind::kLowRank;
+  AdapterEntry rows = entry;  // of a whole weight none lie in groups
+  if (factors) rows.dtype = row_dtype(entry);
+  HEDDLE_TRY(check_entry(kOp, pool, rows, slot, site, outputs));
+  if (factors) return check_factors(pool, entry, slot, site, inputs, outputs);
   const int64_t width = static_cast<int64_t>(dtype_bytes(static_cast<DType>(entry.dtype)));
   if (!pool.holds(entry.first_a, entry.rank, inputs * width)) return rows_outside(kOp, slot, site, entry.first_a, entry.rank);
   if (entry.rank == outputs) return Status::success();

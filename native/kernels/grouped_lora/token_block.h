@@ -158,8 +158,7 @@ HEDDLE_INLINE void add_tile(const RowGroup<typename Row::Element>* groups, int g
 template <class Row>
 void add_block(const Factor& b, int64_t first, int count, int tokens, const float* v, const BlockJoin& how, int64_t from, int64_t to) {
   RowGroup<typename Row::Element> groups[kRankBlock / kGroupRows];
-  int group_count = 0;
-  for (int row = 0; row < count; row += kGroupRows) groups[group_count++] = b.group<typename Row::Element>(first + row);
+  const int group_count = b.groups(first, count, groups);
   for (int64_t begin = 0; begin < to - from; begin += kAddColumns) {
     const int64_t end = begin + kAddColumns < to - from ? begin + kAddColumns : to - from;
     for (int t = 0; t < tokens;) {
