@@ -1,12 +1,11 @@
 // What stands in the way of a CUDA device, each once: the code, the fall back of 'auto', and nothing left behind.
 import './long_runs.js';
-import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { adapterFolder, modelFolder } from '../models/fixture_files.js';
+import { runScript } from '../runtime/run_script.js';
 import { emulated } from './emulated_device.js';
 
 const llama = modelFolder('llama');
@@ -16,27 +15,12 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 type Printed = Record<string, unknown>;
 
 /** What the process printed; fails where it ended in any way but its own, or said more. */
-function run(words: readonly string[], environment: Record<string, string>): Promise<Printed> {
-  const script = fileURLToPath(new URL('cuda_process.mjs', import.meta.url));
+async function run(words: readonly string[], environment: Record<string, string>): Promise<Printed> {
   const { HEDDLE_DEVICE: _, ...inherited } = process.env;
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [script, ...words], { env: { ...inherited, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] });
-    let output = '';
-    let errors = '';
-    const limit = setTimeout(() => child.kill('SIGKILL'), 300_000);
-    child.stdout.on('data', (chunk) => {
-      output += chunk;
-    });
-    child.stderr.on('data', (chunk) => {
-      errors += chunk;
-    });
-    child.on('error', reject);
-    child.on('close', (code, signal) => {
-      clearTimeout(limit);
-      if (code === 0 && errors === '') resolve(JSON.parse(output) as Printed);
-      else reject(new Error(`ended with ${code ?? signal}: ${errors}${output}`));
-    });
-  });
+  const script = new URL('cuda_process.mjs', import.meta.url);
+  const { code, signal, output, errors } = await runScript(script, words, { ...inherited, ...environment }, 300_000);
+  if (code === 0 && errors === '') return JSON.parse(output) as Printed;
+  throw new Error(`ended with ${code ?? signal}: ${errors}${output}`);
 }
 
 const missing = { HEDDLE_CUDA_LIBRARY: join(scratch, 'libheddle_cuda.so') };
