@@ -1,12 +1,14 @@
 // Speed of linear against what the machine can do in the same seconds: every round measures the multiply-add peak and
 // the read bandwidth, then every row count once; medians over the rounds are compared.
 //
-//   linear_bench [--json] [--dtype bf16] [--activation fast] [--threads 1,2] [--rows 1,2,4] [--shapes 2048x5632,..] [--rounds 15] [--clock wall]
+//   linear_bench [--json] [--compact] [--dtype bf16] [--activation fast] [--threads 1,2] [--rows 1,2,4] [--shapes 2048x5632,..] [--rounds 15] [--clock wall]
 //
 // A shape is k x outputs. Weights rotate through more memory than any cache holds. HEDDLE_CPU_TARGET picks the target.
+// --compact also measures bf16 weights of N(0, 0.02) in slots, compact (compact_panels.h), in turn with the plain ones.
 // On a machine that others use too, --clock cpu counts the processor time of the process, divided by its threads.
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -21,7 +23,9 @@
 #include "bench_tensors.h"
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
+#include "core/float16.h"
 #include "generated/linear_ops.h"
+#include "kernels/linear/compact_weight.h"
 #include "kernels/linear/linear_pack.h"
 
 #define HEDDLE_TARGET_FILE "../bench/native/linear_bench.cc"
@@ -41,7 +45,7 @@ struct Shape {
 };
 
 struct Options {
-  bool json = false;
+  bool json = false, compact = false;
   DType dtype = DType::kBF16;
   LinearActivation activation = LinearActivation::kFast;
   std::vector<int64_t> threads = {1, 2}, rows = {1, 2, 4, 8, 16, 32, 128, 512};
@@ -51,10 +55,27 @@ struct Options {
 
 struct Row {
   int64_t rows;
-  std::vector<double> times, of_peak, of_bandwidth, of_roof;
+  std::vector<double> times, of_peak, of_bandwidth, of_roof, compact_times, speedups;
 };
 
-void measure(const Options& options, const Shape& shape, int threads, std::byte* memory, size_t bytes, bool& first) {
+// As many copies of one weight [outputs, k] of N(0, 0.02) as fit, compact. Returns the bytes of one copy.
+size_t fill_compact(const Shape& shape, std::byte* memory, size_t bytes) {
+  const int64_t panels = linear_panels(shape.outputs), slot = compact_slot_bytes(shape.k);
+  uint32_t state = 54321;
+  const auto uniform = [&] { return (static_cast<float>((state = state * 1664525u + 1013904223u) >> 8) + 0.5f) / (1 << 24); };
+  for (int64_t panel = 0; panel < panels; panel++) {
+    std::memset(memory + panel * slot, 0, static_cast<size_t>(kPanelLine));
+    uint16_t* body = reinterpret_cast<uint16_t*>(memory + panel * slot + kPanelLine);
+    for (int64_t i = 0; i < linear_inner(shape.k) * kLinearPanel; i++)
+      body[i] = f32_to_bf16(0.02f * std::sqrt(-2.0f * std::log(uniform())) * std::cos(6.2831853f * uniform()));
+  }
+  ThreadPool pool(1);
+  const size_t weight_bytes = static_cast<size_t>(CompactWeight(memory, shape.outputs, shape.k).make_compact(pool));
+  for (size_t copy = 1; (copy + 1) * weight_bytes <= bytes; copy++) std::memcpy(memory + copy * weight_bytes, memory, weight_bytes);
+  return weight_bytes;
+}
+
+void measure(const Options& options, const Shape& shape, int threads, std::byte* memory, std::byte* compact, size_t bytes, bool& first) {
   Machine machine{ThreadPool(threads), memory, bytes, 0, std::vector<float>(static_cast<size_t>(threads) * 64, 0.0f)};
   const bool dot = options.dtype == DType::kBF16 && cpu_target() == CpuTarget::kAvx512Bf16;
   const size_t weight_bytes = (linear_packed_bytes(options.dtype, shape.outputs, shape.k) + 63) / 64 * 64;
@@ -70,11 +91,15 @@ void measure(const Options& options, const Shape& shape, int threads, std::byte*
   args.activation = options.activation;
   args.x = view(x, DType::kF32, {most, shape.k});
   args.y = view(y, DType::kF32, {most, shape.outputs});
+  const TensorView plain_weight = args.weight;
+  const TensorView compact_weight = view(nullptr, DType::kU8, {linear_panels(shape.outputs), compact_slot_lines(shape.k), kPanelLine});
+  if (options.compact) args.weight = compact_weight;
   const size_t workspace_bytes = linear_cpu_workspace(args, threads);
   CpuContext context{machine.pool, allocate(workspace_bytes), workspace_bytes};
 
   std::vector<Row> table;
-  for (int64_t rows : options.rows) table.push_back({rows, {}, {}, {}, {}});
+  for (int64_t rows : options.rows) table.push_back({rows, {}, {}, {}, {}, {}, {}});
+  const size_t compact_bytes = options.compact ? fill_compact(shape, compact, bytes) : 0;
   size_t copy = 0;
   std::vector<double> peaks, bandwidths;
   for (int64_t round = 0; round <= options.rounds; round++) {
@@ -85,16 +110,21 @@ void measure(const Options& options, const Shape& shape, int threads, std::byte*
       const double operations = 2.0 * static_cast<double>(row.rows * shape.k * shape.outputs);
       const double roof = std::max(operations / peak, static_cast<double>(weight_bytes) / bandwidth);
       const int repeats = std::max(1, static_cast<int>(0.002 / roof));
-      const double start = seconds(threads);
-      for (int repeat = 0; repeat < repeats; repeat++) {
-        args.weight.data = memory + (copy++ % copies) * weight_bytes;
-        const Status status = linear_cpu(args, context);
-        if (!status.ok()) {
-          std::fprintf(stderr, "%s\n", status.message.c_str());
-          std::exit(1);
+      const auto time = [&](const TensorView& weight, std::byte* at, size_t apart, size_t count) {
+        args.weight = weight;
+        const double start = seconds(threads);
+        for (int repeat = 0; repeat < repeats; repeat++) {
+          args.weight.data = at + (copy++ % count) * apart;
+          const Status status = linear_cpu(args, context);
+          if (!status.ok()) {
+            std::fprintf(stderr, "%s\n", status.message.c_str());
+            std::exit(1);
+          }
         }
-      }
-      const double took = (seconds(threads) - start) / repeats;
+        return (seconds(threads) - start) / repeats;
+      };
+      const double took = time(plain_weight, memory, weight_bytes, copies);
+      const double compact_took = options.compact ? time(compact_weight, compact, compact_bytes, std::max<size_t>(1, bytes / compact_bytes)) : 0;
       if (round == 0) continue;  // warms up
       peaks.push_back(peak);
       bandwidths.push_back(bandwidth);
@@ -102,6 +132,8 @@ void measure(const Options& options, const Shape& shape, int threads, std::byte*
       row.of_peak.push_back(operations / took / peak);
       row.of_bandwidth.push_back(static_cast<double>(weight_bytes) / took / bandwidth);
       row.of_roof.push_back(roof / took);
+      row.compact_times.push_back(compact_took);
+      row.speedups.push_back(took / compact_took);
     }
   }
   if (!options.json)
@@ -118,6 +150,9 @@ void measure(const Options& options, const Shape& shape, int threads, std::byte*
                   first ? "[" : ",", cpu_target_name(cpu_target()), dtype_name(options.dtype), static_cast<long long>(shape.k),
                   static_cast<long long>(shape.outputs), threads, static_cast<long long>(row.rows), took, rate, gigabytes, median(row.of_peak),
                   median(row.of_bandwidth), median(row.of_roof));
+    else if (options.compact)
+      std::printf("  rows %4lld  plain %9.1f us  %5.1f GB/s   compact %9.1f us  %5.1f GB/s   faster by %.3f\n", static_cast<long long>(row.rows), took * 1e6,
+                  gigabytes, median(row.compact_times) * 1e6, static_cast<double>(compact_bytes) / median(row.compact_times) * 1e-9, median(row.speedups));
     else
       std::printf("  rows %4lld  %9.1f us  %6.1f GFLOP/s  %5.1f GB/s   of peak %5.1f %%  of read %5.1f %%  of the roof %5.1f %%\n",
                   static_cast<long long>(row.rows), took * 1e6, rate, gigabytes, median(row.of_peak) * 100, median(row.of_bandwidth) * 100,
@@ -139,6 +174,10 @@ int main(int count, char** arguments) {
     const std::string name = arguments[i];
     if (name == "--json") {
       options.json = true;
+      continue;
+    }
+    if (name == "--compact") {
+      options.compact = true;
       continue;
     }
     const std::string value = i + 1 < count ? arguments[++i] : "";
@@ -168,9 +207,10 @@ int main(int count, char** arguments) {
   const size_t bytes = size_t{320} << 20;
   std::byte* memory = allocate(bytes);
   fill(options.dtype, memory, bytes);
+  std::byte* compact = options.compact ? allocate(bytes) : nullptr;
   bool first = true;
   for (const Shape& shape : options.shapes)
-    for (int64_t threads : options.threads) measure(options, shape, static_cast<int>(threads), memory, bytes, first);
+    for (int64_t threads : options.threads) measure(options, shape, static_cast<int>(threads), memory, compact, bytes, first);
   if (options.json) std::printf("\n]\n");
   return 0;
 }

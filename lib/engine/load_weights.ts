@@ -39,10 +39,24 @@ export async function loadWeights(
 }
 
 async function fill(request: WeightRequest, locate: (name: string) => TensorLocation): Promise<void> {
-  await Promise.all(request.parts.map((part) => fillPart(request, part, locate(part.tensor))));
+  await rewrite(request, async () => {
+    await Promise.all(request.parts.map((part) => fillPart(request, part, locate(part.tensor))));
+  });
 }
 
-/** Reads one tensor of a weight from its file. Throws FileAccessError, or DeviceError when the device is lost. */
+/** Lets `write` write parts of a weight: a compact one is plain meanwhile. */
+export async function rewrite({ mayBeCompact, tensor: { buffer } }: WeightRequest, write: () => Promise<void>): Promise<void> {
+  if (mayBeCompact === undefined) return await write();
+  const { outputs, inputs } = mayBeCompact;
+  await binding().plainPanels(buffer, outputs, inputs);
+  try {
+    await write();
+  } finally {
+    await binding().compactPanels(buffer, outputs, inputs);
+  }
+}
+
+/** Reads one tensor of a weight from its file, within `rewrite`. Throws FileAccessError, or DeviceError when the device is lost. */
 export async function fillPart(request: WeightRequest, part: WeightPart, from: TensorLocation): Promise<void> {
   try {
     await readPart(request, part, from);
@@ -51,13 +65,14 @@ export async function fillPart(request: WeightRequest, part: WeightPart, from: T
   }
 }
 
-function readPart({ kind, tensor, transposed }: WeightRequest, part: WeightPart, from: TensorLocation): Promise<void> {
+function readPart({ kind, tensor, transposed, mayBeCompact }: WeightRequest, part: WeightPart, from: TensorLocation): Promise<void> {
   const native = binding();
   const { file, begin } = from;
   const dtype = codes[from.dtype] as number;
   if (kind === 'panels') {
     const [rows, inputs] = (transposed ? [part.shape[1], part.shape[0]] : part.shape) as [number, number];
-    return native.packRows(file, begin, { dtype, rows, inputs, transposed }, tensor.buffer, part.first);
+    const layout = { dtype, rows, inputs, transposed, mayBeCompact: mayBeCompact !== undefined };
+    return native.packRows(file, begin, layout, tensor.buffer, part.first);
   }
   const count = part.shape.reduce((n, size) => n * size, 1);
   return native.copyElements(file, begin, count, dtype, dtypeCode[tensor.dtype], tensor.buffer, part.first * dtypeBytes[tensor.dtype]);

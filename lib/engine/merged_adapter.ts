@@ -8,7 +8,7 @@ import type { WeightPart, WeightRequest, WeightStore } from '../models/weight_st
 import { binding } from '../runtime/binding.js';
 import { writeBytes } from '../runtime/device_tensor.js';
 import { dtypeBytes, dtypeCode } from '../runtime/dtype.js';
-import { fillPart, locateTensor } from './load_weights.js';
+import { fillPart, locateTensor, rewrite } from './load_weights.js';
 
 /** The adapter that is part of a model's weights. */
 export interface MergedAdapter {
@@ -48,7 +48,7 @@ export class WeightMerger {
           throw new AdapterError(`${adapter} cannot be merged: ${this.folder.name} has no weight ${tensor} in memory`, { adapter, tensor });
         const merged = await make();
         this.changed.add(tensor);
-        for (const { request, part } of places) await write(merged, request, part);
+        for (const { request, part } of places) await rewrite(request, () => write(merged, request, part));
       }
     } catch (error) {
       await this.restore();
@@ -61,7 +61,9 @@ export class WeightMerger {
   /** Reads every changed tensor from the checkpoint again: the same bytes as when the model was loaded. */
   async restore(): Promise<void> {
     for (const tensor of [...this.changed]) {
-      for (const { request, part } of this.placesOf(tensor)) await fillPart(request, part, locateTensor(this.folder, tensor));
+      for (const { request, part } of this.placesOf(tensor)) {
+        await rewrite(request, () => fillPart(request, part, locateTensor(this.folder, tensor)));
+      }
       this.changed.delete(tensor);
     }
   }
@@ -74,11 +76,16 @@ export class WeightMerger {
 }
 
 // As load_weights.ts does it from the file.
-async function write({ dtype, data }: MergedTensor, { kind, tensor, transposed }: WeightRequest, part: WeightPart): Promise<void> {
+async function write(
+  { dtype, data }: MergedTensor,
+  { kind, tensor, transposed, mayBeCompact }: WeightRequest,
+  part: WeightPart,
+): Promise<void> {
   if (kind === 'panels') {
     const [rows, inputs] = (transposed ? [part.shape[1], part.shape[0]] : part.shape) as [number, number];
     try {
-      await binding().packRows(data, 0, { dtype: dtypeCode[dtype], rows, inputs, transposed }, tensor.buffer, part.first);
+      const layout = { dtype: dtypeCode[dtype], rows, inputs, transposed, mayBeCompact: mayBeCompact !== undefined };
+      await binding().packRows(data, 0, layout, tensor.buffer, part.first);
     } catch (error) {
       throw fromNative(error, { tensor: part.tensor });
     }

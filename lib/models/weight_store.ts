@@ -1,5 +1,6 @@
 import { ModelError } from '../errors.js';
 import { type LinearPrecision, packedDims } from '../ops/index.js';
+import { binding } from '../runtime/binding.js';
 import type { Device } from '../runtime/device.js';
 import { type DeviceTensor, emptyTensor } from '../runtime/device_tensor.js';
 import type { DType } from '../runtime/dtype.js';
@@ -29,6 +30,8 @@ export interface WeightRequest {
   readonly transposed: boolean;
   readonly source: DType;
   readonly tensor: DeviceTensor;
+  /** Of panels that may be compact: the weight's sizes. */
+  readonly mayBeCompact?: { readonly outputs: number; readonly inputs: number } | undefined;
 }
 
 const floats: Record<string, 'f32' | 'f16' | 'bf16'> = { F32: 'f32', F16: 'f16', BF16: 'bf16' };
@@ -36,6 +39,7 @@ const floats: Record<string, 'f32' | 'f16' | 'bf16'> = { F32: 'f32', F16: 'f16',
 /** Weights by name, each reserved once however many graphs use it. */
 export class WeightStore {
   readonly requests = new Map<string, WeightRequest>();
+  private readonly compact: boolean;
 
   constructor(
     readonly catalog: TensorCatalog,
@@ -43,7 +47,11 @@ export class WeightStore {
     readonly precision: LinearPrecision,
     /** What the weights lie in the memory of. */
     readonly device: Device,
-  ) {}
+    /** Whether bf16 weights of linear layers may lie in 12 bits each, where the processor's kernels read that. */
+    options: { compact?: boolean } = {},
+  ) {
+    this.compact = (options.compact ?? true) && device.ordinal === undefined && binding().readsCompactPanels();
+  }
 
   has(name: string): boolean {
     return this.catalog.info(name) !== undefined;
@@ -57,7 +65,13 @@ export class WeightStore {
       matrices,
       transposed,
       (m) => (transposed ? [inputs, m.outputs] : [m.outputs, inputs]),
-      (dtype, outputs) => emptyTensor(dtype, packedDims(dtype, outputs, inputs), this.device),
+      (dtype, outputs) => {
+        const compact = dtype === 'bf16' && this.compact;
+        return {
+          tensor: emptyTensor(compact ? 'u8' : dtype, packedDims(compact ? 'u8' : dtype, outputs, inputs), this.device),
+          mayBeCompact: compact ? { outputs, inputs } : undefined,
+        };
+      },
     );
   }
 
@@ -68,7 +82,7 @@ export class WeightStore {
       parts,
       false,
       (p) => [p.outputs],
-      (_, length) => emptyTensor('f32', [length], this.device),
+      (_, length) => ({ tensor: emptyTensor('f32', [length], this.device) }),
     );
   }
 
@@ -79,7 +93,7 @@ export class WeightStore {
       [{ name, outputs: count }],
       false,
       () => [count, width],
-      (dtype) => emptyTensor(dtype, [count, width], this.device),
+      (dtype) => ({ tensor: emptyTensor(dtype, [count, width], this.device) }),
     );
   }
 
@@ -93,7 +107,7 @@ export class WeightStore {
     parts: readonly { name: string; outputs: number }[],
     transposed: boolean,
     shapeOf: (part: { outputs: number }) => number[],
-    allocate: (dtype: 'f32' | 'f16' | 'bf16', outputs: number) => DeviceTensor,
+    allocate: (dtype: 'f32' | 'f16' | 'bf16', outputs: number) => Pick<WeightRequest, 'tensor' | 'mayBeCompact'>,
   ): DeviceTensor {
     const key = `${kind} ${parts.map((p) => p.name).join(' ')}`;
     const known = this.requests.get(key);
@@ -113,9 +127,9 @@ export class WeightStore {
       first += part.outputs;
     }
     if (dtype === undefined) throw new ModelError(`${this.catalog.model}: a weight without parts`);
-    const tensor = allocate(dtype, first);
-    this.requests.set(key, { kind, parts: placed, transposed, source: dtype, tensor });
-    return tensor;
+    const reserved = allocate(dtype, first);
+    this.requests.set(key, { kind, parts: placed, transposed, source: dtype, ...reserved });
+    return reserved.tensor;
   }
 
   private check(name: string, expected: readonly number[]): 'f32' | 'f16' | 'bf16' {

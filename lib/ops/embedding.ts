@@ -9,9 +9,9 @@ export function embeddingRule(width?: number): Rules<'embedding'>['embedding'] {
   return {
     infer: ({ ids, weight }) => {
       expectDType('embedding', 'ids', ids, 'i32');
-      expectDType('embedding', 'weight', weight, 'f32', 'f16', 'bf16');
+      expectDType('embedding', 'weight', weight, 'f32', 'f16', 'bf16', 'u8');
       expectRank('embedding', 'ids', ids, 1);
-      expectRank('embedding', 'weight', weight, 2, 3);
+      expectRank('embedding', 'weight', weight, ...(weight.dtype === 'u8' ? [3] : [2, 3]));
       const columns = weight.shape.length === 2 ? weight.shape[1] : width;
       if (typeof columns !== 'number')
         throw new ShapeError(`[embedding] weight is ${formatShape(weight.shape)}: the width of packed rows must be given`);

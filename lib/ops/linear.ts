@@ -10,10 +10,11 @@ export type LinearPrecision = 'fast' | 'precise';
 /** @internal Outputs in a panel of a packed weight. */
 export const linearPanel = 16;
 
-/** Dimensions of a weight [outputs, inputs] packed for `linear`. */
-export function packedDims(dtype: 'f32' | 'f16' | 'bf16', outputs: number, inputs: number): [number, number, number] {
+/** Dimensions of a weight [outputs, inputs] packed for `linear`; u8: of bf16 panels that may be compact. */
+export function packedDims(dtype: 'f32' | 'f16' | 'bf16' | 'u8', outputs: number, inputs: number): [number, number, number] {
   const panels = Math.ceil(outputs / linearPanel);
   const inner = inputs + (inputs % 2);
+  if (dtype === 'u8') return [panels, 1 + inner / 2, 64];
   return dtype === 'bf16' ? [panels, inner / 2, 2 * linearPanel] : [panels, inner, linearPanel];
 }
 
@@ -22,7 +23,7 @@ export function linearRule(outputs: number): Rules<'linear'>['linear'] {
   return {
     infer: ({ x, weight, bias }) => {
       expectDType('linear', 'x', x, 'f32');
-      expectDType('linear', 'weight', weight, 'f32', 'f16', 'bf16');
+      expectDType('linear', 'weight', weight, 'f32', 'f16', 'bf16', 'u8');
       expectDType('linear', 'bias', bias, 'f32');
       expectRank('linear', 'x', x, 2);
       expectRank('linear', 'weight', weight, 3);
@@ -55,7 +56,7 @@ export function linearGradRule(inputs: number): Rules<'linear_grad'>['linear_gra
   return {
     infer: ({ dy, weight }) => {
       expectDType('linear_grad', 'dy', dy, 'f32');
-      expectDType('linear_grad', 'weight', weight, 'f32', 'f16', 'bf16');
+      expectDType('linear_grad', 'weight', weight, 'f32', 'f16', 'bf16', 'u8');
       expectRank('linear_grad', 'dy', dy, 2);
       expectRank('linear_grad', 'weight', weight, 3);
       const expected = packedDims(weight.dtype as 'f32', fixed('linear_grad', 'dy', dy, 1), inputs);

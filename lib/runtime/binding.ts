@@ -106,10 +106,16 @@ export interface Binding {
   packRows(
     source: NativeSafetensorsFile | TensorData,
     begin: number,
-    layout: { dtype: number; rows: number; inputs: number; transposed: boolean },
+    layout: { dtype: number; rows: number; inputs: number; transposed: boolean; mayBeCompact?: boolean },
     target: NativeBuffer,
     firstOutput: number,
   ): Promise<void>;
+  /** Whether the kernels of this processor read compact weights. */
+  readsCompactPanels(): boolean;
+  /** Makes a weight [outputs, inputs] that was packed with `mayBeCompact` compact where that is worth it, and gives memory back. */
+  compactPanels(weight: NativeBuffer, outputs: number, inputs: number): Promise<void>;
+  /** Makes it plain again, for packRows. */
+  plainPanels(weight: NativeBuffer, outputs: number, inputs: number): Promise<void>;
   /** Copies elements of a tensor of a file into a buffer, converting the dtype. */
   copyElements(
     source: NativeSafetensorsFile,

@@ -11,6 +11,7 @@
 #include "addon/safetensors_object.h"
 #include "core/float16.h"
 #include "core/mapped_file.h"
+#include "kernels/linear/compact_weight.h"
 #include "kernels/linear/linear_pack.h"
 #include "kernels/linear/linear_row_major.h"
 
@@ -63,12 +64,14 @@ struct PackJob {
   std::shared_ptr<MemoryBlock> target;
   DType dtype;
   int64_t rows, inputs, first_output;
-  bool transposed;
+  bool transposed, may_be_compact;
 
   // Lays `count` outputs from `from` on out as their device wants them, and stores them. `staging` is the worker's own.
   Status store(const std::byte* rows_at, int64_t count, int64_t stride, int64_t from, std::vector<std::byte>& staging) const {
     if (target->device() == nullptr) {
-      linear_pack_rows(dtype, rows_at, count, inputs, transposed, stride, first_output + from, target->data());
+      std::byte* first = target->data() + (may_be_compact ? kPanelLine : 0);
+      const int64_t step = may_be_compact ? compact_slot_bytes(inputs) : linear_panel_bytes(dtype, inputs);
+      linear_pack_rows(dtype, rows_at, count, inputs, transposed, stride, first_output + from, first, step);
       return Status::success();
     }
     const size_t row_bytes = linear_row_bytes(dtype, inputs);
@@ -110,7 +113,7 @@ struct PackJob {
   }
 };
 
-// packRows(source, begin, { dtype, rows, inputs, transposed }, target, firstOutput)
+// packRows(source, begin, { dtype, rows, inputs, transposed, mayBeCompact? }, target, firstOutput)
 Napi::Value pack_rows(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   auto job = std::make_shared<PackJob>();
@@ -121,12 +124,36 @@ Napi::Value pack_rows(const Napi::CallbackInfo& info) {
   job->rows = layout.Get("rows").ToNumber().Int64Value();
   job->inputs = layout.Get("inputs").ToNumber().Int64Value();
   job->transposed = layout.Get("transposed").ToBoolean();
+  job->may_be_compact = layout.Get("mayBeCompact").ToBoolean();
   job->target = BufferObject::unwrap(env, info[3]).block(env);
   job->first_output = integer_argument(info, 4);
-  const bool fits = job->rows >= 0 && job->inputs >= 0 && job->rows < (int64_t{1} << 31) && job->inputs < (int64_t{1} << 31) &&
-                    linear_packed_bytes(job->dtype, job->first_output + job->rows, job->inputs) <= job->target->bytes();
+  const int64_t outputs = job->first_output + job->rows;
+  const bool sized = job->rows >= 0 && job->inputs >= 0 && job->rows < (int64_t{1} << 31) && job->inputs < (int64_t{1} << 31);
+  if (job->may_be_compact && (job->dtype != DType::kBF16 || job->target->device() != nullptr)) bad_argument(info, 2, "bf16 rows in host memory where mayBeCompact");
+  const bool fits = sized && (job->may_be_compact ? compact_slots_bytes(outputs, job->inputs) : linear_packed_bytes(job->dtype, outputs, job->inputs)) <=
+                                 job->target->bytes();
   if (!fits || job->dtype == DType::kI32 || job->dtype == DType::kU8) bad_argument(info, 2, "float rows that fit into the target");
   return Environment::of(env).run([job](ThreadPool& pool) { return job->run(pool); }, [](Napi::Env done) { return done.Undefined(); });
+}
+
+// compactPanels(target, outputs, inputs), plainPanels(target, outputs, inputs): weights that were packed with mayBeCompact
+Napi::Value convert_panels(const Napi::CallbackInfo& info, bool compact) {
+  auto target = BufferObject::unwrap(info.Env(), info[0]).block(info.Env());
+  const int64_t outputs = integer_argument(info, 1, 0, (int64_t{1} << 31) - 1), inputs = integer_argument(info, 2, 0, (int64_t{1} << 31) - 1);
+  if (target->device() != nullptr || compact_slots_bytes(outputs, inputs) > target->bytes()) bad_argument(info, 1, "the outputs and inputs of the weight in the target");
+  return Environment::of(info.Env())
+      .run(
+          [=](ThreadPool& pool) -> Status {
+            CompactWeight weight(target->data(), outputs, inputs);
+            if (compact) {
+              target->give_back(static_cast<uint64_t>(weight.make_compact(pool)));
+            } else {
+              target->take_back();
+              weight.make_plain(pool);
+            }
+            return Status::success();
+          },
+          [](Napi::Env done) { return done.Undefined(); });
 }
 
 float to_f32(DType dtype, const std::byte* at) {
@@ -181,6 +208,9 @@ Napi::Value copy_elements(const Napi::CallbackInfo& info) {
 void install_packing(Napi::Env env, Napi::Object exports) {
   exports.Set("packedBytes", Napi::Function::New(env, packed_bytes));
   exports.Set("packRows", Napi::Function::New(env, pack_rows));
+  exports.Set("compactPanels", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return convert_panels(info, true); }));
+  exports.Set("plainPanels", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return convert_panels(info, false); }));
+  exports.Set("readsCompactPanels", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), reads_compact_panels(cpu_target())); }));
   exports.Set("copyElements", Napi::Function::New(env, copy_elements));
 }
 

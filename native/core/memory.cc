@@ -15,6 +15,7 @@ MemoryCounter& host_counter() {
   return *counter;
 }
 
+constexpr uint64_t kPage = 4096;
 constexpr uint64_t kHugePage = 2u << 20;
 constexpr uint64_t kLargest = uint64_t{1} << 46;
 
@@ -25,7 +26,7 @@ Status refuse(uint64_t bytes) { return fail(StatusCode::kOutOfMemory, "cannot al
 Status MemoryBlock::allocate(uint64_t bytes, std::shared_ptr<MemoryBlock>* out) {
   if (bytes > kLargest) return refuse(bytes);
   // One page of slack at the end: kernels may read (never write) a vector beyond the last element.
-  const uint64_t unit = bytes >= kHugePage ? kHugePage : 4096;
+  const uint64_t unit = bytes >= kHugePage ? kHugePage : kPage;
   const uint64_t mapped = (bytes + 64 + unit - 1) / unit * unit;
   void* data = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) return refuse(bytes);
@@ -58,8 +59,24 @@ MemoryBlock::~MemoryBlock() {
     device_->counter.add(-static_cast<int64_t>(bytes_), -1);
     return;
   }
+  take_back();
   munmap(data_, mapped_bytes_);
   host_counter().add(-static_cast<int64_t>(bytes_), -1);
+}
+
+void MemoryBlock::give_back(uint64_t used) {
+  take_back();
+  // A vector beyond the last element may still be read.
+  const uint64_t kept = (used + 64 + kPage - 1) / kPage * kPage;
+  if (device_ || kept >= bytes_) return;
+  if (madvise(data_ + kept, mapped_bytes_ - kept, MADV_DONTNEED) != 0) return;
+  given_back_ = bytes_ - kept;
+  host_counter().add(-static_cast<int64_t>(given_back_), 0);
+}
+
+void MemoryBlock::take_back() {
+  host_counter().add(static_cast<int64_t>(given_back_), 0);
+  given_back_ = 0;
 }
 
 Status MemoryBlock::write(uint64_t offset, const void* from, uint64_t bytes) {

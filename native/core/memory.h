@@ -69,6 +69,11 @@ class MemoryBlock {
   uint64_t bytes() const { return bytes_; }
   DeviceMemory* device() const { return device_.get(); }
 
+  // Lets go of the processor's memory behind the first `used` bytes (kept to whole pages, and counted so) until it is taken
+  // back; then it is zeros. Nobody may read or write there meanwhile. A device's memory stays.
+  void give_back(uint64_t used);
+  void take_back();
+
   // Copies; [offset, offset + bytes) must lie inside the block.
   Status write(uint64_t offset, const void* from, uint64_t bytes);
   Status read(uint64_t offset, void* to, uint64_t bytes) const;
@@ -79,7 +84,8 @@ class MemoryBlock {
 
   std::byte* data_;
   uint64_t bytes_;
-  uint64_t mapped_bytes_;  // 0: the device's
+  uint64_t mapped_bytes_;      // 0: the device's
+  uint64_t given_back_ = 0;    // bytes
   std::shared_ptr<DeviceMemory> device_;
 };
 

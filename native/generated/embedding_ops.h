@@ -13,7 +13,7 @@ struct CpuContext;
 struct CudaContext;
 struct DeviceLimits;
 
-// y[t] = weight[ids[t]] as f32; weight [vocabulary, width] f32, f16 or bf16, or the packed panels of linear with vocabulary rows; a negative id gives zeros
+// y[t] = weight[ids[t]] as f32; weight [vocabulary, width] f32, f16 or bf16, or as linear packs it, with vocabulary rows; a negative id gives zeros
 struct EmbeddingArgs {
   TensorView ids;
   TensorView weight;

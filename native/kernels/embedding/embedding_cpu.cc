@@ -75,6 +75,8 @@ Status embedding_cpu(const EmbeddingArgs& args, CpuContext& context) {
       float* out = y.row<float>(t);
       if (id < 0) {
         std::memset(out, 0, sizeof(float) * static_cast<size_t>(width));
+      } else if (may_be_compact(weight)) {
+        PanelRows{weight.as<const std::byte>(), width}.row(id / kPanelRows, id % kPanelRows, out);
       } else if (weight.rank == 3) {
         unpack_row(weight, id, out, width);
       } else if (weight.dtype == DType::kF32) {

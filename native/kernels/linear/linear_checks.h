@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "generated/linear_ops.h"
+#include "kernels/linear/compact_panels.h"
 #include "kernels/linear/linear_pack.h"
 
 namespace heddle {
@@ -12,6 +13,12 @@ namespace heddle {
 inline Status linear_weight_check(const char* op, const TensorView& weight, int64_t outputs, int64_t k, const std::string& left, const std::string& right) {
   const int64_t panels = linear_panels(outputs);
   const int64_t inner = linear_inner(k);
+  if (may_be_compact(weight)) {
+    HEDDLE_CHECK(weight.rank == 3 && weight.dense() && weight.dims[0] == panels && weight.dims[1] == compact_slot_lines(k) && weight.dims[2] == kPanelLine, op,
+                 "weight is " + describe(weight) + " for " + left + " and " + right + ": expected [" + std::to_string(panels) + ", " +
+                     std::to_string(compact_slot_lines(k)) + ", " + std::to_string(kPanelLine) + "] without gaps");
+    return Status::success();
+  }
   const bool pairs = weight.dtype == DType::kBF16;
   HEDDLE_CHECK(pairs || weight.dtype == DType::kF32 || weight.dtype == DType::kF16, op, "weight is " + describe(weight) + ": expected f32, f16 or bf16");
   HEDDLE_CHECK(weight.rank == 3 && weight.dense() && weight.dims[0] == panels && weight.dims[1] == (pairs ? inner / 2 : inner) &&

@@ -3,9 +3,11 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/float16.h"
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
 #include "generated/linear_ops.h"
+#include "kernels/linear/compact_panels.h"
 #include "kernels/linear/linear_checks.h"
 #include "kernels/linear/linear_plan.h"
 
@@ -16,12 +18,26 @@
 #include "kernels/linear/linear_tile.h"
 namespace heddle::HEDDLE_TARGET {
 
+// What the exceptions of a compact panel add to `sums`, which are `stride` apart for the rows of a tile; in rising k.
+// x: the tile's packed rows.
+template <class Weight>
+void add_exceptions(const PanelHeader& header, const typename Weight::Input* x, int64_t rows, float* sums, int64_t stride) {
+  constexpr int64_t kRow = Weight::kParts * kLinearGroup;
+  const float stand_in = bf16_to_f32(header.stand_in());
+  for (uint32_t i = 0; i < header.exceptions; i++) {
+    const PanelException exception = header.list()[i];
+    const int64_t column = exception.place / kLinearPanel;
+    const float missing = bf16_to_f32(exception.bits) - stand_in;
+    const typename Weight::Input* group = x + column / kLinearGroup * rows * kRow;
+    float* sum = sums + exception.place % kLinearPanel;
+    for (int64_t row = 0; row < rows; row++) sum[row * stride] += Weight::value(group + row * kRow, column % kLinearGroup) * missing;
+  }
+}
+
 // One row block: x is packed, then chunks of panels x tiles are computed.
 template <class Weight>
 void linear_block(const LinearProblem& problem, CpuContext& context) {
-  using Element = typename Weight::Element;
   using Input = typename Weight::Input;
-  static constexpr auto kTable = LinearTileTable<Weight>::make(std::make_integer_sequence<int, kTileRows>{});
   const LinearTiles tiles = LinearTiles::of(problem.rows, kTileRows);
   const int64_t k = problem.k;
   const int64_t inner = linear_inner(k);
@@ -42,13 +58,16 @@ void linear_block(const LinearProblem& problem, CpuContext& context) {
   else
     context.parallel(tiles.tiles * pieces, pack);
 
+  constexpr bool kCompact = Weight::kPairs > 1;
+  constexpr auto& kTable = kLinearTiles<Weight>;
   const bool single = tiles.tiles == 1;
-  const int widest = single ? tile_panels(static_cast<int>(problem.rows)) : std::min(2, tile_panels(kTileRows));
-  const LinearChunks chunks = LinearChunks::of(problem, tiles, widest, sizeof(Element), context.threads());
+  const int widest = single ? kTable.widest(static_cast<int>(problem.rows)) : std::min(2, kTable.widest(kTileRows));
+  const LinearChunks chunks = LinearChunks::of(problem, tiles, widest, static_cast<double>(Weight::kPairBytes) / (2 * kPanel), context.threads());
   // One tile streams both operands; several of them share a block of the weight.
   const int64_t block = single ? std::max<int64_t>(inner, 2) : kLinearBlock;
-  const Element* weight = static_cast<const Element*>(problem.weight);
-  const int64_t panel_elements = inner * kPanel;
+  const int64_t step = problem.panel_step;
+  const auto header = [&](int64_t panel) -> const PanelHeader& { return *reinterpret_cast<const PanelHeader*>(problem.weight + panel * step); };
+  const std::byte* bodies = problem.weight + (kCompact ? header(0).units_at : 0);
 
   context.parallel(chunks.count(), [&](int64_t chunk, int) {
     const int64_t first_panel = chunk / chunks.down() * chunks.chunk_panels;
@@ -61,24 +80,35 @@ void linear_block(const LinearProblem& problem, CpuContext& context) {
       // A single tile takes panels that are `apart` from each other, so that each of these streams of weight goes on
       // without a gap when the next panels come, and fetches its streams some steps ahead.
       const int64_t apart = single ? left / wide : 1;
-      const LinearTile<Weight>* functions = wide == 1 ? kTable.one : wide == 2 ? kTable.two : kTable.wide;
+      const auto* functions = kTable.of(wide);
       for (const int64_t stop = panel + apart; panel < stop; panel++) {
         const int64_t column = panel * kPanel;
         const int64_t last_columns = std::min<int64_t>(kPanel, problem.outputs - column - (wide - 1) * apart * kPanel);
+        TilePanels panels{nullptr, apart * step, nullptr, single ? apart * step : 0, kCompact ? header(panel).high_bytes : nullptr};
         for (int64_t begin = 0; begin == 0 || begin < inner; begin += block) {
-          const int64_t pairs = std::min(block, inner - begin) / 2;
+          const int64_t pairs = (std::min(block, inner - begin) / 2 + Weight::kPairs - 1) / Weight::kPairs * Weight::kPairs;
           const float* bias = problem.bias != nullptr && begin + block >= inner ? problem.bias + column : nullptr;
-          const Element* from = weight + panel * panel_elements + begin * kPanel;
+          panels.first = bodies + panel * step + begin / 2 * Weight::kPairBytes;
           // Of several tiles the first ones fetch what all of them read next, a panel each.
-          const Element* next = begin + block < inner ? from + block * kPanel : weight + (panel + wide) * panel_elements;
+          const std::byte* next = begin + block < inner ? panels.first + block / 2 * Weight::kPairBytes : bodies + (panel + wide) * step;
           for (int64_t tile = first_tile; tile < last_tile; tile++) {
             const int64_t row = tiles.begin(tile);
             const int64_t height = tiles.height(tile);
             const int64_t turn = tile - first_tile;
-            const Element* ahead = single ? from + kLinearAhead * 2 * kPanel : turn < wide ? next + turn * panel_elements : from;
-            functions[height - 1](from, apart * panel_elements, packed + row * row_elements + begin * height * Weight::kParts, pairs,
-                                  problem.y + row * problem.y_stride + column, problem.y_stride, apart * kPanel, last_columns, begin > 0, bias,
-                                  ahead, single ? apart * panel_elements : 0);
+            const Input* x = packed + row * row_elements;
+            float* y = problem.y + row * problem.y_stride + column;
+            TileStart start = begin > 0 ? TileStart::kResume : TileStart::kZero;
+            alignas(64) float sums[kCompact ? kTileRows * tile_panels(1) * kPanel : 1];
+            if constexpr (kCompact) {
+              if (begin == 0) {
+                start = TileStart::kSums;
+                std::memset(sums, 0, static_cast<size_t>(height * wide * kPanel) * sizeof(float));
+                for (int64_t p = 0; p < wide; p++) add_exceptions<Weight>(header(panel + p * apart), x, height, sums + p * kPanel, wide * kPanel);
+              }
+            }
+            panels.ahead = single ? panels.first + kLinearAhead * Weight::kPairBytes : turn < wide ? next + turn * step : panels.first;
+            functions[height - 1](panels, x + begin * height * Weight::kParts, pairs, y, problem.y_stride, apart * kPanel, last_columns,
+                                  start, sums, bias);
           }
         }
       }
@@ -91,6 +121,10 @@ void linear_run(const LinearProblem& problem, CpuContext& context);
 void linear_run(const LinearProblem& problem, CpuContext& context) {
   if (problem.dtype == DType::kF32) return linear_block<F32Weight>(problem, context);
   if (problem.dtype == DType::kF16) return linear_block<F16Weight>(problem, context);
+#if defined(HEDDLE_TARGET_AVX512)
+  if (problem.compact)
+    return problem.precise ? linear_block<Compact<Bf16WeightPrecise>>(problem, context) : linear_block<Compact<Bf16Weight>>(problem, context);
+#endif
   if (problem.precise) return linear_block<Bf16WeightPrecise>(problem, context);
   return linear_block<Bf16Weight>(problem, context);
 }
@@ -105,15 +139,32 @@ size_t linear_cpu_workspace(const LinearArgs& args, int) { return linear_packed_
 
 Status linear_cpu(const LinearArgs& args, CpuContext& context) {
   HEDDLE_TRY(linear_check(args));
+  HEDDLE_CHECK(!may_be_compact(args.weight) || reads_compact_panels(cpu_target()), "linear",
+               "weight is " + describe(args.weight) + ": the " + cpu_target_name(cpu_target()) + " kernels read no compact panels, expected bf16");
   const int64_t rows = args.x.dims[0];
   const int64_t k = args.x.dims[1];
   if (rows == 0 || args.y.dims[1] == 0) return Status::success();
   const size_t needed = linear_packed_input_bytes(rows, k);
   HEDDLE_CHECK(context.workspace_bytes >= needed, "linear",
                "the workspace has " + std::to_string(context.workspace_bytes) + " bytes: expected at least " + std::to_string(needed));
-  LinearProblem problem{args.x.as<const float>(), args.x.leading_stride, args.weight.data, args.bias.as<const float>(), args.y.as<float>(),
-                        args.y.leading_stride,    rows,                  args.y.dims[1],   k,                           args.weight.dtype,
-                        args.activation == LinearActivation::kPrecise,   context.workspace};
+  LinearProblem problem{};
+  problem.x_stride = args.x.leading_stride;
+  problem.weight = args.weight.as<const std::byte>();
+  problem.bias = args.bias.as<const float>();
+  problem.y_stride = args.y.leading_stride;
+  problem.outputs = args.y.dims[1];
+  problem.k = k;
+  problem.dtype = args.weight.dtype;
+  problem.panel_step = linear_panel_bytes(args.weight.dtype, k);
+  problem.precise = args.activation == LinearActivation::kPrecise;
+  problem.packed = context.workspace;
+  if (may_be_compact(args.weight)) {
+    const PanelRows panels{problem.weight, k};
+    problem.dtype = DType::kBF16;
+    problem.compact = panels.compact();
+    problem.panel_step = panels.step();
+    if (!problem.compact) problem.weight += kPanelLine;
+  }
   const auto run = HEDDLE_DISPATCH(linear_run);
   const LinearTiles blocks = LinearTiles::of(rows, kLinearRowBlock);
   for (int64_t block = 0; block < blocks.tiles; block++) {

@@ -44,7 +44,7 @@ size_t linear_cuda_workspace(const LinearArgs& args, const DeviceLimits&) {
 
 Status linear_cuda(const LinearArgs& args, CudaContext& context) {
   HEDDLE_TRY(linear_check(args));
-  HEDDLE_TRY(linear_address_check(kOp, args.weight));
+  HEDDLE_TRY(linear_device_weight_check(kOp, args.weight));
   const TensorView &x = args.x, &weight = args.weight, &y = args.y;
   const int64_t rows = x.dims[0], k = x.dims[1], outputs = y.dims[1];
   if (rows == 0 || outputs == 0) return Status::success();

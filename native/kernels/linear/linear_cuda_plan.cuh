@@ -31,7 +31,8 @@ inline Status linear_workspace_check(const char* op, size_t given, size_t needed
   return Status::success();
 }
 
-inline Status linear_address_check(const char* op, const TensorView& weight) {
+inline Status linear_device_weight_check(const char* op, const TensorView& weight) {
+  HEDDLE_CHECK(!may_be_compact(weight), op, "weight is " + describe(weight) + ": a CUDA device reads no compact panels, expected f32, f16 or bf16");
   HEDDLE_CHECK(reinterpret_cast<uintptr_t>(weight.data) % 4 == 0, op, "weight " + describe(weight) + " begins between two 4-byte words: expected at a multiple of 4 bytes");
   return Status::success();
 }

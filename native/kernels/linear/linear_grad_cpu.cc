@@ -6,9 +6,11 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/float16.h"
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
 #include "generated/linear_ops.h"
+#include "kernels/linear/compact_panels.h"
 #include "kernels/linear/linear_checks.h"
 #include "kernels/linear/linear_grad_plan.h"
 
@@ -22,11 +24,10 @@
 namespace heddle::HEDDLE_TARGET {
 
 // One row block times outputs [begin, begin + count) of the weight.
-template <class Weight, bool kPairs>
+template <class Weight, class Blocks>
 void linear_grad_block(const LinearGradProblem& problem, int64_t begin, int64_t count, CpuContext& context) {
-  using Element = typename Weight::Element;
+  using Element = typename Blocks::Element;
   using Input = typename Weight::Input;
-  static constexpr auto kTable = LinearTileTable<Weight>::make(std::make_integer_sequence<int, kTileRows>{});
   constexpr int kWidest = tile_panels(kTileRows) < 2 ? 1 : 2;
   const LinearTiles tiles = LinearTiles::of(problem.rows, kTileRows);
   const int64_t row_elements = linear_padded_k(count) * Weight::kParts;
@@ -50,8 +51,7 @@ void linear_grad_block(const LinearGradProblem& problem, int64_t begin, int64_t 
   const LinearChunks chunks = LinearChunks::of(product, tiles, kWidest, sizeof(Element), context.threads());
   const int64_t first_output_panel = begin / kLinearPanel, last_output_panel = linear_panels(begin + count);
   const int64_t panel_elements = (last_output_panel - first_output_panel) * kLinearPanel * kPanel;
-  const Element* weight = static_cast<const Element*>(problem.weight);
-  const int64_t inner = linear_inner(problem.k);
+  const Blocks blocks(problem.weight, problem.k);
 
   context.parallel(chunks.count(), [&](int64_t chunk, int worker) {
     Element* turned = reinterpret_cast<Element*>(problem.transposed + static_cast<size_t>(worker) * problem.worker_bytes);
@@ -63,14 +63,16 @@ void linear_grad_block(const LinearGradProblem& problem, int64_t begin, int64_t 
       const int64_t wide = std::min<int64_t>(kWidest, last_panel - panel);
       const int64_t column = panel * kPanel;
       for (int64_t p = 0; p < wide; p++)
-        transpose_panel<Weight, kPairs>(weight, inner, column + p * kPanel, first_output_panel, last_output_panel, turned + p * panel_elements);
-      const LinearTile<Weight>* functions = wide == 1 ? kTable.one : kTable.two;
+        blocks.turn(column + p * kPanel, first_output_panel, last_output_panel, turned + p * panel_elements);
+      const auto* functions = kLinearTiles<Weight>.of(wide);
+      const std::byte* first = reinterpret_cast<const std::byte*>(turned);
+      const TilePanels panels{first, panel_elements * static_cast<int64_t>(sizeof(Element)), first, 0, nullptr};
       const int64_t last_columns = std::min<int64_t>(kPanel, problem.k - column - (wide - 1) * kPanel);
       for (int64_t tile = first_tile; tile < last_tile; tile++) {
         const int64_t row = tiles.begin(tile);
-        functions[tiles.height(tile) - 1](turned, panel_elements, packed + row * row_elements, linear_inner(count) / 2,
-                                          problem.dx + row * problem.dx_stride + column, problem.dx_stride, kPanel, last_columns, begin > 0,
-                                          nullptr, turned, 0);
+        functions[tiles.height(tile) - 1](panels, packed + row * row_elements, linear_inner(count) / 2,
+                                          problem.dx + row * problem.dx_stride + column, problem.dx_stride, kPanel, last_columns,
+                                          begin > 0 ? TileStart::kResume : TileStart::kZero, nullptr, nullptr);
       }
     }
   });
@@ -78,10 +80,14 @@ void linear_grad_block(const LinearGradProblem& problem, int64_t begin, int64_t 
 
 void linear_grad_run(const LinearGradProblem& problem, int64_t begin, int64_t count, CpuContext& context);
 void linear_grad_run(const LinearGradProblem& problem, int64_t begin, int64_t count, CpuContext& context) {
-  if (problem.dtype == DType::kF32) return linear_grad_block<F32Weight, false>(problem, begin, count, context);
-  if (problem.dtype == DType::kF16) return linear_grad_block<F16Weight, false>(problem, begin, count, context);
-  if (problem.precise) return linear_grad_block<Bf16WeightPrecise, true>(problem, begin, count, context);
-  return linear_grad_block<Bf16Weight, true>(problem, begin, count, context);
+  if (problem.dtype == DType::kF32) return linear_grad_block<F32Weight, PanelBlocks<float, false>>(problem, begin, count, context);
+  if (problem.dtype == DType::kF16) return linear_grad_block<F16Weight, PanelBlocks<uint16_t, false>>(problem, begin, count, context);
+  using Pairs = PanelBlocks<uint16_t, true>;
+  if (problem.dtype == DType::kU8)
+    return problem.precise ? linear_grad_block<Bf16WeightPrecise, CompactBlocks>(problem, begin, count, context)
+                           : linear_grad_block<Bf16Weight, CompactBlocks>(problem, begin, count, context);
+  if (problem.precise) return linear_grad_block<Bf16WeightPrecise, Pairs>(problem, begin, count, context);
+  return linear_grad_block<Bf16Weight, Pairs>(problem, begin, count, context);
 }
 
 }  // namespace heddle::HEDDLE_TARGET
@@ -100,7 +106,7 @@ int64_t block_outputs(int64_t outputs) { return std::min(outputs, kLinearGradBlo
 size_t packed_bytes(const LinearGradArgs& args) { return lines(linear_packed_input_bytes(args.dy.dims[0], block_outputs(args.dy.dims[1]))); }
 size_t worker_bytes(const LinearGradArgs& args) {
   return static_cast<size_t>(linear_panels(block_outputs(args.dy.dims[1])) * kLinearPanel * kLinearPanel * kMostPanels) *
-         dtype_bytes(args.weight.dtype);
+         (may_be_compact(args.weight) ? sizeof(uint16_t) : dtype_bytes(args.weight.dtype));
 }
 
 }  // namespace

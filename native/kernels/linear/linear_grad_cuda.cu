@@ -19,7 +19,7 @@ size_t linear_grad_cuda_workspace(const LinearGradArgs& args, const DeviceLimits
 
 Status linear_grad_cuda(const LinearGradArgs& args, CudaContext& context) {
   HEDDLE_TRY(linear_grad_check(args));
-  HEDDLE_TRY(linear_address_check(kOp, args.weight));
+  HEDDLE_TRY(linear_device_weight_check(kOp, args.weight));
   const TensorView &dy = args.dy, &weight = args.weight, &dx = args.dx;
   const int64_t rows = dy.dims[0], outputs = dy.dims[1], k = dx.dims[1];
   if (rows == 0 || k == 0) return Status::success();

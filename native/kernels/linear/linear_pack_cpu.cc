@@ -95,12 +95,12 @@ void pack_transposed_panels(const std::byte* source, int64_t k_step, int64_t k, 
 
 template <class Element, bool kPairs>
 void pack_rows(const std::byte* source, int64_t rows, int64_t k, bool transposed, int64_t source_stride, int64_t first_output,
-               Element* destination) {
+               Element* destination, int64_t panel_step) {
   constexpr int64_t kSize = sizeof(Element);
   constexpr int64_t kGroup = 8;  // panels written side by side from a transposed source
   const int64_t row_step = transposed ? kSize : source_stride * kSize;
   const int64_t k_step = transposed ? source_stride * kSize : kSize;
-  const int64_t panel_elements = linear_inner(k) * kLinearPanel;
+  const int64_t panel_elements = panel_step / kSize;
   for (int64_t row = 0; row < rows;) {
     const int64_t output = first_output + row;
     const int64_t lane = output % kLinearPanel;
@@ -125,41 +125,18 @@ void pack_rows(const std::byte* source, int64_t rows, int64_t k, bool transposed
 }  // namespace
 
 size_t linear_packed_bytes(DType dtype, int64_t outputs, int64_t k) {
-  return static_cast<size_t>(linear_panels(outputs)) * static_cast<size_t>(linear_inner(k) * kLinearPanel) * dtype_bytes(dtype);
+  return static_cast<size_t>(linear_panels(outputs) * linear_panel_bytes(dtype, k));
 }
 
 void linear_pack_rows(DType dtype, const void* source, int64_t rows, int64_t k, bool transposed, int64_t source_stride,
-                      int64_t first_output, void* destination) {
+                      int64_t first_output, void* destination, int64_t panel_step) {
   const std::byte* from = static_cast<const std::byte*>(source);
   if (dtype == DType::kF32)
-    pack_rows<uint32_t, false>(from, rows, k, transposed, source_stride, first_output, static_cast<uint32_t*>(destination));
+    pack_rows<uint32_t, false>(from, rows, k, transposed, source_stride, first_output, static_cast<uint32_t*>(destination), panel_step);
   else if (dtype == DType::kF16)
-    pack_rows<uint16_t, false>(from, rows, k, transposed, source_stride, first_output, static_cast<uint16_t*>(destination));
+    pack_rows<uint16_t, false>(from, rows, k, transposed, source_stride, first_output, static_cast<uint16_t*>(destination), panel_step);
   else if (dtype == DType::kBF16)
-    pack_rows<uint16_t, true>(from, rows, k, transposed, source_stride, first_output, static_cast<uint16_t*>(destination));
-}
-
-void linear_pack_padding(DType dtype, int64_t outputs, int64_t k, void* destination) {
-  const int64_t used = outputs % kLinearPanel;
-  if (used == 0) return;
-  const int64_t inner = linear_inner(k);
-  const int64_t cell = static_cast<int64_t>(dtype_bytes(dtype)) * (dtype == DType::kBF16 ? 2 : 1);
-  const int64_t cells = dtype == DType::kBF16 ? inner / 2 : inner;
-  std::byte* panel = static_cast<std::byte*>(destination) + outputs / kLinearPanel * cells * cell * kLinearPanel;
-  for (int64_t i = 0; i < cells; i++)
-    std::memset(panel + (i * kLinearPanel + used) * cell, 0, static_cast<size_t>((kLinearPanel - used) * cell));
-}
-
-void linear_pack_panels(DType dtype, const void* source, int64_t outputs, int64_t k, bool transposed, int64_t first_panel,
-                        int64_t panel_count, void* destination) {
-  const int64_t first = first_panel * kLinearPanel;
-  const int64_t last = std::min(outputs, (first_panel + panel_count) * kLinearPanel);
-  if (first >= last) return;
-  const int64_t stride = transposed ? outputs : k;
-  const int64_t skip = transposed ? first : first * k;
-  const std::byte* from = static_cast<const std::byte*>(source) + skip * static_cast<int64_t>(dtype_bytes(dtype));
-  linear_pack_rows(dtype, from, last - first, k, transposed, stride, first, destination);
-  if (last == outputs) linear_pack_padding(dtype, outputs, k, destination);
+    pack_rows<uint16_t, true>(from, rows, k, transposed, source_stride, first_output, static_cast<uint16_t*>(destination), panel_step);
 }
 
 }  // namespace heddle

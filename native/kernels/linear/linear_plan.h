@@ -12,12 +12,14 @@ namespace heddle {
 struct LinearProblem {
   const float* x;
   int64_t x_stride;
-  const void* weight;
-  const float* bias;  // may be null
+  const std::byte* weight;  // the first panel; of compact panels its header
+  const float* bias;        // may be null
   float* y;
   int64_t y_stride;
   int64_t rows, outputs, k;
-  DType dtype;  // of the weight
+  DType dtype;  // of the weight's elements
+  int64_t panel_step;  // bytes from one panel to the next
+  bool compact;
   bool precise;
   std::byte* packed;  // the workspace: x as the tiles read it
 };
@@ -34,6 +36,8 @@ inline constexpr int64_t kLinearInlineInput = 8192;
 // k of a panel that are used by all tiles of a chunk before the next ones: two panels lie in the second level cache
 // beside x, and a tile's x in the first.
 inline constexpr int64_t kLinearBlock = 1024;
+
+inline constexpr int64_t kBf16PairBytes = 2 * kLinearPanel * 2;
 
 // Pairs of k between what a tile multiplies and what it fetches from memory.
 inline constexpr int64_t kLinearAhead = 64;
@@ -64,12 +68,12 @@ struct LinearChunks {
   int64_t down() const { return (tiles + chunk_tiles - 1) / chunk_tiles; }
   int64_t count() const { return across() * down(); }
 
-  static LinearChunks of(const LinearProblem& problem, const LinearTiles& tiles, int64_t widest, size_t weight_bytes, int threads) {
+  static LinearChunks of(const LinearProblem& problem, const LinearTiles& tiles, int64_t widest, double weight_bytes, int threads) {
     const int64_t panels = linear_panels(problem.outputs);
     LinearChunks chunks{panels, tiles.tiles, panels, tiles.tiles};
     // Nanoseconds for one panel and all rows, from the bytes of the weight or the operations, whichever takes longer.
     const double k = static_cast<double>(problem.k);
-    const double bytes = k * static_cast<double>(kLinearPanel) * static_cast<double>(weight_bytes);
+    const double bytes = k * static_cast<double>(kLinearPanel) * weight_bytes;
     const double operations = 2.0 * k * static_cast<double>(kLinearPanel) * static_cast<double>(problem.rows);
     const double panel_cost = std::max(bytes / kBytesPerNanosecond, operations / kOperationsPerNanosecond) + 1.0;
     const double wanted = std::min(kChunkNanoseconds, std::max(kShortestChunk, panel_cost * static_cast<double>(panels) / (kChunksPerThread * threads)));

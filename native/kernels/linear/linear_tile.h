@@ -15,31 +15,49 @@ inline constexpr int kTileRows = 6;
 inline constexpr int kTileRows = 2;
 #endif
 
-// What differs between weights. A step covers two k and kHalves passes; `half` picks the k (or the part of x).
+// What differs between weights. A step covers kPairs pairs of k, kPairBytes each, in kPasses passes; `pass` picks the k (or
+// the part of x). The operands of kTogether passes are made at once.
 struct F32Weight {
-  using Element = float;
   using Input = float;
   using Operand = Vector;
-  static constexpr int kHalves = 2;
+  struct Table {};
+  static constexpr int kPairs = 1;
+  static constexpr int kPasses = 2;
+  static constexpr int kTogether = 1;
   static constexpr int kParts = 1;
-  static HEDDLE_INLINE Operand weight(const Element* panel, int half, int v) { return load(panel + half * kPanel + v * kLanes); }
-  static HEDDLE_INLINE Operand input(const Input* x, int half) { return broadcast(x[half]); }
+  static constexpr int64_t kPairBytes = 2 * kPanel * sizeof(float);
+  static HEDDLE_INLINE Table table(const uint8_t*) { return {}; }
+  static HEDDLE_INLINE Operand weight(const std::byte* panel, Table, int pass, int v) {
+    return load(reinterpret_cast<const float*>(panel) + pass * kPanel + v * kLanes);
+  }
+  static HEDDLE_INLINE Operand input(const Input* x, int pass) { return broadcast(x[pass]); }
   static HEDDLE_INLINE Vector accumulate(Operand w, Operand x, Vector sum) { return fma(w, x, sum); }
   static HEDDLE_INLINE void pack_group(const float* x, Input* to) { std::memcpy(to, x, kLinearGroup * sizeof(float)); }
 };
 
 struct F16Weight : F32Weight {
-  using Element = uint16_t;
-  static HEDDLE_INLINE Operand weight(const Element* panel, int half, int v) { return load_f16(panel + half * kPanel + v * kLanes); }
+  static constexpr int64_t kPairBytes = 2 * kPanel * sizeof(uint16_t);
+  static HEDDLE_INLINE Operand weight(const std::byte* panel, Table, int pass, int v) {
+    return load_f16(reinterpret_cast<const uint16_t*>(panel) + pass * kPanel + v * kLanes);
+  }
 };
 
 #if !defined(HEDDLE_TARGET_BF16_DOT)
 
 struct Bf16Weight : F32Weight {
-  using Element = uint16_t;
-  static HEDDLE_INLINE Operand weight(const Element* panel, int half, int v) {
-    return half == 0 ? load_bf16_even(panel + 2 * v * kLanes) : load_bf16_odd(panel + 2 * v * kLanes);
+  static constexpr int64_t kPairBytes = kBf16PairBytes;
+  static HEDDLE_INLINE Operand weight(const std::byte* panel, Table, int pass, int v) {
+    const uint16_t* pairs = reinterpret_cast<const uint16_t*>(panel) + 2 * v * kLanes;
+    return pass == 0 ? load_bf16_even(pairs) : load_bf16_odd(pairs);
   }
+  // Of pairs that lie in a register: for Compact.
+#if defined(HEDDLE_TARGET_AVX512)
+  static HEDDLE_INLINE Operand operand(__m512i pairs, int pass) {
+    return {_mm512_castsi512_ps(pass == 0 ? _mm512_slli_epi32(pairs, 16) : _mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000u))))};
+  }
+#endif
+  // Element k of a row as it is multiplied, from its group.
+  static HEDDLE_INLINE float value(const Input* group, int64_t k) { return group[k]; }
 };
 using Bf16WeightPrecise = Bf16Weight;
 
@@ -47,17 +65,23 @@ using Bf16WeightPrecise = Bf16Weight;
 
 // x is rounded to bf16, and one instruction takes two k of 16 outputs.
 struct Bf16Weight {
-  using Element = uint16_t;
   using Input = uint16_t;
   using Operand = __m512i;
-  static constexpr int kHalves = 1;
+  using Table = F32Weight::Table;
+  static constexpr int kPairs = 1;
+  static constexpr int kPasses = 1;
+  static constexpr int kTogether = 1;
   static constexpr int kParts = 1;
-  static HEDDLE_INLINE Operand weight(const Element* panel, int, int) { return _mm512_loadu_si512(panel); }
-  static HEDDLE_INLINE Operand input(const Input* x, int half) {
+  static constexpr int64_t kPairBytes = kBf16PairBytes;
+  static HEDDLE_INLINE Table table(const uint8_t*) { return {}; }
+  static HEDDLE_INLINE Operand weight(const std::byte* panel, Table, int, int) { return _mm512_loadu_si512(panel); }
+  static HEDDLE_INLINE Operand operand(__m512i pairs, int) { return pairs; }
+  static HEDDLE_INLINE Operand input(const Input* x, int pass) {
     int32_t pair;
-    std::memcpy(&pair, x + half * kLinearGroup, sizeof pair);
+    std::memcpy(&pair, x + pass * kLinearGroup, sizeof pair);
     return _mm512_set1_epi32(pair);
   }
+  static HEDDLE_INLINE float value(const Input* group, int64_t k) { return bf16_to_f32(group[k]); }
   static HEDDLE_INLINE Vector accumulate(Operand w, Operand x, Vector sum) { return {_mm512_dpbf16_ps(sum.v, (__m512bh)w, (__m512bh)x)}; }
   static HEDDLE_INLINE void pack_group(const float* x, Input* to) {
     const __m512bh rounded = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + 16), _mm512_loadu_ps(x));
@@ -67,8 +91,9 @@ struct Bf16Weight {
 
 // x as the sum of two bf16: 16 bits of precision for twice the work.
 struct Bf16WeightPrecise : Bf16Weight {
-  static constexpr int kHalves = 2;
+  static constexpr int kPasses = 2;
   static constexpr int kParts = 2;
+  static HEDDLE_INLINE float value(const Input* group, int64_t k) { return bf16_to_f32(group[k]) + bf16_to_f32(group[kLinearGroup + k]); }
   static HEDDLE_INLINE void pack_group(const float* x, Input* to) {
     const __m512 low = _mm512_loadu_ps(x), high = _mm512_loadu_ps(x + 16);
     const __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh(high, low);
@@ -86,10 +111,62 @@ struct Bf16WeightPrecise : Bf16Weight {
 
 #endif
 
-// How many panels a tile of `rows` takes: enough chains to hide the latency of a multiply-add, few enough for the registers.
-constexpr int tile_panels(int rows) {
 #if defined(HEDDLE_TARGET_AVX512)
-  return rows <= 6 ? 4 : rows <= 8 ? 3 : 2;
+// Lines as they are.
+struct PlainLines {
+  using Operand = __m512i;
+  using Input = uint16_t;
+  static constexpr int kPasses = 1;
+  static constexpr int kParts = 1;
+  static HEDDLE_INLINE Operand operand(__m512i pairs, int) { return pairs; }
+};
+
+// Units of compact panels (compact_panels.h), made bf16 in registers: two look-ups and four interleavings for 128 weights,
+// which run beside the multiply-adds.
+template <class Bf16>
+struct Compact : Bf16 {
+  using Plain = Bf16;
+  using Operand = typename Plain::Operand;
+  using Input = typename Plain::Input;
+  using Table = __m512i;
+  static constexpr int kPairs = kUnitPairs;
+  static constexpr int kPasses = kUnitPairs * Plain::kPasses;
+  static constexpr int kTogether = 2 * Plain::kParts;
+  static constexpr int64_t kPairBytes = kUnitBytes / kUnitPairs;
+  static HEDDLE_INLINE Table table(const uint8_t* high_bytes) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(high_bytes)));
+  }
+  static HEDDLE_INLINE Operand weight(const std::byte* panel, Table table, int pass, int) {
+    const int pair = pass / Plain::kPasses;
+    const __m512i low = _mm512_loadu_si512(panel + pair / 2 * 64);
+    const __m512i both = _mm512_loadu_si512(panel + 128);
+    const __m512i codes = _mm512_and_si512(pair < 2 ? both : _mm512_srli_epi16(both, 4), _mm512_set1_epi8(15));
+    const __m512i high = _mm512_shuffle_epi8(table, codes);
+    return Plain::operand(pair % 2 == 0 ? _mm512_unpacklo_epi8(low, high) : _mm512_unpackhi_epi8(low, high), pass % Plain::kPasses);
+  }
+  static HEDDLE_INLINE Operand input(const Input* x, int pass) { return Plain::input(x + 2 * (pass / Plain::kPasses), pass % Plain::kPasses); }
+};
+#endif
+
+// `units` units of compact weight as plain ones.
+HEDDLE_INLINE void expand_units(const uint8_t* unit, int64_t units, const uint8_t* high_bytes, uint16_t* to) {
+#if defined(HEDDLE_TARGET_AVX512)
+  using Lines = Compact<PlainLines>;
+  const __m512i table = Lines::table(high_bytes);
+  for (int64_t i = 0; i < units; i++, unit += kUnitBytes, to += kUnitWeights)
+#pragma GCC unroll 4
+    for (int pair = 0; pair < kUnitPairs; pair++)
+      _mm512_storeu_si512(to + pair * 2 * kPanel, Lines::weight(reinterpret_cast<const std::byte*>(unit), table, pair, 0));
+#else
+  for (int64_t i = 0; i < units; i++) expand_unit(unit + i * kUnitBytes, high_bytes, to + i * kUnitWeights);
+#endif
+}
+
+// How many panels a tile of `rows` takes: enough chains to hide the latency of a multiply-add, few enough for the registers.
+// Making operands of compact weights takes some.
+constexpr int tile_panels(int rows, [[maybe_unused]] bool compact = false) {
+#if defined(HEDDLE_TARGET_AVX512)
+  return rows <= 6 ? 4 : rows <= 8 && !compact ? 3 : 2;
 #elif defined(__aarch64__)
   return rows <= 1 ? 4 : rows <= 3 ? 2 : 1;
 #elif defined(HEDDLE_TARGET_AVX2)
@@ -99,14 +176,25 @@ constexpr int tile_panels(int rows) {
 #endif
 }
 
-// kRows rows of y times kPanels panels, over `pairs` pairs of k. The panels lie panel_step elements of the weight and
-// column_step columns of y and bias apart; the last one has last_columns columns. `resume` continues the chains that an
-// earlier block of k left in y; `bias` (only with the last block) is added at the end. x: groups of [kRows, kParts,
-// kLinearGroup]. Meanwhile the weight at `ahead` is fetched into the second level cache, panels ahead_step apart.
+// The panels that a tile multiplies. Meanwhile the weight at `ahead` is fetched into the second level cache.
+struct TilePanels {
+  const std::byte* first;
+  int64_t step;  // bytes from one panel to the next
+  const std::byte* ahead;
+  int64_t ahead_step;
+  const uint8_t* high_bytes;  // of the first panel, if they are compact
+};
+
+// Where the chains of a tile begin.
+enum class TileStart { kZero, kSums, kResume };
+
+// kRows rows of y times kPanels panels, over `pairs` pairs of k. The panels lie column_step columns of y and bias apart; the
+// last one has last_columns columns. The chains begin at zero, at `sums` [kRows, kPanels, 16], or where an earlier block of k
+// left them in y; `bias` (only with the last block) is added at the end. x: groups of [kRows, kParts, kLinearGroup].
 template <class Weight, int kRows, int kPanels>
-__attribute__((noinline)) void linear_tile(const typename Weight::Element* weight, int64_t panel_step, const typename Weight::Input* x,
-                                           int64_t pairs, float* y, int64_t y_stride, int64_t column_step, int64_t last_columns, bool resume,
-                                           const float* bias, const typename Weight::Element* ahead, int64_t ahead_step) {
+__attribute__((noinline)) void linear_tile(const TilePanels& panels, const typename Weight::Input* x, int64_t pairs, float* y, int64_t y_stride,
+                                           int64_t column_step, int64_t last_columns, TileStart start, const float* sums,
+                                           const float* bias) {
   constexpr int kRow = Weight::kParts * static_cast<int>(kLinearGroup);
   // With few rows the weight streams in as fast as memory gives it and fetching ahead only costs; with more there are
   // pauses between the loads, which the hardware's prefetcher takes for the end of the stream.
@@ -119,7 +207,7 @@ __attribute__((noinline)) void linear_tile(const typename Weight::Element* weigh
   int64_t last_stride = y_stride;
   const float* last_bias = bias == nullptr ? nullptr : bias + (kPanels - 1) * column_step;
   if (last_columns < kPanel) {
-    if (resume)
+    if (start == TileStart::kResume)
       for (int r = 0; r < kRows; r++) std::memcpy(edge + r * kPanel, y_last + r * y_stride, edge_bytes);
     if (bias != nullptr) last_bias = static_cast<const float*>(std::memcpy(edge_bias, last_bias, edge_bytes));
     last = edge;
@@ -133,37 +221,47 @@ __attribute__((noinline)) void linear_tile(const typename Weight::Element* weigh
 #pragma GCC unroll 8
     for (int p = 0; p < kPanels; p++)
 #pragma GCC unroll 4
-      for (int v = 0; v < kPanelVectors; v++) sum[r][p][v] = resume ? load(place(r, p) + v * kLanes) : zero();
+      for (int v = 0; v < kPanelVectors; v++)
+        sum[r][p][v] = start == TileStart::kZero ? zero() : load((start == TileStart::kResume ? place(r, p) : sums + (r * kPanels + p) * kPanel) + v * kLanes);
 
-  while (pairs > 0) {
-    const int64_t steps = pairs < kLinearGroup / 2 ? pairs : kLinearGroup / 2;
-    for (int64_t step = 0; step < steps; step++, x += 2, weight += 2 * kPanel, ahead += 2 * kPanel) {
-      if constexpr (kFetches) {
+  constexpr int64_t kStepBytes = Weight::kPairs * Weight::kPairBytes;
+  const std::byte *weight = panels.first, *ahead = panels.ahead;
+  const int64_t panel_step = panels.step, ahead_step = panels.ahead_step;
+  typename Weight::Table table[kPanels];
 #pragma GCC unroll 8
-        for (int p = 0; p < kPanels; p++) {
-          __builtin_prefetch(ahead + p * ahead_step, 0, 2);
-          if constexpr (sizeof(*ahead) == 4) __builtin_prefetch(ahead + p * ahead_step + kPanel, 0, 2);
-        }
-      }
-#pragma GCC unroll 2
-      for (int half = 0; half < Weight::kHalves; half++) {
-        typename Weight::Operand w[kPanels][kPanelVectors];
+  for (int p = 0; p < kPanels; p++) table[p] = Weight::table(panels.high_bytes + p * panel_step);
+  while (pairs > 0) {
+    const int64_t group = pairs < kLinearGroup / 2 ? pairs : kLinearGroup / 2;
+    for (int64_t pair = 0; pair < group; pair += Weight::kPairs, x += 2 * Weight::kPairs, weight += kStepBytes, ahead += kStepBytes) {
+      if constexpr (kFetches) {
 #pragma GCC unroll 8
         for (int p = 0; p < kPanels; p++)
 #pragma GCC unroll 4
-          for (int v = 0; v < kPanelVectors; v++) w[p][v] = Weight::weight(weight + p * panel_step, half, v);
-#pragma GCC unroll 16
-        for (int r = 0; r < kRows; r++) {
-          const typename Weight::Operand value = Weight::input(x + r * kRow, half);
+          for (int64_t line = 0; line < kStepBytes; line += kPanelLine) __builtin_prefetch(ahead + p * ahead_step + line, 0, 2);
+      }
 #pragma GCC unroll 8
-          for (int p = 0; p < kPanels; p++)
+      for (int first = 0; first < Weight::kPasses; first += Weight::kTogether) {
+        typename Weight::Operand w[Weight::kTogether][kPanels][kPanelVectors];
+#pragma GCC unroll 8
+        for (int p = 0; p < kPanels; p++)
 #pragma GCC unroll 4
-            for (int v = 0; v < kPanelVectors; v++) sum[r][p][v] = Weight::accumulate(w[p][v], value, sum[r][p][v]);
-        }
+          for (int i = 0; i < Weight::kTogether; i++)
+#pragma GCC unroll 4
+            for (int v = 0; v < kPanelVectors; v++) w[i][p][v] = Weight::weight(weight + p * panel_step, table[p], first + i, v);
+#pragma GCC unroll 4
+        for (int i = 0; i < Weight::kTogether; i++)
+#pragma GCC unroll 16
+          for (int r = 0; r < kRows; r++) {
+            const typename Weight::Operand value = Weight::input(x + r * kRow, first + i);
+#pragma GCC unroll 8
+            for (int p = 0; p < kPanels; p++)
+#pragma GCC unroll 4
+              for (int v = 0; v < kPanelVectors; v++) sum[r][p][v] = Weight::accumulate(w[i][p][v], value, sum[r][p][v]);
+          }
       }
     }
-    x += kRows * kRow - 2 * steps;
-    pairs -= steps;
+    x += kRows * kRow - 2 * group;
+    pairs -= group;
   }
 
   if (bias != nullptr) {
@@ -186,22 +284,29 @@ __attribute__((noinline)) void linear_tile(const typename Weight::Element* weigh
     for (int r = 0; r < kRows; r++) std::memcpy(y_last + r * y_stride, edge + r * kPanel, edge_bytes);
 }
 
-template <class Weight>
-using LinearTile = void (*)(const typename Weight::Element*, int64_t, const typename Weight::Input*, int64_t, float*, int64_t, int64_t,
-                            int64_t, bool, const float*, const typename Weight::Element*, int64_t);
+template <class Input>
+using LinearTile = void (*)(const TilePanels&, const Input*, int64_t, float*, int64_t, int64_t, int64_t, TileStart, const float*, const float*);
 
 // The tiles of one weight type: by height, and as wide as tile_panels allows, of two panels, or of one.
 template <class Weight>
 struct LinearTileTable {
-  LinearTile<Weight> wide[kTileRows], two[kTileRows], one[kTileRows];
+  using Tile = LinearTile<typename Weight::Input>;
+  Tile wide[kTileRows], two[kTileRows], one[kTileRows];
+
+  static constexpr int widest(int rows) { return tile_panels(rows, Weight::kPairs > 1); }
 
   template <int... kIndexes>
   static constexpr LinearTileTable make(std::integer_sequence<int, kIndexes...>) {
-    return {{&linear_tile<Weight, kIndexes + 1, tile_panels(kIndexes + 1)>...},
-            {&linear_tile<Weight, kIndexes + 1, (tile_panels(kIndexes + 1) > 2 ? 2 : tile_panels(kIndexes + 1))>...},
+    return {{&linear_tile<Weight, kIndexes + 1, widest(kIndexes + 1)>...},
+            {&linear_tile<Weight, kIndexes + 1, (widest(kIndexes + 1) > 2 ? 2 : widest(kIndexes + 1))>...},
             {&linear_tile<Weight, kIndexes + 1, 1>...}};
   }
+  // By height, of `panels` panels: 1, 2, or as many as the widest tile of that height has.
+  constexpr const Tile* of(int64_t panels) const { return panels == 1 ? one : panels == 2 ? two : wide; }
 };
+
+template <class Weight>
+inline constexpr auto kLinearTiles = LinearTileTable<Weight>::make(std::make_integer_sequence<int, kTileRows>{});
 
 // x[row, 0 .. k) of `rows` rows into groups of [rows, kParts, kLinearGroup], k filled up with zeros: groups [first, last).
 template <class Weight>

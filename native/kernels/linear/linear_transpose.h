@@ -55,27 +55,71 @@ HEDDLE_INLINE void transpose_pairs(const uint16_t* __restrict from, uint16_t* __
 #endif
 }
 
-// Outputs [16 first, 16 last) of inputs [column, column + 16) into `to` ([outputs, 16], bf16 [outputs / 2, 32]). Inputs
-// beyond `inner` become zeros.
-template <class Weight, bool kPairs>
-void transpose_panel(const typename Weight::Element* weight, int64_t inner, int64_t column, int64_t first, int64_t last,
-                     typename Weight::Element* to) {
-  using Element = typename Weight::Element;
-  alignas(64) Element filled[kPanel * kPanel];
-  const int64_t count = inner - column < kPanel ? inner - column : kPanel;
-  if (count < kPanel) std::memset(filled, 0, sizeof filled);
-  for (int64_t panel = first; panel < last; panel++, to += kPanel * kPanel) {
-    const Element* from = weight + (panel * inner + column) * kPanel;
-    if (count < kPanel) {
-      std::memcpy(filled, from, static_cast<size_t>(count * kPanel) * sizeof(Element));
-      from = filled;
+// Blocks of 16 inputs by 16 outputs of packed panels.
+template <class T, bool kPairs>
+struct PanelBlocks {
+  using Element = T;
+  const Element* weight;
+  int64_t inner;
+
+  PanelBlocks(const void* packed, int64_t k) : weight(static_cast<const Element*>(packed)), inner(linear_inner(k)) {}
+
+  // Outputs [16 first, 16 last) of inputs [column, column + 16) into `to` ([outputs, 16], in pairs [outputs / 2, 32]). Inputs
+  // beyond `inner` become zeros.
+  void turn(int64_t column, int64_t first, int64_t last, Element* to) const {
+    alignas(64) Element filled[kPanel * kPanel];
+    const int64_t count = inner - column < kPanel ? inner - column : kPanel;
+    if (count < kPanel) std::memset(filled, 0, sizeof filled);
+    for (int64_t panel = first; panel < last; panel++, to += kPanel * kPanel) {
+      const Element* from = weight + (panel * inner + column) * kPanel;
+      if (count < kPanel) {
+        std::memcpy(filled, from, static_cast<size_t>(count * kPanel) * sizeof(Element));
+        from = filled;
+      }
+      if constexpr (kPairs)
+        transpose_pairs(from, to);
+      else
+        transpose_plain(from, to);
     }
-    if constexpr (kPairs)
-      transpose_pairs(from, to);
-    else
-      transpose_plain(from, to);
   }
-}
+};
+
+// The same of a weight whose panels may be compact.
+struct CompactBlocks {
+  using Element = uint16_t;
+  PanelRows rows;
+  int64_t inner, units;
+
+  CompactBlocks(const void* weight, int64_t k) : rows{static_cast<const std::byte*>(weight), k}, inner(linear_inner(k)), units(compact_units(k)) {}
+
+  void turn(int64_t column, int64_t first, int64_t last, uint16_t* to) const {
+    const int64_t count = inner - column < kPanel ? inner - column : kPanel;
+    const bool compact = first < last && rows.compact();
+    for (int64_t panel = first; panel < last; panel++, to += kPanel * kPanel) {
+      alignas(64) uint16_t block[kPanel * kPanel] = {};
+      const PanelHeader& header = rows.panel(panel);
+      if (compact)
+        expand(header, column, count, block);
+      else
+        std::memcpy(block, reinterpret_cast<const std::byte*>(&header + 1) + column / 2 * kPanelLine, static_cast<size_t>(count / 2 * kPanelLine));
+      transpose_pairs(block, to);
+    }
+  }
+
+ private:
+  void expand(const PanelHeader& header, int64_t column, int64_t count, uint16_t* block) const {
+    const int64_t unit = column / (2 * kUnitPairs);
+    expand_units(header.unit(unit), std::min<int64_t>(2, units - unit), header.high_bytes, block);
+    std::memset(block + count * kPanel, 0, static_cast<size_t>((kPanel - count) * kPanel) * sizeof(uint16_t));
+    const auto begin = static_cast<uint32_t>(column * kPanel);
+    const PanelException* end = header.list() + header.exceptions;
+    const auto before = [](const PanelException& exception, uint32_t place) { return exception.place < place; };
+    for (const PanelException* e = std::lower_bound(header.list(), end, begin, before); e < end && e->place < begin + kPanel * kPanel; e++) {
+      const int64_t row = e->place / kPanel - column, lane = e->place % kPanel;
+      block[row / 2 * 2 * kPanel + lane * 2 + row % 2] = e->bits;
+    }
+  }
+};
 
 }  // namespace heddle::HEDDLE_TARGET
 #endif  // HEDDLE_TARGET

@@ -1,0 +1,220 @@
+// Runs at load over every weight: the loops over 64 bytes are written so that a compiler turns them into vectors.
+#include "kernels/linear/compact_weight.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <vector>
+
+#include "core/float16.h"
+
+namespace heddle {
+
+namespace {
+
+constexpr int64_t kPairElements = 2 * kLinearPanel;
+// With more exceptions in a panel than one in so many weights, the weight stays plain.
+constexpr int64_t kWeightsPerException = 64;
+constexpr int64_t kSampledUnits = 64;  // of a panel, for its table
+constexpr uint8_t kNoCode = 16;
+
+// One unit of a plain panel taken apart: low and high bytes by place. Elements beyond the panel are zeros.
+struct UnitBytes {
+  alignas(64) uint8_t low[kUnitWeights], high[kUnitWeights];
+
+  void read(const uint16_t* body, int64_t unit, int64_t pairs) {
+    const int64_t first = unit * kUnitPairs, count = std::min(kUnitPairs, pairs - first);
+    if (count < kUnitPairs) std::memset(this, 0, sizeof *this);
+    for (int64_t pair = 0; pair < count; pair++) {
+      const uint16_t* from = body + (first + pair) * kPairElements;
+      for (int64_t eight = 0; eight < kPairElements / 8; eight++) {
+        uint8_t* to_low = low + unit_place(pair, eight * 8);
+        uint8_t* to_high = high + unit_place(pair, eight * 8);
+        for (int64_t i = 0; i < 8; i++) {
+          to_low[i] = static_cast<uint8_t>(from[eight * 8 + i]);
+          to_high[i] = static_cast<uint8_t>(from[eight * 8 + i] >> 8);
+        }
+      }
+    }
+  }
+
+  // Codes by place, kNoCode where the table has none. Returns whether that is so anywhere.
+  bool codes(const uint8_t* high_bytes, uint8_t* to) const {
+    for (int64_t i = 0; i < kUnitWeights; i++) to[i] = kNoCode;
+    for (int code = 0; code < kHighBytes; code++) {
+      const uint8_t wanted = high_bytes[code];
+      for (int64_t i = 0; i < kUnitWeights; i++) to[i] = high[i] == wanted ? static_cast<uint8_t>(code) : to[i];
+    }
+    uint8_t any = 0;
+    for (int64_t i = 0; i < kUnitWeights; i++) any |= to[i];
+    return (any & kNoCode) != 0;
+  }
+};
+
+struct Place {
+  int64_t k, lane;
+};
+
+// What of the panel a place of a unit is.
+Place place_of(int64_t unit, int64_t place) {
+  const int64_t pair = place / 64 * 2 + place % 16 / 8, element = place % 64 / 16 * 8 + place % 8;
+  return {2 * (unit * kUnitPairs + pair) + element % 2, element / 2};
+}
+
+uint16_t& plain_element(uint16_t* body, int64_t k, int64_t lane) { return body[k / 2 * kPairElements + lane * 2 + k % 2]; }
+
+// The part [0, k) x [0, lanes) of a plain panel counts; the rest is zeros.
+struct PlainPanel {
+  const uint16_t* body;
+  int64_t k, lanes;
+
+  int64_t pairs() const { return linear_inner(k) / 2; }
+
+  void choose_table(uint8_t* high_bytes) const {
+    int64_t counts[128] = {};
+    const int64_t step = std::max<int64_t>(1, compact_units(k) / kSampledUnits);
+    for (int64_t unit = 0; unit < compact_units(k); unit += step)
+      for (int64_t pair = unit * kUnitPairs; pair < std::min(pairs(), (unit + 1) * kUnitPairs); pair++)
+        for (int64_t i = 0; i < 2 * lanes; i++)
+          if (2 * pair + i % 2 < k) counts[body[pair * kPairElements + i] >> 8 & 127]++;
+    uint8_t order[128];
+    for (int i = 0; i < 128; i++) order[i] = static_cast<uint8_t>(i);
+    std::stable_sort(order, order + 128, [&](uint8_t a, uint8_t b) { return counts[a] > counts[b]; });
+    std::sort(order, order + 8);  // the stand-in is the first one's
+    for (int i = 0; i < 8; i++) {
+      high_bytes[i] = order[i];
+      high_bytes[8 + i] = static_cast<uint8_t>(order[i] | 128);
+    }
+  }
+
+  // Calls found(place in the panel, bits) in the order of units.
+  template <class Found>
+  void exceptions(const uint8_t* high_bytes, const Found& found) const {
+    UnitBytes bytes;
+    alignas(64) uint8_t codes[kUnitWeights];
+    for (int64_t unit = 0; unit < compact_units(k); unit++) {
+      bytes.read(body, unit, pairs());
+      if (!bytes.codes(high_bytes, codes)) continue;
+      for (int64_t i = 0; i < kUnitWeights; i++) {
+        const Place at = place_of(unit, i);
+        if (codes[i] == kNoCode && at.k < k && at.lane < lanes)
+          found(static_cast<uint32_t>(at.k * kLinearPanel + at.lane), static_cast<uint16_t>(bytes.high[i] << 8 | bytes.low[i]));
+      }
+    }
+  }
+
+  // The compact panel into `to`, whose header has everything but the number of exceptions.
+  void encode(std::byte* to) const {
+    PanelHeader& header = *reinterpret_cast<PanelHeader*>(to);
+    PanelException* list = reinterpret_cast<PanelException*>(to + sizeof header);
+    PanelException* end = list;
+    exceptions(header.high_bytes, [&](uint32_t place, uint16_t bits) { *end++ = {place, bits, 0}; });
+    std::sort(list, end, [](const PanelException& a, const PanelException& b) { return a.place < b.place; });
+    header.exceptions = static_cast<uint32_t>(end - list);
+    UnitBytes bytes;
+    alignas(64) uint8_t codes[kUnitWeights];
+    uint8_t* unit_at = reinterpret_cast<uint8_t*>(to) + header.units_at;
+    for (int64_t unit = 0; unit < compact_units(k); unit++, unit_at += kUnitBytes) {
+      bytes.read(body, unit, pairs());
+      bytes.codes(header.high_bytes, codes);
+      for (int64_t i = 0; i < kUnitWeights; i++) {
+        unit_at[i] = codes[i] == kNoCode ? 0 : bytes.low[i];
+        codes[i] = codes[i] == kNoCode ? 0 : codes[i];
+      }
+      for (int64_t i = 0; i < 64; i++) unit_at[128 + i] = static_cast<uint8_t>(codes[i] | codes[64 + i] << 4);
+    }
+  }
+};
+
+// A compact panel as the body of a plain one.
+void decode(const PanelHeader& header, int64_t k, int64_t lanes, uint16_t* body) {
+  const int64_t pairs = linear_inner(k) / 2;
+  for (int64_t unit = 0; unit < compact_units(k); unit++) {
+    uint16_t plain[kUnitWeights];
+    expand_unit(header.unit(unit), header.high_bytes, plain);
+    const int64_t count = std::min(kUnitPairs, pairs - unit * kUnitPairs);
+    std::memcpy(body + unit * kUnitWeights, plain, static_cast<size_t>(count * kPanelLine));
+  }
+  for (uint32_t i = 0; i < header.exceptions; i++) {
+    const PanelException& exception = header.list()[i];
+    plain_element(body, exception.place / kLinearPanel, exception.place % kLinearPanel) = exception.bits;
+  }
+  for (int64_t column = 0; column < 2 * pairs; column++)
+    for (int64_t lane = column < k ? lanes : 0; lane < kLinearPanel; lane++) plain_element(body, column, lane) = 0;
+}
+
+}  // namespace
+
+void PanelRows::row(int64_t index, int64_t lane, float* to) const {
+  const PanelHeader& header = panel(index);
+  if (!compact()) {
+    const uint16_t* body = reinterpret_cast<const uint16_t*>(&header + 1);
+    for (int64_t column = 0; column < k; column++) to[column] = bf16_to_f32(body[column / 2 * kPairElements + lane * 2 + column % 2]);
+    return;
+  }
+  for (int64_t column = 0; column < k; column++) {
+    const int64_t place = unit_place(column / 2 % kUnitPairs, lane * 2 + column % 2);
+    to[column] = bf16_to_f32(unit_weight(header.unit(column / (2 * kUnitPairs)), header.high_bytes, place));
+  }
+  for (uint32_t i = 0; i < header.exceptions; i++)
+    if (header.list()[i].place % kLinearPanel == lane) to[header.list()[i].place / kLinearPanel] = bf16_to_f32(header.list()[i].bits);
+}
+
+int64_t CompactWeight::lanes(int64_t panel) const { return std::min(kLinearPanel, outputs_ - panel * kLinearPanel); }
+
+int64_t CompactWeight::make_compact(ThreadPool& pool) {
+  const int64_t slot = compact_slot_bytes(k_), whole = panels_ * slot;
+  if (panels_ == 0 || PanelRows{weight_, k_}.compact()) return panels_ == 0 ? 0 : panels_ * PanelRows{weight_, k_}.step();
+  const auto plain = [&](int64_t panel) {
+    return PlainPanel{reinterpret_cast<const uint16_t*>(weight_ + panel * slot + kPanelLine), k_, lanes(panel)};
+  };
+  std::vector<PanelHeader> headers(static_cast<size_t>(panels_));
+  pool.parallel(panels_, [&](int64_t panel, int) {
+    PanelHeader& header = headers[static_cast<size_t>(panel)];
+    plain(panel).choose_table(header.high_bytes);
+    plain(panel).exceptions(header.high_bytes, [&](uint32_t, uint16_t) { header.exceptions++; });
+  });
+  uint32_t most = 0;
+  for (const PanelHeader& header : headers) most = std::max(most, header.exceptions);
+  const int64_t list = (static_cast<int64_t>(most * sizeof(PanelException)) + kPanelLine - 1) / kPanelLine * kPanelLine;
+  const int64_t units_at = kPanelLine + list, step = units_at + compact_units(k_) * kUnitBytes;
+  if (step >= slot || most > static_cast<uint32_t>(k_ * kLinearPanel / kWeightsPerException)) return whole;
+
+  // In place, front to back: a wave of panels ends up before the first of them, or is one panel. Each goes through a worker's memory.
+  std::vector<std::vector<std::byte>> held(static_cast<size_t>(pool.threads()), std::vector<std::byte>(static_cast<size_t>(step)));
+  for (int64_t first = 0; first < panels_;) {
+    const int64_t end = std::min(panels_, std::max(first + 1, first * slot / step));
+    pool.parallel(end - first, [&](int64_t index, int worker) {
+      const int64_t panel = first + index;
+      std::byte* to = held[static_cast<size_t>(worker)].data();
+      PanelHeader& header = *new (to) PanelHeader(headers[static_cast<size_t>(panel)]);
+      header.compact = 1;
+      header.units_at = units_at;
+      header.step = step;
+      plain(panel).encode(to);
+      std::memcpy(weight_ + panel * step, to, static_cast<size_t>(step));
+    });
+    first = end;
+  }
+  return panels_ * step;
+}
+
+void CompactWeight::make_plain(ThreadPool& pool) {
+  if (panels_ == 0 || !PanelRows{weight_, k_}.compact()) return;
+  const int64_t slot = compact_slot_bytes(k_), step = PanelRows{weight_, k_}.step();
+  std::vector<std::vector<std::byte>> held(static_cast<size_t>(pool.threads()), std::vector<std::byte>(static_cast<size_t>(slot)));
+  // Back to front: a wave lands behind all that is still compact, or is one panel.
+  for (int64_t end = panels_; end > 0;) {
+    const int64_t first = std::min(end - 1, (end * step + slot - 1) / slot);
+    pool.parallel(end - first, [&](int64_t index, int worker) {
+      const int64_t panel = first + index;
+      std::byte* to = held[static_cast<size_t>(worker)].data();
+      std::memset(to, 0, kPanelLine);
+      decode(*reinterpret_cast<const PanelHeader*>(weight_ + panel * step), k_, lanes(panel), reinterpret_cast<uint16_t*>(to + kPanelLine));
+      std::memcpy(weight_ + panel * slot, to, static_cast<size_t>(slot));
+    });
+    end = first;
+  }
+}
+
+}  // namespace heddle
