@@ -63,7 +63,9 @@ async function loadOn(device: Device, path: string, parsed: z.output<typeof load
       maxAdaptersPerRequest: parsed.maxAdaptersPerRequest,
       contextBlocks,
     };
-    const weights = new WeightStore({ model: folder.name, info: (name) => folder.tensors.info(name) }, parsed.precision, device);
+    const weights = new WeightStore({ model: folder.name, info: (name) => folder.tensors.info(name) }, parsed.precision, device, {
+      compact: parsed.compactWeights,
+    });
     cleanup.push(() => weights.dispose());
     const layout = cacheLayout(config, parsed.cacheDtype ?? defaultCacheDtype(folder), widestAdapterRow(config));
     const pool = new PagePool(layout.pageBytes, poolPages(parsed, layout, contextBlocks, poolRoom(device, folder)), device);

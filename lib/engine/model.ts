@@ -298,7 +298,7 @@ export class Model {
     const { pool, weights, registry } = this.parts;
     const programs = this.programs.compiled.reduce((sum, p) => sum + p.memory.arenaBytes + p.memory.workspaceBytes, 0);
     return {
-      weights: [...weights.requests.values()].reduce((sum, r) => sum + r.tensor.buffer.byteLength, 0),
+      weights: [...weights.requests.values()].reduce((sum, r) => sum + r.tensor.buffer.heldBytes, 0),
       pool: { bytes: pool.pages * pool.pageBytes, pages: pool.pages, heldPages: pool.held, pageBytes: pool.pageBytes },
       programs,
       adapters: {

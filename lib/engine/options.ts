@@ -12,6 +12,11 @@ export const loadSchema = z.strictObject({
   device: deviceSchema.default('auto'),
   /** bf16 weights where the processor multiplies bf16: 'fast' rounds activations to bf16, as PyTorch does; 'precise' keeps them. */
   precision: z.enum(['fast', 'precise']).default('fast'),
+  /**
+   * Keep bf16 weights of linear layers in 12 bits each, without loss, where that makes them faster to read (processors with AVX-512): a
+   * quarter less memory, faster decoding of a few requests, long prompts some per cent slower.
+   */
+  compactWeights: z.boolean().default(true),
   /** How keys and values are kept. Default: f32 for f32 weights, else bf16. */
   cacheDtype: z.enum(['f32', 'f16', 'bf16']).optional(),
   /** Bytes for keys, values and adapters together. The processor's memory is used as it is needed, a CUDA device's is taken at once. */

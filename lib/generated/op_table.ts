@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = '29e1a4d0c35bfc45';
+export const opTableHash = 'e6cccfa037e43225';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -345,7 +345,7 @@ export const opTable = {
     alias: { dx: 'dy' },
     backends: ['cpu', 'cuda'],
   },
-  /** y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled), or u8 [panels, 1 + inner / 2, 64]: bf16 panels behind a header each, which may be compact (compact_panels.h), on processors that read them; on a CUDA device the same dims hold the elements row-major, [panels * 16, inner]. fast may round x to the dtype of a 16-bit weight */
+  /** y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled), or u8 [panels, 1 + inner / 2, 64]: bf16 panels behind a header each, which may be compact (compact_panels.h); on a CUDA device the same dims hold the elements row-major, [panels * 16, inner]. fast may round x to the dtype of a 16-bit weight */
   linear: {
     id: 31,
     family: 'linear',

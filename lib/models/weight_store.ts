@@ -47,10 +47,10 @@ export class WeightStore {
     readonly precision: LinearPrecision,
     /** What the weights lie in the memory of. */
     readonly device: Device,
-    /** Whether bf16 weights of linear layers may lie in 12 bits each, where the processor's kernels read that. */
+    /** Whether bf16 weights of linear layers may lie in 12 bits each, where the processor's kernels are faster so. */
     options: { compact?: boolean } = {},
   ) {
-    this.compact = (options.compact ?? true) && device.ordinal === undefined && binding().readsCompactPanels();
+    this.compact = (options.compact ?? true) && device.ordinal === undefined && binding().compactPays();
   }
 
   has(name: string): boolean {

@@ -4,6 +4,8 @@ import { loadBinding } from './load_binding.js';
 /** A block of native memory. Writes and reads happen in order with the runs that were started before them. */
 export interface NativeBuffer {
   readonly byteLength: number;
+  /** Bytes of it that take memory: less where a compact weight gave some back. */
+  readonly heldBytes: number;
   readonly disposed: boolean;
   /** `beside`: not in order with runs, on a device beside them; nothing under way may use these bytes. */
   write(offset: number, data: TensorData, beside?: boolean): Promise<void>;
@@ -110,8 +112,8 @@ export interface Binding {
     target: NativeBuffer,
     firstOutput: number,
   ): Promise<void>;
-  /** Whether the kernels of this processor read compact weights. */
-  readsCompactPanels(): boolean;
+  /** Whether the kernels of this processor are faster with compact weights. */
+  compactPays(): boolean;
   /** Makes a weight [outputs, inputs] that was packed with `mayBeCompact` compact where that is worth it, and gives memory back. */
   compactPanels(weight: NativeBuffer, outputs: number, inputs: number): Promise<void>;
   /** Makes it plain again, for packRows. */

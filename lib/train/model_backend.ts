@@ -38,7 +38,9 @@ export async function createStepRunner(
   const device = openDevice(settings.device);
   const architecture = architectureOf(config.modelType, folder.name);
   const tables: Tables = new Map();
-  const weights = new WeightStore({ model: folder.name, info: (name) => folder.tensors.info(name) }, settings.precision, device);
+  const weights = new WeightStore({ model: folder.name, info: (name) => folder.tensors.info(name) }, settings.precision, device, {
+    compact: false, // many rows at once are bound by arithmetic
+  });
   const store = new ParameterStore(device);
   const cleanup: (() => void)[] = [() => weights.dispose(), () => store.dispose()];
   const release = (): void => {

@@ -14,6 +14,7 @@ void BufferObject::install(Napi::Env env, Napi::Object exports) {
   Napi::Function constructor = DefineClass(env, "Buffer",
                                            {
                                                InstanceAccessor<&BufferObject::byte_length>("byteLength"),
+                                               InstanceAccessor<&BufferObject::held_bytes>("heldBytes"),
                                                InstanceAccessor<&BufferObject::disposed>("disposed"),
                                                InstanceMethod<&BufferObject::dispose>("dispose"),
                                                InstanceMethod<&BufferObject::dispose>(dispose_symbol(env)),
@@ -58,6 +59,10 @@ BufferObject& BufferObject::unwrap(Napi::Env env, const Napi::Value& value) {
 
 Napi::Value BufferObject::byte_length(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), block_ ? static_cast<double>(block_->bytes()) : 0.0);
+}
+
+Napi::Value BufferObject::held_bytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), block_ ? static_cast<double>(block_->held_bytes()) : 0.0);
 }
 
 Napi::Value BufferObject::disposed(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), !block_); }

@@ -22,6 +22,7 @@ class BufferObject : public Napi::ObjectWrap<BufferObject> {
  private:
   void release(Napi::Env env);
   Napi::Value byte_length(const Napi::CallbackInfo& info);
+  Napi::Value held_bytes(const Napi::CallbackInfo& info);
   Napi::Value disposed(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);

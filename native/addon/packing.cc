@@ -210,7 +210,7 @@ void install_packing(Napi::Env env, Napi::Object exports) {
   exports.Set("packRows", Napi::Function::New(env, pack_rows));
   exports.Set("compactPanels", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return convert_panels(info, true); }));
   exports.Set("plainPanels", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return convert_panels(info, false); }));
-  exports.Set("readsCompactPanels", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), reads_compact_panels(cpu_target())); }));
+  exports.Set("compactPays", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), compact_pays(cpu_target())); }));
   exports.Set("copyElements", Napi::Function::New(env, copy_elements));
 }
 

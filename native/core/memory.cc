@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <string>
@@ -66,9 +67,11 @@ MemoryBlock::~MemoryBlock() {
 
 void MemoryBlock::give_back(uint64_t used) {
   take_back();
+  if (device_ || used >= bytes_) return;
   // A vector beyond the last element may still be read.
-  const uint64_t kept = (used + 64 + kPage - 1) / kPage * kPage;
-  if (device_ || kept >= bytes_) return;
+  const uint64_t kept = std::min(bytes_, (used + 64 + kPage - 1) / kPage * kPage);
+  std::memset(data_ + used, 0, kept - used);
+  if (kept == bytes_) return;
   if (madvise(data_ + kept, mapped_bytes_ - kept, MADV_DONTNEED) != 0) return;
   given_back_ = bytes_ - kept;
   host_counter().add(-static_cast<int64_t>(given_back_), 0);

@@ -67,10 +67,11 @@ class MemoryBlock {
   // Not to be read or written by the processor where device() is given.
   std::byte* data() const { return data_; }
   uint64_t bytes() const { return bytes_; }
+  uint64_t held_bytes() const { return bytes_ - given_back_; }
   DeviceMemory* device() const { return device_.get(); }
 
-  // Lets go of the processor's memory behind the first `used` bytes (kept to whole pages, and counted so) until it is taken
-  // back; then it is zeros. Nobody may read or write there meanwhile. A device's memory stays.
+  // Lets go of the processor's memory behind the first `used` bytes, in whole pages, until it is taken back. What is there is
+  // lost and becomes zeros; nobody may write there meanwhile. A device's memory stays.
   void give_back(uint64_t used);
   void take_back();
 

@@ -15,7 +15,7 @@ struct DeviceLimits;
 
 enum class LinearActivation : int32_t { kFast, kPrecise };
 
-// y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled), or u8 [panels, 1 + inner / 2, 64]: bf16 panels behind a header each, which may be compact (compact_panels.h), on processors that read them; on a CUDA device the same dims hold the elements row-major, [panels * 16, inner]. fast may round x to the dtype of a 16-bit weight
+// y[m, n] = sum_k x[m, k] W[n, k] + bias[n]; x and y f32 (rows may be strided), W packed in panels of 16 outputs: f32 or f16 as [panels, inner, 16], bf16 as [panels, inner / 2, 32] with each pair of k side by side per output (inner = k rounded up to even, zero filled), or u8 [panels, 1 + inner / 2, 64]: bf16 panels behind a header each, which may be compact (compact_panels.h); on a CUDA device the same dims hold the elements row-major, [panels * 16, inner]. fast may round x to the dtype of a 16-bit weight
 struct LinearArgs {
   TensorView x;
   TensorView weight;

@@ -1,4 +1,5 @@
 // Small tools to drive a model from tests.
+import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { GeneratedPiece, Model } from '../../lib/index.js';
 import type { WeightStore } from '../../lib/models/weight_store.js';
@@ -57,11 +58,16 @@ export async function rejection(promise: Promise<unknown>): Promise<Error & { co
   throw new Error('expected a rejection');
 }
 
-/** Every byte of the weights in native memory, padding included. */
+/** Hashes of the weights in native memory by name, padding included. */
 export async function weightBytes(of: Model): Promise<Map<string, string>> {
   const { weights } = (of as unknown as { parts: { weights: WeightStore } }).parts;
   const bytes = new Map<string, string>();
   for (const [name, { tensor }] of weights.requests)
-    bytes.set(name, Buffer.from(await tensor.buffer.read(0, tensor.buffer.byteLength)).toString('base64'));
+    bytes.set(
+      name,
+      createHash('sha256')
+        .update(new Uint8Array(await tensor.buffer.read(0, tensor.buffer.byteLength)))
+        .digest('hex'),
+    );
   return bytes;
 }

@@ -54,8 +54,8 @@ constexpr int64_t compact_slot_bytes(int64_t k) { return kPanelLine * compact_sl
 inline size_t compact_slots_bytes(int64_t outputs, int64_t k) { return static_cast<size_t>(linear_panels(outputs) * compact_slot_bytes(k)); }
 constexpr int64_t compact_units(int64_t k) { return (linear_inner(k) / 2 + kUnitPairs - 1) / kUnitPairs; }
 
-// Whether linear has kernels for compact panels.
-constexpr bool reads_compact_panels(CpuTarget target) { return target == CpuTarget::kAvx512 || target == CpuTarget::kAvx512Bf16; }
+// Whether compact panels are worth it: elsewhere making operands of them takes longer than memory saves, from some rows on.
+constexpr bool compact_pays(CpuTarget target) { return target == CpuTarget::kAvx512 || target == CpuTarget::kAvx512Bf16; }
 
 // A weight that may be compact is a u8 tensor [panels, compact_slot_lines, 64].
 inline bool may_be_compact(const TensorView& weight) { return weight.dtype == DType::kU8; }

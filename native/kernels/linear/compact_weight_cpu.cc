@@ -187,6 +187,7 @@ int64_t CompactWeight::make_compact(ThreadPool& pool) {
     pool.parallel(end - first, [&](int64_t index, int worker) {
       const int64_t panel = first + index;
       std::byte* to = held[static_cast<size_t>(worker)].data();
+      std::memset(to, 0, static_cast<size_t>(units_at));
       PanelHeader& header = *new (to) PanelHeader(headers[static_cast<size_t>(panel)]);
       header.compact = 1;
       header.units_at = units_at;

@@ -121,10 +121,8 @@ void linear_run(const LinearProblem& problem, CpuContext& context);
 void linear_run(const LinearProblem& problem, CpuContext& context) {
   if (problem.dtype == DType::kF32) return linear_block<F32Weight>(problem, context);
   if (problem.dtype == DType::kF16) return linear_block<F16Weight>(problem, context);
-#if defined(HEDDLE_TARGET_AVX512)
   if (problem.compact)
     return problem.precise ? linear_block<Compact<Bf16WeightPrecise>>(problem, context) : linear_block<Compact<Bf16Weight>>(problem, context);
-#endif
   if (problem.precise) return linear_block<Bf16WeightPrecise>(problem, context);
   return linear_block<Bf16Weight>(problem, context);
 }
@@ -139,8 +137,6 @@ size_t linear_cpu_workspace(const LinearArgs& args, int) { return linear_packed_
 
 Status linear_cpu(const LinearArgs& args, CpuContext& context) {
   HEDDLE_TRY(linear_check(args));
-  HEDDLE_CHECK(!may_be_compact(args.weight) || reads_compact_panels(cpu_target()), "linear",
-               "weight is " + describe(args.weight) + ": the " + cpu_target_name(cpu_target()) + " kernels read no compact panels, expected bf16");
   const int64_t rows = args.x.dims[0];
   const int64_t k = args.x.dims[1];
   if (rows == 0 || args.y.dims[1] == 0) return Status::success();

@@ -3,6 +3,7 @@
 // Every output is one chain of multiply-adds over k in rising order, whatever the tile that computes it: that is what
 // makes a row's bits independent of how many rows there are.
 #if defined(HEDDLE_TARGET)
+#include "kernels/linear/compact_unit.h"
 namespace heddle::HEDDLE_TARGET {
 
 #if defined(HEDDLE_TARGET_AVX512)
@@ -50,12 +51,8 @@ struct Bf16Weight : F32Weight {
     const uint16_t* pairs = reinterpret_cast<const uint16_t*>(panel) + 2 * v * kLanes;
     return pass == 0 ? load_bf16_even(pairs) : load_bf16_odd(pairs);
   }
-  // Of pairs that lie in a register: for Compact.
-#if defined(HEDDLE_TARGET_AVX512)
-  static HEDDLE_INLINE Operand operand(__m512i pairs, int pass) {
-    return {_mm512_castsi512_ps(pass == 0 ? _mm512_slli_epi32(pairs, 16) : _mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000u))))};
-  }
-#endif
+  // The operand of a pass from pairs in a register.
+  static HEDDLE_INLINE Operand operand(Bytes pairs, int pass) { return pass == 0 ? widen_first(pairs) : widen_second(pairs); }
   // Element k of a row as it is multiplied, from its group.
   static HEDDLE_INLINE float value(const Input* group, int64_t k) { return group[k]; }
 };
@@ -75,7 +72,7 @@ struct Bf16Weight {
   static constexpr int64_t kPairBytes = kBf16PairBytes;
   static HEDDLE_INLINE Table table(const uint8_t*) { return {}; }
   static HEDDLE_INLINE Operand weight(const std::byte* panel, Table, int, int) { return _mm512_loadu_si512(panel); }
-  static HEDDLE_INLINE Operand operand(__m512i pairs, int) { return pairs; }
+  static HEDDLE_INLINE Operand operand(Bytes pairs, int) { return pairs; }
   static HEDDLE_INLINE Operand input(const Input* x, int pass) {
     int32_t pair;
     std::memcpy(&pair, x + pass * kLinearGroup, sizeof pair);
@@ -111,62 +108,28 @@ struct Bf16WeightPrecise : Bf16Weight {
 
 #endif
 
-#if defined(HEDDLE_TARGET_AVX512)
-// Lines as they are.
-struct PlainLines {
-  using Operand = __m512i;
-  using Input = uint16_t;
-  static constexpr int kPasses = 1;
-  static constexpr int kParts = 1;
-  static HEDDLE_INLINE Operand operand(__m512i pairs, int) { return pairs; }
-};
-
 // Units of compact panels (compact_panels.h), made bf16 in registers: two look-ups and four interleavings for 128 weights,
 // which run beside the multiply-adds.
-template <class Bf16>
-struct Compact : Bf16 {
-  using Plain = Bf16;
+template <class Plain>
+struct Compact : Plain {
   using Operand = typename Plain::Operand;
   using Input = typename Plain::Input;
-  using Table = __m512i;
+  using Table = Bytes;
   static constexpr int kPairs = kUnitPairs;
   static constexpr int kPasses = kUnitPairs * Plain::kPasses;
   static constexpr int kTogether = 2 * Plain::kParts;
   static constexpr int64_t kPairBytes = kUnitBytes / kUnitPairs;
-  static HEDDLE_INLINE Table table(const uint8_t* high_bytes) {
-    return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(high_bytes)));
-  }
-  static HEDDLE_INLINE Operand weight(const std::byte* panel, Table table, int pass, int) {
-    const int pair = pass / Plain::kPasses;
-    const __m512i low = _mm512_loadu_si512(panel + pair / 2 * 64);
-    const __m512i both = _mm512_loadu_si512(panel + 128);
-    const __m512i codes = _mm512_and_si512(pair < 2 ? both : _mm512_srli_epi16(both, 4), _mm512_set1_epi8(15));
-    const __m512i high = _mm512_shuffle_epi8(table, codes);
-    return Plain::operand(pair % 2 == 0 ? _mm512_unpacklo_epi8(low, high) : _mm512_unpackhi_epi8(low, high), pass % Plain::kPasses);
+  static HEDDLE_INLINE Table table(const uint8_t* high_bytes) { return load_table(high_bytes); }
+  static HEDDLE_INLINE Operand weight(const std::byte* unit, Table table, int pass, int v) {
+    return Plain::operand(unit_pairs(unit, table, pass / Plain::kPasses, v), pass % Plain::kPasses);
   }
   static HEDDLE_INLINE Operand input(const Input* x, int pass) { return Plain::input(x + 2 * (pass / Plain::kPasses), pass % Plain::kPasses); }
 };
-#endif
-
-// `units` units of compact weight as plain ones.
-HEDDLE_INLINE void expand_units(const uint8_t* unit, int64_t units, const uint8_t* high_bytes, uint16_t* to) {
-#if defined(HEDDLE_TARGET_AVX512)
-  using Lines = Compact<PlainLines>;
-  const __m512i table = Lines::table(high_bytes);
-  for (int64_t i = 0; i < units; i++, unit += kUnitBytes, to += kUnitWeights)
-#pragma GCC unroll 4
-    for (int pair = 0; pair < kUnitPairs; pair++)
-      _mm512_storeu_si512(to + pair * 2 * kPanel, Lines::weight(reinterpret_cast<const std::byte*>(unit), table, pair, 0));
-#else
-  for (int64_t i = 0; i < units; i++) expand_unit(unit + i * kUnitBytes, high_bytes, to + i * kUnitWeights);
-#endif
-}
 
 // How many panels a tile of `rows` takes: enough chains to hide the latency of a multiply-add, few enough for the registers.
-// Making operands of compact weights takes some.
-constexpr int tile_panels(int rows, [[maybe_unused]] bool compact = false) {
+constexpr int tile_panels(int rows) {
 #if defined(HEDDLE_TARGET_AVX512)
-  return rows <= 6 ? 4 : rows <= 8 && !compact ? 3 : 2;
+  return rows <= 6 ? 4 : rows <= 8 ? 3 : 2;
 #elif defined(__aarch64__)
   return rows <= 1 ? 4 : rows <= 3 ? 2 : 1;
 #elif defined(HEDDLE_TARGET_AVX2)
@@ -293,7 +256,11 @@ struct LinearTileTable {
   using Tile = LinearTile<typename Weight::Input>;
   Tile wide[kTileRows], two[kTileRows], one[kTileRows];
 
-  static constexpr int widest(int rows) { return tile_panels(rows, Weight::kPairs > 1); }
+  // Making operands of compact weights takes registers too.
+  static constexpr int widest(int rows) {
+    const int most = tile_panels(rows);
+    return Weight::kPairs > 1 && most > 2 && rows * Weight::kPasses / Weight::kPairs > 4 ? 2 : most;
+  }
 
   template <int... kIndexes>
   static constexpr LinearTileTable make(std::integer_sequence<int, kIndexes...>) {
