@@ -15,8 +15,8 @@ namespace {
 constexpr int64_t kPairElements = 2 * kLinearPanel;
 // With more exceptions in a panel than one in so many weights, the weight stays plain.
 constexpr int64_t kWeightsPerException = 64;
-constexpr int64_t kSampledUnits = 64;  // of a panel, for its table
-constexpr uint8_t kNoCode = 16;
+constexpr int64_t kSampledUnits = 16;  // of a panel, for its table
+constexpr uint8_t kNoCode = 16;  // a bit beside the code
 
 // One unit of a plain panel taken apart: low and high bytes by place. Elements beyond the panel are zeros.
 struct UnitBytes {
@@ -38,15 +38,18 @@ struct UnitBytes {
     }
   }
 
-  // Codes by place, kNoCode where the table has none. Returns whether that is so anywhere.
+  // Codes by place, with kNoCode where the table has none. Returns whether that is so anywhere.
   bool codes(const uint8_t* high_bytes, uint8_t* to) const {
     for (int64_t i = 0; i < kUnitWeights; i++) to[i] = kNoCode;
-    for (int code = 0; code < kHighBytes; code++) {
+    for (int code = 0; code < kHighBytes / 2; code++) {
       const uint8_t wanted = high_bytes[code];
-      for (int64_t i = 0; i < kUnitWeights; i++) to[i] = high[i] == wanted ? static_cast<uint8_t>(code) : to[i];
+      for (int64_t i = 0; i < kUnitWeights; i++) to[i] = (high[i] & 127) == wanted ? static_cast<uint8_t>(code) : to[i];
     }
     uint8_t any = 0;
-    for (int64_t i = 0; i < kUnitWeights; i++) any |= to[i];
+    for (int64_t i = 0; i < kUnitWeights; i++) {
+      to[i] |= static_cast<uint8_t>(high[i] >> 7 << 3);
+      any |= to[i];
+    }
     return (any & kNoCode) != 0;
   }
 };
@@ -79,7 +82,10 @@ struct PlainPanel {
           if (2 * pair + i % 2 < k) counts[body[pair * kPairElements + i] >> 8 & 127]++;
     uint8_t order[128];
     for (int i = 0; i < 128; i++) order[i] = static_cast<uint8_t>(i);
-    std::stable_sort(order, order + 128, [&](uint8_t a, uint8_t b) { return counts[a] > counts[b]; });
+    // Of what the sample has not met, the next below its most frequent are the likeliest.
+    const auto most = static_cast<int>(std::max_element(counts, counts + 128) - counts);
+    const auto distance = [&](int value) { return value <= most ? most - value : value; };
+    std::sort(order, order + 128, [&](int a, int b) { return counts[a] != counts[b] ? counts[a] > counts[b] : distance(a) < distance(b); });
     std::sort(order, order + 8);  // the stand-in is the first one's
     for (int i = 0; i < 8; i++) {
       high_bytes[i] = order[i];
@@ -87,19 +93,23 @@ struct PlainPanel {
     }
   }
 
-  // Calls found(place in the panel, bits) in the order of units.
-  template <class Found>
-  void exceptions(const uint8_t* high_bytes, const Found& found) const {
+  // Calls each(unit, its bytes, codes) for every unit, and found(place in the panel, bits) for every exception before.
+  template <class Each, class Found>
+  void units(const uint8_t* high_bytes, const Each& each, const Found& found) const {
     UnitBytes bytes;
     alignas(64) uint8_t codes[kUnitWeights];
     for (int64_t unit = 0; unit < compact_units(k); unit++) {
       bytes.read(body, unit, pairs());
-      if (!bytes.codes(high_bytes, codes)) continue;
-      for (int64_t i = 0; i < kUnitWeights; i++) {
-        const Place at = place_of(unit, i);
-        if (codes[i] == kNoCode && at.k < k && at.lane < lanes)
-          found(static_cast<uint32_t>(at.k * kLinearPanel + at.lane), static_cast<uint16_t>(bytes.high[i] << 8 | bytes.low[i]));
+      if (bytes.codes(high_bytes, codes)) {
+        for (int64_t i = 0; i < kUnitWeights; i++) {
+          if ((codes[i] & kNoCode) == 0) continue;
+          const Place at = place_of(unit, i);
+          if (at.k < k && at.lane < lanes)
+            found(static_cast<uint32_t>(at.k * kLinearPanel + at.lane), static_cast<uint16_t>(bytes.high[i] << 8 | bytes.low[i]));
+          codes[i] = bytes.low[i] = 0;  // the stand-in
+        }
       }
+      each(unit, bytes, codes);
     }
   }
 
@@ -108,21 +118,16 @@ struct PlainPanel {
     PanelHeader& header = *reinterpret_cast<PanelHeader*>(to);
     PanelException* list = reinterpret_cast<PanelException*>(to + sizeof header);
     PanelException* end = list;
-    exceptions(header.high_bytes, [&](uint32_t place, uint16_t bits) { *end++ = {place, bits, 0}; });
+    units(
+        header.high_bytes,
+        [&](int64_t unit, const UnitBytes& bytes, const uint8_t* codes) {
+          uint8_t* at = reinterpret_cast<uint8_t*>(to) + header.units_at + unit * kUnitBytes;
+          std::memcpy(at, bytes.low, sizeof bytes.low);
+          for (int64_t i = 0; i < 64; i++) at[128 + i] = static_cast<uint8_t>(codes[i] | codes[64 + i] << 4);
+        },
+        [&](uint32_t place, uint16_t bits) { *end++ = {place, bits, 0}; });
     std::sort(list, end, [](const PanelException& a, const PanelException& b) { return a.place < b.place; });
     header.exceptions = static_cast<uint32_t>(end - list);
-    UnitBytes bytes;
-    alignas(64) uint8_t codes[kUnitWeights];
-    uint8_t* unit_at = reinterpret_cast<uint8_t*>(to) + header.units_at;
-    for (int64_t unit = 0; unit < compact_units(k); unit++, unit_at += kUnitBytes) {
-      bytes.read(body, unit, pairs());
-      bytes.codes(header.high_bytes, codes);
-      for (int64_t i = 0; i < kUnitWeights; i++) {
-        unit_at[i] = codes[i] == kNoCode ? 0 : bytes.low[i];
-        codes[i] = codes[i] == kNoCode ? 0 : codes[i];
-      }
-      for (int64_t i = 0; i < 64; i++) unit_at[128 + i] = static_cast<uint8_t>(codes[i] | codes[64 + i] << 4);
-    }
   }
 };
 
@@ -172,7 +177,8 @@ int64_t CompactWeight::make_compact(ThreadPool& pool) {
   pool.parallel(panels_, [&](int64_t panel, int) {
     PanelHeader& header = headers[static_cast<size_t>(panel)];
     plain(panel).choose_table(header.high_bytes);
-    plain(panel).exceptions(header.high_bytes, [&](uint32_t, uint16_t) { header.exceptions++; });
+    plain(panel).units(
+        header.high_bytes, [](int64_t, const UnitBytes&, const uint8_t*) {}, [&](uint32_t, uint16_t) { header.exceptions++; });
   });
   uint32_t most = 0;
   for (const PanelHeader& header : headers) most = std::max(most, header.exceptions);
