@@ -22,8 +22,8 @@ describe('heddle demo', () => {
     const { stats } = lines.at(-1) as { stats: Record<string, unknown> & { memoryBytes: Record<string, number> } };
     expect(stats).toMatchObject({ maxRequestsInStep: 6, maxAdaptersInStep: 5, generatedTokens: expect.any(Number) });
     expect(stats.tokensPerSecond).toBeGreaterThan(0);
-    // 2.8 million parameters of two bytes, in panels.
-    expect(stats.memoryBytes.weights).toBeGreaterThan(5e6);
+    // 2.8 million parameters of 12 or 16 bits, in panels.
+    expect(stats.memoryBytes.weights).toBeGreaterThan(4e6);
     expect(stats.memoryBytes.poolInUse).toBeGreaterThan(0);
     expect(stats.memoryBytes.process).toBeGreaterThan(2e7);
     expect(code).toBe(0);
