@@ -89,6 +89,10 @@ const cases = await Promise.all([
   ...[1, 8, 30].map(async (rows) =>
     linearCase(`exceptions, ${rows} rows`, rows, 40, 700, { weight: await compact(40, 700, mixed(40 * 700)) }),
   ),
+  // Tiles of panels that are far apart.
+  ...[1, 3, 8].map(async (rows) =>
+    linearCase(`exceptions, many panels, ${rows} rows`, rows, 430, 200, { weight: await compact(430, 200, mixed(430 * 200)) }),
+  ),
   ...[1, 13].map(async (rows) =>
     linearCase(`exceptions, precise, ${rows} rows`, rows, 40, 700, {
       weight: await compact(40, 700, mixed(40 * 700)),
