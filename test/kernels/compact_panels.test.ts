@@ -220,6 +220,53 @@ describe.skipIf(!testsCpu)('compact panels', () => {
     });
 });
 
+// Bytes that no packing left, in a weight that says it is compact.
+const damaged = await compact(40, 128, mixed(40 * 128));
+const withBytes = (at: number, bytes: readonly number[]): Operand => {
+  const values = Float64Array.from(damaged.values);
+  values.set(bytes, at);
+  return { ...damaged, values };
+};
+describe.skipIf(!testsCpu)('a damaged compact weight', () => {
+  const word = (value: number): number[] => [...new Uint8Array(new BigInt64Array([BigInt(value)]).buffer)];
+  const run = async (weight: Operand): Promise<void> => {
+    const ids = i32([3], [0, 39, 17]);
+    await runOp('linear', await linearCase('', 3, 40, 128, { weight }));
+    await runOp('linear_grad', await gradCase('', 3, 40, 128, { weight }));
+    await runOp('embedding', {
+      name: '',
+      inputs: { ids, weight },
+      attrs: { vocabulary: 40 },
+      outputs: { y: { dtype: 'f32', dims: [3, 128] } },
+    });
+  };
+
+  it.each([
+    ['the units before the header ends', 8, word(0)],
+    ['the units beyond the panel', 8, word(2 ** 40)],
+    ['the units between lines', 8, word(65)],
+    ['panels that overlap', 16, word(64)],
+    ['panels far apart', 16, word(2 ** 40)],
+    ['panels that go back', 16, word(-4096)],
+  ])('is refused: %s', async (_, at, bytes) => {
+    await expect(run(withBytes(at, bytes))).rejects.toThrow(/weight u8 .* has panels of .*: expected compact panels of k 128/);
+  });
+
+  it('is read within its memory, whatever its lists say', async () => {
+    for (let i = 0; i < 200; i++) {
+      const values = Float64Array.from(damaged.values);
+      const noise = randomNormal(40, 1000 + i);
+      // Not the words that are refused.
+      for (let j = 0; j < noise.length; j += 2) {
+        const at = 24 + (Math.floor(Math.abs(noise[j] as number) * 1e6) % (values.length - 24));
+        values[at] = Math.floor(Math.abs(noise[j + 1] as number) * 1e5) % 256;
+      }
+      values.set([255, 255, 255, 255], 4);
+      await run({ ...damaged, values });
+    }
+  });
+});
+
 const refused = await linearCase('', 2, 40, 64);
 it.skipIf(testedCuda === undefined)('a CUDA device refuses compact weights', async () => {
   for (const [op, test] of [

@@ -6,6 +6,7 @@
 #include "cpu/targets.h"
 #include "generated/embedding_ops.h"
 #include "kernels/embedding/embedding_checks.h"
+#include "kernels/linear/linear_checks.h"
 
 #define HEDDLE_TARGET_FILE "kernels/embedding/embedding_cpu.cc"
 #include "cpu/foreach_target.h"
@@ -67,6 +68,7 @@ Status embedding_cpu(const EmbeddingArgs& args, CpuContext& context) {
   const TensorView &ids = args.ids, &weight = args.weight, &y = args.y;
   HEDDLE_TRY(check_embedding(args));
   HEDDLE_TRY(check_indexes("embedding", "ids", ids, args.vocabulary));
+  HEDDLE_TRY(compact_weight_check("embedding", weight, y.dims[1]));
   const auto widen = weight.dtype == DType::kF16 ? HEDDLE_DISPATCH(widen_f16) : HEDDLE_DISPATCH(widen_bf16);
   const int64_t width = y.dims[1];
   parallel_rows(context, ids.dims[0], width, kGrain, [&](int64_t first, int64_t end) {

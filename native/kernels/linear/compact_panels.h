@@ -10,6 +10,7 @@
 // these a trained weight has few: the header's table holds the panel's eight most frequent, and the same with the other sign.
 // A weight whose high byte is not in the table is an exception: a small stand-in has its place, and the list its bits.
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -42,7 +43,6 @@ struct PanelHeader {
   uint8_t high_bytes[kHighBytes];  // by code: eight without the sign, ascending, then the same with it
   uint8_t unused[kPanelLine - 24 - kHighBytes];
 
-  const uint8_t* unit(int64_t index) const { return reinterpret_cast<const uint8_t*>(this) + units_at + index * kUnitBytes; }
   const PanelException* list() const { return reinterpret_cast<const PanelException*>(this + 1); }
   // What stands where an exception is: the smallest positive value that the table has a code for.
   uint16_t stand_in() const { return static_cast<uint16_t>(high_bytes[0] << 8); }
@@ -60,14 +60,23 @@ constexpr bool compact_pays(CpuTarget target) { return target == CpuTarget::kAvx
 // A weight that may be compact is a u8 tensor [panels, compact_slot_lines, 64].
 inline bool may_be_compact(const TensorView& weight) { return weight.dtype == DType::kU8; }
 
-// Its panels, read.
+// Its panels, read. The first header says where everything is, and is checked (linear_checks.h) before others are looked at.
 struct PanelRows {
   const std::byte* weight;
   int64_t k;
 
-  bool compact() const { return reinterpret_cast<const PanelHeader*>(weight)->compact != 0; }
-  int64_t step() const { return compact() ? reinterpret_cast<const PanelHeader*>(weight)->step : compact_slot_bytes(k); }
+  const PanelHeader& first() const { return *reinterpret_cast<const PanelHeader*>(weight); }
+  bool compact() const { return first().compact != 0; }
+  int64_t step() const { return compact() ? first().step : compact_slot_bytes(k); }
   const PanelHeader& panel(int64_t index) const { return *reinterpret_cast<const PanelHeader*>(weight + index * step()); }
+  const uint8_t* unit(const PanelHeader& panel, int64_t index) const {
+    return reinterpret_cast<const uint8_t*>(&panel) + first().units_at + index * kUnitBytes;
+  }
+  // Whatever a header says, its list ends before the units.
+  uint32_t exceptions(const PanelHeader& panel) const {
+    return std::min(panel.exceptions, static_cast<uint32_t>((first().units_at - kPanelLine) / static_cast<int64_t>(sizeof(PanelException))));
+  }
+  bool holds(const PanelException& exception) const { return exception.place < k * kLinearPanel; }
   // Row `lane` of a panel.
   void row(int64_t panel, int64_t lane, float* to) const;
 };

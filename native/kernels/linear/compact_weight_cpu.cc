@@ -132,17 +132,17 @@ struct PlainPanel {
 };
 
 // A compact panel as the body of a plain one.
-void decode(const PanelHeader& header, int64_t k, int64_t lanes, uint16_t* body) {
-  const int64_t pairs = linear_inner(k) / 2;
+void decode(const PanelRows& rows, const PanelHeader& header, int64_t lanes, uint16_t* body) {
+  const int64_t k = rows.k, pairs = linear_inner(k) / 2;
   for (int64_t unit = 0; unit < compact_units(k); unit++) {
     uint16_t plain[kUnitWeights];
-    expand_unit(header.unit(unit), header.high_bytes, plain);
+    expand_unit(rows.unit(header, unit), header.high_bytes, plain);
     const int64_t count = std::min(kUnitPairs, pairs - unit * kUnitPairs);
     std::memcpy(body + unit * kUnitWeights, plain, static_cast<size_t>(count * kPanelLine));
   }
-  for (uint32_t i = 0; i < header.exceptions; i++) {
+  for (uint32_t i = 0; i < rows.exceptions(header); i++) {
     const PanelException& exception = header.list()[i];
-    plain_element(body, exception.place / kLinearPanel, exception.place % kLinearPanel) = exception.bits;
+    if (rows.holds(exception)) plain_element(body, exception.place / kLinearPanel, exception.place % kLinearPanel) = exception.bits;
   }
   for (int64_t column = 0; column < 2 * pairs; column++)
     for (int64_t lane = column < k ? lanes : 0; lane < kLinearPanel; lane++) plain_element(body, column, lane) = 0;
@@ -159,10 +159,12 @@ void PanelRows::row(int64_t index, int64_t lane, float* to) const {
   }
   for (int64_t column = 0; column < k; column++) {
     const int64_t place = unit_place(column / 2 % kUnitPairs, lane * 2 + column % 2);
-    to[column] = bf16_to_f32(unit_weight(header.unit(column / (2 * kUnitPairs)), header.high_bytes, place));
+    to[column] = bf16_to_f32(unit_weight(unit(header, column / (2 * kUnitPairs)), header.high_bytes, place));
   }
-  for (uint32_t i = 0; i < header.exceptions; i++)
-    if (header.list()[i].place % kLinearPanel == lane) to[header.list()[i].place / kLinearPanel] = bf16_to_f32(header.list()[i].bits);
+  for (uint32_t i = 0; i < exceptions(header); i++) {
+    const PanelException& exception = header.list()[i];
+    if (holds(exception) && exception.place % kLinearPanel == lane) to[exception.place / kLinearPanel] = bf16_to_f32(exception.bits);
+  }
 }
 
 int64_t CompactWeight::lanes(int64_t panel) const { return std::min(kLinearPanel, outputs_ - panel * kLinearPanel); }
@@ -207,8 +209,9 @@ int64_t CompactWeight::make_compact(ThreadPool& pool) {
 }
 
 void CompactWeight::make_plain(ThreadPool& pool) {
-  if (panels_ == 0 || !PanelRows{weight_, k_}.compact()) return;
-  const int64_t slot = compact_slot_bytes(k_), step = PanelRows{weight_, k_}.step();
+  const PanelRows rows{weight_, k_};
+  if (panels_ == 0 || !rows.compact()) return;
+  const int64_t slot = compact_slot_bytes(k_), step = rows.step();
   std::vector<std::vector<std::byte>> held(static_cast<size_t>(pool.threads()), std::vector<std::byte>(static_cast<size_t>(slot)));
   // Back to front: a wave lands behind all that is still compact, or is one panel.
   for (int64_t end = panels_; end > 0;) {
@@ -217,7 +220,7 @@ void CompactWeight::make_plain(ThreadPool& pool) {
       const int64_t panel = first + index;
       std::byte* to = held[static_cast<size_t>(worker)].data();
       std::memset(to, 0, kPanelLine);
-      decode(*reinterpret_cast<const PanelHeader*>(weight_ + panel * step), k_, lanes(panel), reinterpret_cast<uint16_t*>(to + kPanelLine));
+      decode(rows, rows.panel(panel), lanes(panel), reinterpret_cast<uint16_t*>(to + kPanelLine));
       std::memcpy(weight_ + panel * slot, to, static_cast<size_t>(slot));
     });
     end = first;

@@ -29,6 +29,19 @@ inline Status linear_weight_check(const char* op, const TensorView& weight, int6
   return Status::success();
 }
 
+// Where the first header of a weight says that things are. The other headers say the same: nobody follows them.
+inline Status compact_weight_check(const char* op, const TensorView& weight, int64_t k) {
+  if (!may_be_compact(weight) || weight.dims[0] == 0) return Status::success();
+  const PanelHeader& first = PanelRows{weight.as<const std::byte>(), k}.first();
+  if (first.compact == 0) return Status::success();
+  const int64_t units = compact_units(k) * kUnitBytes, slot = compact_slot_bytes(k);
+  const bool sound = first.units_at >= kPanelLine && first.units_at % kPanelLine == 0 && first.step <= slot && first.units_at <= slot && first.step == first.units_at + units;
+  HEDDLE_CHECK(sound, op,
+               "weight " + describe(weight) + " has panels of " + std::to_string(first.step) + " bytes with units at " + std::to_string(first.units_at) +
+                   ": expected compact panels of k " + std::to_string(k));
+  return Status::success();
+}
+
 inline Status linear_rows_check(const char* op, const char* name, const TensorView& result) {
   if (result.dims[0] > 1)
     HEDDLE_CHECK(result.leading_stride >= result.dims[1], op,

@@ -21,11 +21,12 @@ namespace heddle::HEDDLE_TARGET {
 // What the exceptions of a compact panel add to `sums`, which are `stride` apart for the rows of a tile; in rising k.
 // x: the tile's packed rows.
 template <class Weight>
-void add_exceptions(const PanelHeader& header, const typename Weight::Input* x, int64_t rows, float* sums, int64_t stride) {
+void add_exceptions(const PanelRows& panels, const PanelHeader& header, const typename Weight::Input* x, int64_t rows, float* sums, int64_t stride) {
   constexpr int64_t kRow = Weight::kParts * kLinearGroup;
   const float stand_in = bf16_to_f32(header.stand_in());
-  for (uint32_t i = 0; i < header.exceptions; i++) {
+  for (uint32_t i = 0; i < panels.exceptions(header); i++) {
     const PanelException exception = header.list()[i];
+    if (!panels.holds(exception)) continue;
     const int64_t column = exception.place / kLinearPanel;
     const float missing = bf16_to_f32(exception.bits) - stand_in;
     const typename Weight::Input* group = x + column / kLinearGroup * rows * kRow;
@@ -66,8 +67,9 @@ void linear_block(const LinearProblem& problem, CpuContext& context) {
   // One tile streams both operands; several of them share a block of the weight.
   const int64_t block = single ? std::max<int64_t>(inner, 2) : kLinearBlock;
   const int64_t step = problem.panel_step;
+  const PanelRows rows{problem.weight, k};
   const auto header = [&](int64_t panel) -> const PanelHeader& { return *reinterpret_cast<const PanelHeader*>(problem.weight + panel * step); };
-  const std::byte* bodies = problem.weight + (kCompact ? header(0).units_at : 0);
+  const std::byte* bodies = problem.weight + (kCompact ? rows.first().units_at : 0);
 
   context.parallel(chunks.count(), [&](int64_t chunk, int) {
     const int64_t first_panel = chunk / chunks.down() * chunks.chunk_panels;
@@ -103,7 +105,7 @@ void linear_block(const LinearProblem& problem, CpuContext& context) {
               if (begin == 0) {
                 start = TileStart::kSums;
                 std::memset(sums, 0, static_cast<size_t>(height * wide * kPanel) * sizeof(float));
-                for (int64_t p = 0; p < wide; p++) add_exceptions<Weight>(header(panel + p * apart), x, height, sums + p * kPanel, wide * kPanel);
+                for (int64_t p = 0; p < wide; p++) add_exceptions<Weight>(rows, header(panel + p * apart), x, height, sums + p * kPanel, wide * kPanel);
               }
             }
             panels.ahead = single ? panels.first + kLinearAhead * Weight::kPairBytes : turn < wide ? next + turn * step : panels.first;
@@ -143,6 +145,7 @@ Status linear_cpu(const LinearArgs& args, CpuContext& context) {
   const size_t needed = linear_packed_input_bytes(rows, k);
   HEDDLE_CHECK(context.workspace_bytes >= needed, "linear",
                "the workspace has " + std::to_string(context.workspace_bytes) + " bytes: expected at least " + std::to_string(needed));
+  HEDDLE_TRY(compact_weight_check("linear", args.weight, k));
   LinearProblem problem{};
   problem.x_stride = args.x.leading_stride;
   problem.weight = args.weight.as<const std::byte>();

@@ -122,6 +122,7 @@ Status linear_grad_cpu(const LinearGradArgs& args, CpuContext& context) {
   const size_t needed = linear_grad_cpu_workspace(args, context.threads());
   HEDDLE_CHECK(context.workspace_bytes >= needed, kOp,
                "the workspace has " + std::to_string(context.workspace_bytes) + " bytes: expected at least " + std::to_string(needed));
+  HEDDLE_TRY(compact_weight_check(kOp, args.weight, k));
   LinearGradProblem problem{nullptr, args.dy.leading_stride, args.weight.data, nullptr, args.dx.leading_stride, 0, outputs, k, args.weight.dtype,
                             args.activation == LinearGradActivation::kPrecise, context.workspace, context.workspace + packed_bytes(args),
                             worker_bytes(args)};

@@ -109,12 +109,12 @@ struct CompactBlocks {
  private:
   void expand(const PanelHeader& header, int64_t column, int64_t count, uint16_t* block) const {
     const int64_t unit = column / (2 * kUnitPairs);
-    expand_units(header.unit(unit), std::min<int64_t>(2, units - unit), header.high_bytes, block);
+    expand_units(rows.unit(header, unit), std::min<int64_t>(2, units - unit), header.high_bytes, block);
     std::memset(block + count * kPanel, 0, static_cast<size_t>((kPanel - count) * kPanel) * sizeof(uint16_t));
     const auto begin = static_cast<uint32_t>(column * kPanel);
-    const PanelException* end = header.list() + header.exceptions;
+    const PanelException* end = header.list() + rows.exceptions(header);
     const auto before = [](const PanelException& exception, uint32_t place) { return exception.place < place; };
-    for (const PanelException* e = std::lower_bound(header.list(), end, begin, before); e < end && e->place < begin + kPanel * kPanel; e++) {
+    for (const PanelException* e = std::lower_bound(header.list(), end, begin, before); e < end && e->place - begin < kPanel * kPanel && rows.holds(*e); e++) {
       const int64_t row = e->place / kPanel - column, lane = e->place % kPanel;
       block[row / 2 * 2 * kPanel + lane * 2 + row % 2] = e->bits;
     }
