@@ -65,15 +65,22 @@ export async function fillPart(request: WeightRequest, part: WeightPart, from: T
   }
 }
 
-function readPart({ kind, tensor, transposed, mayBeCompact }: WeightRequest, part: WeightPart, from: TensorLocation): Promise<void> {
+/** How the addon packs one tensor of a weight of panels. */
+export function panelLayout(
+  { transposed, mayBeCompact }: WeightRequest,
+  { shape }: WeightPart,
+  dtype: number,
+): Parameters<ReturnType<typeof binding>['packRows']>[2] {
+  const [rows, inputs] = (transposed ? [shape[1], shape[0]] : shape) as [number, number];
+  return { dtype, rows, inputs, transposed, mayBeCompact: mayBeCompact !== undefined };
+}
+
+function readPart(request: WeightRequest, part: WeightPart, from: TensorLocation): Promise<void> {
+  const { kind, tensor } = request;
   const native = binding();
   const { file, begin } = from;
   const dtype = codes[from.dtype] as number;
-  if (kind === 'panels') {
-    const [rows, inputs] = (transposed ? [part.shape[1], part.shape[0]] : part.shape) as [number, number];
-    const layout = { dtype, rows, inputs, transposed, mayBeCompact: mayBeCompact !== undefined };
-    return native.packRows(file, begin, layout, tensor.buffer, part.first);
-  }
+  if (kind === 'panels') return native.packRows(file, begin, panelLayout(request, part, dtype), tensor.buffer, part.first);
   const count = part.shape.reduce((n, size) => n * size, 1);
   return native.copyElements(file, begin, count, dtype, dtypeCode[tensor.dtype], tensor.buffer, part.first * dtypeBytes[tensor.dtype]);
 }

@@ -8,7 +8,7 @@ import type { WeightPart, WeightRequest, WeightStore } from '../models/weight_st
 import { binding } from '../runtime/binding.js';
 import { writeBytes } from '../runtime/device_tensor.js';
 import { dtypeBytes, dtypeCode } from '../runtime/dtype.js';
-import { fillPart, locateTensor, rewrite } from './load_weights.js';
+import { fillPart, locateTensor, panelLayout, rewrite } from './load_weights.js';
 
 /** The adapter that is part of a model's weights. */
 export interface MergedAdapter {
@@ -76,16 +76,11 @@ export class WeightMerger {
 }
 
 // As load_weights.ts does it from the file.
-async function write(
-  { dtype, data }: MergedTensor,
-  { kind, tensor, transposed, mayBeCompact }: WeightRequest,
-  part: WeightPart,
-): Promise<void> {
+async function write({ dtype, data }: MergedTensor, request: WeightRequest, part: WeightPart): Promise<void> {
+  const { kind, tensor } = request;
   if (kind === 'panels') {
-    const [rows, inputs] = (transposed ? [part.shape[1], part.shape[0]] : part.shape) as [number, number];
     try {
-      const layout = { dtype: dtypeCode[dtype], rows, inputs, transposed, mayBeCompact: mayBeCompact !== undefined };
-      await binding().packRows(data, 0, layout, tensor.buffer, part.first);
+      await binding().packRows(data, 0, panelLayout(request, part, dtypeCode[dtype]), tensor.buffer, part.first);
     } catch (error) {
       throw fromNative(error, { tensor: part.tensor });
     }

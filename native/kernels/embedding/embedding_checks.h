@@ -4,7 +4,7 @@
 
 #include "core/check.h"
 #include "generated/embedding_ops.h"
-#include "kernels/linear/compact_panels.h"
+#include "kernels/linear/compact_checks.h"
 
 namespace heddle {
 
@@ -13,14 +13,7 @@ inline constexpr int64_t kPanelRows = 16;  // rows of weight in a packed panel
 inline Status check_embedding_weight(const EmbeddingArgs& args) {
   const TensorView &weight = args.weight, &y = args.y;
   const int64_t width = y.dims[1];
-  if (may_be_compact(weight)) {
-    HEDDLE_CHECK(weight.rank == 3 && weight.dense() && weight.dims[0] == linear_panels(args.vocabulary) && weight.dims[1] == compact_slot_lines(width) &&
-                     weight.dims[2] == kPanelLine,
-                 "embedding",
-                 "weight is " + describe(weight) + ": expected panels of 16 rows that may be compact for " + std::to_string(args.vocabulary) + " rows of " +
-                     std::to_string(width));
-    return Status::success();
-  }
+  if (may_be_compact(weight)) return compact_dims_check("embedding", weight, args.vocabulary, width, "y " + describe(y));
   HEDDLE_CHECK(weight.dtype == DType::kF32 || weight.dtype == DType::kF16 || weight.dtype == DType::kBF16, "embedding",
                "weight is " + describe(weight) + ": expected f32, f16 or bf16");
   if (weight.rank == 2) {

@@ -6,7 +6,6 @@
 #include "cpu/targets.h"
 #include "generated/embedding_ops.h"
 #include "kernels/embedding/embedding_checks.h"
-#include "kernels/linear/linear_checks.h"
 
 #define HEDDLE_TARGET_FILE "kernels/embedding/embedding_cpu.cc"
 #include "cpu/foreach_target.h"

@@ -47,8 +47,7 @@ Status launch_widen(const CudaContext& context, const TensorView& y, const Numbe
 
 Status embedding_cuda(const EmbeddingArgs& args, CudaContext& context) {
   HEDDLE_TRY(check_embedding(args));
-  HEDDLE_CHECK(!may_be_compact(args.weight), "embedding",
-               "weight is " + describe(args.weight) + ": a CUDA device reads no compact panels, expected f32, f16 or bf16");
+  HEDDLE_TRY(refuse_compact("embedding", args.weight));
   const TensorView &weight = args.weight, &y = args.y;
   // Rows of packed panels lie one after another on this backend, padded to an even width.
   const int64_t stride = weight.rank == 2 ? weight.leading_stride : weight.dims[1] * weight.dims[2] / kPanelRows;

@@ -60,7 +60,7 @@ constexpr bool compact_pays(CpuTarget target) { return target == CpuTarget::kAvx
 // A weight that may be compact is a u8 tensor [panels, compact_slot_lines, 64].
 inline bool may_be_compact(const TensorView& weight) { return weight.dtype == DType::kU8; }
 
-// Its panels, read. The first header says where everything is, and is checked (linear_checks.h) before others are looked at.
+// Its panels, read. The first header says where everything is, and is checked (compact_checks.h) before others are looked at.
 struct PanelRows {
   const std::byte* weight;
   int64_t k;

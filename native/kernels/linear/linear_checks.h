@@ -4,7 +4,7 @@
 
 #include "core/check.h"
 #include "generated/linear_ops.h"
-#include "kernels/linear/compact_panels.h"
+#include "kernels/linear/compact_checks.h"
 #include "kernels/linear/linear_pack.h"
 
 namespace heddle {
@@ -13,12 +13,7 @@ namespace heddle {
 inline Status linear_weight_check(const char* op, const TensorView& weight, int64_t outputs, int64_t k, const std::string& left, const std::string& right) {
   const int64_t panels = linear_panels(outputs);
   const int64_t inner = linear_inner(k);
-  if (may_be_compact(weight)) {
-    HEDDLE_CHECK(weight.rank == 3 && weight.dense() && weight.dims[0] == panels && weight.dims[1] == compact_slot_lines(k) && weight.dims[2] == kPanelLine, op,
-                 "weight is " + describe(weight) + " for " + left + " and " + right + ": expected [" + std::to_string(panels) + ", " +
-                     std::to_string(compact_slot_lines(k)) + ", " + std::to_string(kPanelLine) + "] without gaps");
-    return Status::success();
-  }
+  if (may_be_compact(weight)) return compact_dims_check(op, weight, outputs, k, left + " and " + right);
   const bool pairs = weight.dtype == DType::kBF16;
   HEDDLE_CHECK(pairs || weight.dtype == DType::kF32 || weight.dtype == DType::kF16, op, "weight is " + describe(weight) + ": expected f32, f16 or bf16");
   HEDDLE_CHECK(weight.rank == 3 && weight.dense() && weight.dims[0] == panels && weight.dims[1] == (pairs ? inner / 2 : inner) &&
@@ -26,19 +21,6 @@ inline Status linear_weight_check(const char* op, const TensorView& weight, int6
                op,
                "weight is " + describe(weight) + " for " + left + " and " + right + ": expected [" + std::to_string(panels) + ", " +
                    std::to_string(pairs ? inner / 2 : inner) + ", " + std::to_string(pairs ? 2 * kLinearPanel : kLinearPanel) + "] without gaps");
-  return Status::success();
-}
-
-// Where the first header of a weight says that things are. The other headers say the same: nobody follows them.
-inline Status compact_weight_check(const char* op, const TensorView& weight, int64_t k) {
-  if (!may_be_compact(weight) || weight.dims[0] == 0) return Status::success();
-  const PanelHeader& first = PanelRows{weight.as<const std::byte>(), k}.first();
-  if (first.compact == 0) return Status::success();
-  const int64_t units = compact_units(k) * kUnitBytes, slot = compact_slot_bytes(k);
-  const bool sound = first.units_at >= kPanelLine && first.units_at % kPanelLine == 0 && first.step <= slot && first.units_at <= slot && first.step == first.units_at + units;
-  HEDDLE_CHECK(sound, op,
-               "weight " + describe(weight) + " has panels of " + std::to_string(first.step) + " bytes with units at " + std::to_string(first.units_at) +
-                   ": expected compact panels of k " + std::to_string(k));
   return Status::success();
 }
 

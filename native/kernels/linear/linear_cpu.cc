@@ -67,9 +67,8 @@ void linear_block(const LinearProblem& problem, CpuContext& context) {
   // One tile streams both operands; several of them share a block of the weight.
   const int64_t block = single ? std::max<int64_t>(inner, 2) : kLinearBlock;
   const int64_t step = problem.panel_step;
-  const PanelRows rows{problem.weight, k};
-  const auto header = [&](int64_t panel) -> const PanelHeader& { return *reinterpret_cast<const PanelHeader*>(problem.weight + panel * step); };
-  const std::byte* bodies = problem.weight + (kCompact ? rows.first().units_at : 0);
+  const PanelRows compact{problem.weight, k};
+  const std::byte* bodies = problem.weight + (kCompact ? compact.first().units_at : 0);
 
   context.parallel(chunks.count(), [&](int64_t chunk, int) {
     const int64_t first_panel = chunk / chunks.down() * chunks.chunk_panels;
@@ -86,7 +85,7 @@ void linear_block(const LinearProblem& problem, CpuContext& context) {
       for (const int64_t stop = panel + apart; panel < stop; panel++) {
         const int64_t column = panel * kPanel;
         const int64_t last_columns = std::min<int64_t>(kPanel, problem.outputs - column - (wide - 1) * apart * kPanel);
-        TilePanels panels{nullptr, apart * step, nullptr, single ? apart * step : 0, kCompact ? header(panel).high_bytes : nullptr};
+        TilePanels panels{nullptr, apart * step, nullptr, single ? apart * step : 0, kCompact ? compact.panel(panel).high_bytes : nullptr};
         for (int64_t begin = 0; begin == 0 || begin < inner; begin += block) {
           const int64_t pairs = (std::min(block, inner - begin) / 2 + Weight::kPairs - 1) / Weight::kPairs * Weight::kPairs;
           const float* bias = problem.bias != nullptr && begin + block >= inner ? problem.bias + column : nullptr;
@@ -105,7 +104,7 @@ void linear_block(const LinearProblem& problem, CpuContext& context) {
               if (begin == 0) {
                 start = TileStart::kSums;
                 std::memset(sums, 0, static_cast<size_t>(height * wide * kPanel) * sizeof(float));
-                for (int64_t p = 0; p < wide; p++) add_exceptions<Weight>(rows, header(panel + p * apart), x, height, sums + p * kPanel, wide * kPanel);
+                for (int64_t p = 0; p < wide; p++) add_exceptions<Weight>(compact, compact.panel(panel + p * apart), x, height, sums + p * kPanel, wide * kPanel);
               }
             }
             panels.ahead = single ? panels.first + kLinearAhead * Weight::kPairBytes : turn < wide ? next + turn * step : panels.first;

@@ -7,6 +7,7 @@
 #include "cuda/cublas_lt.h"
 #include "cuda/cuda_context.h"
 #include "kernels/linear/linear_mma.h"
+#include "kernels/linear/compact_checks.h"
 #include "kernels/linear/linear_pack.h"
 #include "kernels/linear/linear_rounded.h"
 #include "kernels/matmul/matmul_f32.h"
@@ -32,7 +33,7 @@ inline Status linear_workspace_check(const char* op, size_t given, size_t needed
 }
 
 inline Status linear_device_weight_check(const char* op, const TensorView& weight) {
-  HEDDLE_CHECK(!may_be_compact(weight), op, "weight is " + describe(weight) + ": a CUDA device reads no compact panels, expected f32, f16 or bf16");
+  HEDDLE_TRY(refuse_compact(op, weight));
   HEDDLE_CHECK(reinterpret_cast<uintptr_t>(weight.data) % 4 == 0, op, "weight " + describe(weight) + " begins between two 4-byte words: expected at a multiple of 4 bytes");
   return Status::success();
 }
