@@ -1,4 +1,4 @@
-// Runs at load over every weight: the loops over 64 bytes are written so that a compiler turns them into vectors.
+// Runs at load over every weight.
 #include "kernels/linear/compact_weight.h"
 
 #include <algorithm>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/float16.h"
+#include "cpu/compact_unit_encode.h"
 
 namespace heddle {
 
@@ -16,53 +17,6 @@ constexpr int64_t kPairElements = 2 * kLinearPanel;
 // With more exceptions in a panel than one in so many weights, the weight stays plain.
 constexpr int64_t kWeightsPerException = 64;
 constexpr int64_t kSampledUnits = 16;  // of a panel, for its table
-constexpr uint8_t kNoCode = 16;  // a bit beside the code
-
-// One unit of a plain panel taken apart: low and high bytes by place. Elements beyond the panel are zeros.
-struct UnitBytes {
-  alignas(64) uint8_t low[kUnitWeights], high[kUnitWeights];
-
-  void read(const uint16_t* body, int64_t unit, int64_t pairs) {
-    const int64_t first = unit * kUnitPairs, count = std::min(kUnitPairs, pairs - first);
-    if (count < kUnitPairs) std::memset(this, 0, sizeof *this);
-    for (int64_t pair = 0; pair < count; pair++) {
-      const uint16_t* from = body + (first + pair) * kPairElements;
-      for (int64_t eight = 0; eight < kPairElements / 8; eight++) {
-        uint8_t* to_low = low + unit_place(pair, eight * 8);
-        uint8_t* to_high = high + unit_place(pair, eight * 8);
-        for (int64_t i = 0; i < 8; i++) {
-          to_low[i] = static_cast<uint8_t>(from[eight * 8 + i]);
-          to_high[i] = static_cast<uint8_t>(from[eight * 8 + i] >> 8);
-        }
-      }
-    }
-  }
-
-  // Codes by place, with kNoCode where the table has none. Returns whether that is so anywhere.
-  bool codes(const uint8_t* high_bytes, uint8_t* to) const {
-    for (int64_t i = 0; i < kUnitWeights; i++) to[i] = kNoCode;
-    for (int code = 0; code < kHighBytes / 2; code++) {
-      const uint8_t wanted = high_bytes[code];
-      for (int64_t i = 0; i < kUnitWeights; i++) to[i] = (high[i] & 127) == wanted ? static_cast<uint8_t>(code) : to[i];
-    }
-    uint8_t any = 0;
-    for (int64_t i = 0; i < kUnitWeights; i++) {
-      to[i] |= static_cast<uint8_t>(high[i] >> 7 << 3);
-      any |= to[i];
-    }
-    return (any & kNoCode) != 0;
-  }
-};
-
-struct Place {
-  int64_t k, lane;
-};
-
-// What of the panel a place of a unit is.
-Place place_of(int64_t unit, int64_t place) {
-  const int64_t pair = place / 64 * 2 + place % 16 / 8, element = place % 64 / 16 * 8 + place % 8;
-  return {2 * (unit * kUnitPairs + pair) + element % 2, element / 2};
-}
 
 uint16_t& plain_element(uint16_t* body, int64_t k, int64_t lane) { return body[k / 2 * kPairElements + lane * 2 + k % 2]; }
 
@@ -74,42 +28,26 @@ struct PlainPanel {
   int64_t pairs() const { return linear_inner(k) / 2; }
 
   void choose_table(uint8_t* high_bytes) const {
-    int64_t counts[128] = {};
+    HighByteCounts counts;
     const int64_t step = std::max<int64_t>(1, compact_units(k) / kSampledUnits);
     for (int64_t unit = 0; unit < compact_units(k); unit += step)
       for (int64_t pair = unit * kUnitPairs; pair < std::min(pairs(), (unit + 1) * kUnitPairs); pair++)
         for (int64_t i = 0; i < 2 * lanes; i++)
-          if (2 * pair + i % 2 < k) counts[body[pair * kPairElements + i] >> 8 & 127]++;
-    uint8_t order[128];
-    for (int i = 0; i < 128; i++) order[i] = static_cast<uint8_t>(i);
-    // Of what the sample has not met, the next below its most frequent are the likeliest.
-    const auto most = static_cast<int>(std::max_element(counts, counts + 128) - counts);
-    const auto distance = [&](int value) { return value <= most ? most - value : value; };
-    std::sort(order, order + 128, [&](int a, int b) { return counts[a] != counts[b] ? counts[a] > counts[b] : distance(a) < distance(b); });
-    std::sort(order, order + 8);  // the stand-in is the first one's
-    for (int i = 0; i < 8; i++) {
-      high_bytes[i] = order[i];
-      high_bytes[8 + i] = static_cast<uint8_t>(order[i] | 128);
-    }
+          if (2 * pair + i % 2 < k) counts.add(body[pair * kPairElements + i]);
+    counts.choose_table(high_bytes);
   }
 
-  // Calls each(unit, its bytes, codes) for every unit, and found(place in the panel, bits) for every exception before.
+  // Calls each(unit, its encoder) for every unit, and found(place in the panel, bits) for every exception before.
   template <class Each, class Found>
   void units(const uint8_t* high_bytes, const Each& each, const Found& found) const {
-    UnitBytes bytes;
-    alignas(64) uint8_t codes[kUnitWeights];
+    UnitEncoder encoder;
     for (int64_t unit = 0; unit < compact_units(k); unit++) {
-      bytes.read(body, unit, pairs());
-      if (bytes.codes(high_bytes, codes)) {
-        for (int64_t i = 0; i < kUnitWeights; i++) {
-          if ((codes[i] & kNoCode) == 0) continue;
-          const Place at = place_of(unit, i);
-          if (at.k < k && at.lane < lanes)
-            found(static_cast<uint32_t>(at.k * kLinearPanel + at.lane), static_cast<uint16_t>(bytes.high[i] << 8 | bytes.low[i]));
-          codes[i] = bytes.low[i] = 0;  // the stand-in
-        }
-      }
-      each(unit, bytes, codes);
+      encoder.read(body + unit * kUnitNumbers, std::min(kUnitPairs, pairs() - unit * kUnitPairs));
+      encoder.encode(high_bytes, [&](int64_t index, uint16_t bits) {
+        const int64_t column = 2 * (unit * kUnitPairs + index / kPairElements) + index % 2, lane = index % kPairElements / 2;
+        if (column < k && lane < lanes) found(static_cast<uint32_t>(column * kLinearPanel + lane), bits);
+      });
+      each(unit, encoder);
     }
   }
 
@@ -120,11 +58,7 @@ struct PlainPanel {
     PanelException* end = list;
     units(
         header.high_bytes,
-        [&](int64_t unit, const UnitBytes& bytes, const uint8_t* codes) {
-          uint8_t* at = reinterpret_cast<uint8_t*>(to) + header.units_at + unit * kUnitBytes;
-          std::memcpy(at, bytes.low, sizeof bytes.low);
-          for (int64_t i = 0; i < 64; i++) at[128 + i] = static_cast<uint8_t>(codes[i] | codes[64 + i] << 4);
-        },
+        [&](int64_t unit, const UnitEncoder& encoder) { encoder.write(reinterpret_cast<uint8_t*>(to) + header.units_at + unit * kUnitBytes); },
         [&](uint32_t place, uint16_t bits) { *end++ = {place, bits, 0}; });
     std::sort(list, end, [](const PanelException& a, const PanelException& b) { return a.place < b.place; });
     header.exceptions = static_cast<uint32_t>(end - list);
@@ -135,10 +69,10 @@ struct PlainPanel {
 void decode(const PanelRows& rows, const PanelHeader& header, int64_t lanes, uint16_t* body) {
   const int64_t k = rows.k, pairs = linear_inner(k) / 2;
   for (int64_t unit = 0; unit < compact_units(k); unit++) {
-    uint16_t plain[kUnitWeights];
+    uint16_t plain[kUnitNumbers];
     expand_unit(rows.unit(header, unit), header.high_bytes, plain);
     const int64_t count = std::min(kUnitPairs, pairs - unit * kUnitPairs);
-    std::memcpy(body + unit * kUnitWeights, plain, static_cast<size_t>(count * kPanelLine));
+    std::memcpy(body + unit * kUnitNumbers, plain, static_cast<size_t>(count * kPanelLine));
   }
   for (uint32_t i = 0; i < rows.exceptions(header); i++) {
     const PanelException& exception = header.list()[i];
@@ -159,7 +93,7 @@ void PanelRows::row(int64_t index, int64_t lane, float* to) const {
   }
   for (int64_t column = 0; column < k; column++) {
     const int64_t place = unit_place(column / 2 % kUnitPairs, lane * 2 + column % 2);
-    to[column] = bf16_to_f32(unit_weight(unit(header, column / (2 * kUnitPairs)), header.high_bytes, place));
+    to[column] = bf16_to_f32(unit_number(unit(header, column / (2 * kUnitPairs)), header.high_bytes, place));
   }
   for (uint32_t i = 0; i < exceptions(header); i++) {
     const PanelException& exception = header.list()[i];
@@ -180,7 +114,7 @@ int64_t CompactWeight::make_compact(ThreadPool& pool) {
     PanelHeader& header = headers[static_cast<size_t>(panel)];
     plain(panel).choose_table(header.high_bytes);
     plain(panel).units(
-        header.high_bytes, [](int64_t, const UnitBytes&, const uint8_t*) {}, [&](uint32_t, uint16_t) { header.exceptions++; });
+        header.high_bytes, [](int64_t, const UnitEncoder&) {}, [&](uint32_t, uint16_t) { header.exceptions++; });
   });
   uint32_t most = 0;
   for (const PanelHeader& header : headers) most = std::max(most, header.exceptions);

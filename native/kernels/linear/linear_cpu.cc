@@ -23,7 +23,7 @@ namespace heddle::HEDDLE_TARGET {
 template <class Weight>
 void add_exceptions(const PanelRows& panels, const PanelHeader& header, const typename Weight::Input* x, int64_t rows, float* sums, int64_t stride) {
   constexpr int64_t kRow = Weight::kParts * kLinearGroup;
-  const float stand_in = bf16_to_f32(header.stand_in());
+  const float stand_in = bf16_to_f32(unit_stand_in(header.high_bytes));
   for (uint32_t i = 0; i < panels.exceptions(header); i++) {
     const PanelException exception = header.list()[i];
     if (!panels.holds(exception)) continue;

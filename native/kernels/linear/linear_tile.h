@@ -3,7 +3,7 @@
 // Every output is one chain of multiply-adds over k in rising order, whatever the tile that computes it: that is what
 // makes a row's bits independent of how many rows there are.
 #if defined(HEDDLE_TARGET)
-#include "kernels/linear/compact_unit.h"
+#include "cpu/compact_unit_vectors.h"
 namespace heddle::HEDDLE_TARGET {
 
 #if defined(HEDDLE_TARGET_AVX512)
@@ -121,7 +121,7 @@ struct Compact : Plain {
   static constexpr int64_t kPairBytes = kUnitBytes / kUnitPairs;
   static HEDDLE_INLINE Table table(const uint8_t* high_bytes) { return load_table(high_bytes); }
   static HEDDLE_INLINE Operand weight(const std::byte* unit, Table table, int pass, int v) {
-    return Plain::operand(unit_pairs(unit, table, pass / Plain::kPasses, v), pass % Plain::kPasses);
+    return Plain::operand(unit_line(unit, table, pass / Plain::kPasses, v), pass % Plain::kPasses);
   }
   static HEDDLE_INLINE Operand input(const Input* x, int pass) { return Plain::input(x + 2 * (pass / Plain::kPasses), pass % Plain::kPasses); }
 };

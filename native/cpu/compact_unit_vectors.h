@@ -1,4 +1,4 @@
-// The bytes of compact panels in registers: kLanes outputs by two k. No include guard: one copy per target.
+// Units of cpu/compact_unit.h in registers. No include guard: one copy per target, after cpu/simd.h.
 #if defined(HEDDLE_TARGET)
 namespace heddle::HEDDLE_TARGET {
 
@@ -51,7 +51,7 @@ HEDDLE_INLINE Vector widen_second(Bytes a) { return {vreinterpretq_f32_u32(vandq
 
 #else
 
-// Without look-ups in registers: right, but slower than plain panels (compact_pays).
+// Without look-ups in registers: right, but slower than plain numbers (compact_pays).
 struct Bytes {
   uint8_t at[kBytes];
 };
@@ -89,22 +89,22 @@ HEDDLE_INLINE Vector widen_second(Bytes a) { return load_bf16_odd(reinterpret_ca
 
 #endif
 
-// Pair `pair` of the unit at `unit`, outputs [v kLanes, (v + 1) kLanes), as a plain panel has them.
-HEDDLE_INLINE Bytes unit_pairs(const void* unit, Bytes table, int pair, int v) {
+// Line `line` of the unit at `unit`: bytes [v kBytes, (v + 1) kBytes).
+HEDDLE_INLINE Bytes unit_line(const void* unit, Bytes table, int line, int v) {
   const std::byte* at = static_cast<const std::byte*>(unit) + v * kBytes;
-  const Bytes low = load_bytes(at + pair / 2 * kPanelLine), codes = load_bytes(at + 2 * kPanelLine);
-  const Bytes high = look_up(table, pair < 2 ? low_codes(codes) : high_codes(codes));
-  return pair % 2 == 0 ? interleave_lower(low, high) : interleave_upper(low, high);
+  const Bytes low = load_bytes(at + line / 2 * kUnitLine), codes = load_bytes(at + 2 * kUnitLine);
+  const Bytes high = look_up(table, line < 2 ? low_codes(codes) : high_codes(codes));
+  return line % 2 == 0 ? interleave_lower(low, high) : interleave_upper(low, high);
 }
 
-// `units` units of compact weight as plain ones.
+// `units` units as their lines.
 HEDDLE_INLINE void expand_units(const uint8_t* unit, int64_t units, const uint8_t* high_bytes, uint16_t* to) {
   const Bytes table = load_table(high_bytes);
   for (int64_t i = 0; i < units; i++, unit += kUnitBytes)
 #pragma GCC unroll 4
-    for (int pair = 0; pair < kUnitPairs; pair++)
+    for (int line = 0; line < kUnitLines; line++)
 #pragma GCC unroll 4
-      for (int v = 0; v < kPanelVectors; v++, to += kBytes / 2) store_bytes(to, unit_pairs(unit, table, pair, v));
+      for (int v = 0; v < kUnitLine / kBytes; v++, to += kBytes / 2) store_bytes(to, unit_line(unit, table, line, v));
 }
 
 }  // namespace heddle::HEDDLE_TARGET
