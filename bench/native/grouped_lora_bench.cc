@@ -2,11 +2,11 @@
 // follows in a model.
 //
 //   grouped_lora_bench [--json] [--threads 1,2] [--adapters 1,8,16] [--rank 16] [--sites 2048:2048+256+256,5632:2048,..] [--tokens 1]
-//                      [--rounds 15] [--clock wall] [--rows]
+//                      [--rounds 15] [--clock wall] [--rows | --compact]
 //
 // A site is inputs:outputs, with + between sites that share x. Every adapter has `tokens` tokens. Each call takes adapters that no call
 // used for some hundred megabytes. "after it": the time that linear and grouped_lora take together, less that of linear alone. --rows: the
-// rows of B lie one by one instead of in groups.
+// rows of B lie one by one instead of in groups. --compact: rows of 12 bits a number (compact_rows.h); the rates count their bytes.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -24,6 +24,7 @@
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
 #include "generated/op_table.h"
+#include "kernels/grouped_lora/compact_rows.h"
 #include "kernels/grouped_lora/grouped_lora_layout.h"
 #include "kernels/linear/linear_pack.h"
 
@@ -56,20 +57,27 @@ struct Site {
 };
 
 struct Options {
-  bool json = false, grouped = true;
+  bool json = false, grouped = true, compact = false;
   std::vector<int64_t> threads = {1, 2}, adapters = {1, 8, 16};
   int64_t rank = 16, tokens = 1, rounds = 15;
   // The four sites of a layer of the 1.1 B shape, and two of the 163 M one.
   std::vector<Site> sites = {{2048, {2048, 256, 256}}, {2048, {2048}}, {2048, {5632, 5632}}, {5632, {2048}}, {576, {576, 192, 192}}, {1536, {576}}};
 };
 
-// As many adapters as fit into `bytes`, as lib/adapters/placement.ts lays them out: rows one after another, those of B in groups.
+// As many adapters as fit into `bytes` of random numbers, as lib/adapters/placement.ts lays them out: rows one after another, those of B in
+// groups, or compact rows.
 struct Adapters {
   std::vector<AdapterEntry> entries;
   std::vector<int32_t> rows;
   int64_t slots, bytes_each;
 
-  Adapters(const Site& site, int64_t rank, bool grouped, size_t bytes) {
+  Adapters(const Site& site, const Options& options, std::byte* memory, size_t bytes) {
+    const int64_t rank = options.rank;
+    if (options.compact) {
+      place_compact(site, rank, memory, bytes);
+      return;
+    }
+    const bool grouped = options.grouped;
     const auto row_bytes = [](int64_t width) { return (width * 2 + kRowUnit - 1) / kRowUnit * kRowUnit; };
     bytes_each = 0;
     for (int64_t outputs : site.outputs) bytes_each += rank * (row_bytes(site.inputs) + row_bytes(outputs));
@@ -86,6 +94,41 @@ struct Adapters {
       for (int64_t outputs : site.outputs) {
         const int32_t first_a = place(site.inputs, false), first_b = place(outputs, grouped);
         entries.push_back({EntryKind::kLowRank, dtype, static_cast<int32_t>(rank), first_a, first_b, -1, -1, 0.5f});
+      }
+  }
+
+  // Overwrites the memory.
+  void place_compact(const Site& site, int64_t rank, std::byte* memory, size_t bytes) {
+    const auto groups = [&](int64_t width, int64_t most, const auto& each) {
+      for (int64_t row = 0; row < rank; row += most) each(std::min(most, rank - row), width);
+    };
+    int64_t widest = site.inputs;
+    bytes_each = 0;
+    const auto count = [&](int64_t rows, int64_t width) { bytes_each += CompactGroupShape(rows, width).bytes(); };
+    for (int64_t outputs : site.outputs) {
+      groups(site.inputs, kCompactRowsOfA, count);
+      groups(outputs, kGroupRows, count);
+      widest = std::max(widest, outputs);
+    }
+    slots = static_cast<int64_t>(bytes) / bytes_each;
+    std::vector<uint16_t> numbers(static_cast<size_t>(widest * kGroupRows));
+    fill(DType::kBF16, reinterpret_cast<std::byte*>(numbers.data()), numbers.size() * 2);
+    int64_t at = 0;
+    const auto place = [&](int64_t rows_in_group, int64_t width) {
+      rows.push_back(static_cast<int32_t>(at / kRowUnit));
+      std::byte* const to = memory + at;
+      const int64_t size = CompactGroupShape(rows_in_group, width).bytes();
+      std::memset(to, 0, static_cast<size_t>(size));
+      if (!make_compact_rows(numbers.data(), rows_in_group, width, reinterpret_cast<uint8_t*>(to))) std::abort();
+      at += size;
+    };
+    for (int64_t slot = 0; slot < slots; slot++)
+      for (int64_t outputs : site.outputs) {
+        const int32_t first_a = static_cast<int32_t>(rows.size());
+        groups(site.inputs, kCompactRowsOfA, place);
+        const int32_t first_b = static_cast<int32_t>(rows.size());
+        groups(outputs, kGroupRows, place);
+        entries.push_back({EntryKind::kLowRank, static_cast<int32_t>(DType::kBF16) | kCompactRows, static_cast<int32_t>(rank), first_a, first_b, -1, -1, 0.5f});
       }
   }
 };
@@ -108,7 +151,7 @@ struct Bench {
   size_t weights_bytes;
 
   void run(bool& first) {
-    Adapters adapters(site, options.rank, options.grouped, bytes);
+    Adapters adapters(site, options, memory, bytes);
     const int64_t tokens = count * options.tokens, columns = site.columns(), sites = static_cast<int64_t>(site.outputs.size());
     std::vector<float> x(static_cast<size_t>(tokens * site.inputs)), y(static_cast<size_t>(tokens * columns)), ones(static_cast<size_t>(tokens), 1.0f);
     fill(DType::kF32, reinterpret_cast<std::byte*>(x.data()), x.size() * 4);
@@ -194,6 +237,10 @@ int main(int count, char** arguments) {
     }
     if (name == "--rows") {
       options.grouped = false;
+      continue;
+    }
+    if (name == "--compact") {
+      options.compact = true;
       continue;
     }
     const std::string value = i + 1 < count ? arguments[++i] : "";

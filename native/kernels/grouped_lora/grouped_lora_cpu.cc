@@ -17,11 +17,16 @@ namespace heddle {
 inline constexpr int64_t kColumnBlock = 8192;
 static_assert(kColumnBlock >= kSeriesSize, "GroupedLoraWork::series has a column block per token");
 
+// Compact rows are made plain in pieces of so many numbers, or of as many as kGroupRows rows of A have.
+inline constexpr int64_t kPlainFloats = 16384;
+inline int64_t plain_floats(int64_t inputs) { return kGroupRows * inputs > kPlainFloats ? kGroupRows * inputs : kPlainFloats; }
+
 struct GroupedLoraWork {
   const GroupedLoraArgs& args;
   AdapterPool pool;
   const TokenTile* tiles;
   float* saved;  // per worker: [kTileTokens][kColumnBlock] of the base's outputs, or [kRankBlock][kBlockTokens] products
+  float* plain;   // per worker: plain_floats
   float* series;  // per worker: [ranks of a token's series entries][kTileTokens], products with the base's outputs
 };
 
@@ -34,6 +39,7 @@ struct GroupedLoraWork {
 #include "kernels/grouped_lora/adapter_rows.h"
 #include "kernels/grouped_lora/bottleneck_rows.h"
 #include "kernels/grouped_lora/token_block.h"
+#include "kernels/grouped_lora/compact_row_loops.h"
 
 namespace heddle::HEDDLE_TARGET {
 
@@ -56,6 +62,54 @@ void add_low_rank(const AdapterPool& pool, const AdapterEntry& entry, int tokens
     add_rows_to_tile<Row>(b, done, count, tokens, v, how, from, to);
     done += count;
     how.own = how.replaces = false;
+    how.shift = nullptr;
+  } while (done < entry.rank);
+}
+
+// The same for compact rows.
+template <int kTokens>
+void add_compact(const AdapterPool& pool, const AdapterEntry& entry, const float* const* x, int64_t inputs, int64_t outputs, Join how, int64_t from,
+                 int64_t to) {
+  const CompactFactor a = compact_a(pool, entry, inputs), b = compact_b(pool, entry, outputs);
+  float v[kRankBlock * kTileTokens];
+  int64_t done = 0;
+  do {
+    const int64_t count = entry.rank - done < kRankBlock ? entry.rank - done : kRankBlock;
+    dot_compact_rows<kTokens>(a, done, count, x, v);
+    for (int64_t i = 0; i < count * kTileTokens; i++) v[i] *= entry.scale;
+    add_compact_rows<kTokens>(b, done, count, v, how, from, to);
+    done += count;
+    how.own = how.replaces = false;
+    how.shift = nullptr;
+  } while (done < entry.rank);
+}
+
+static void add_compact_to_tile(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* const* x, int64_t inputs, int64_t outputs,
+                         const Join& how, int64_t from, int64_t to) {
+  switch (tokens) {
+    case 1:
+      return add_compact<1>(pool, entry, x, inputs, outputs, how, from, to);
+    case 2:
+      return add_compact<2>(pool, entry, x, inputs, outputs, how, from, to);
+    case 3:
+      return add_compact<3>(pool, entry, x, inputs, outputs, how, from, to);
+    default:
+      return add_compact<4>(pool, entry, x, inputs, outputs, how, from, to);
+  }
+}
+
+// add_low_rank_block for compact rows; `plain` is scratch of plain_floats.
+static void add_compact_low_rank_block(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* const* x, int64_t inputs,
+                                int64_t outputs, BlockJoin how, int64_t from, int64_t to, float* v, float* plain) {
+  const CompactFactor a = compact_a(pool, entry, inputs), b = compact_b(pool, entry, outputs);
+  int64_t done = 0;
+  do {
+    const int64_t count = entry.rank - done < kRankBlock ? entry.rank - done : kRankBlock;
+    dot_compact_block(a, done, count, tokens, x, {v, kBlockTokens, 1}, plain);
+    for (int64_t j = 0; j < count; j++)
+      for (int t = 0; t < tokens; t++) v[j * kBlockTokens + t] *= entry.scale;
+    add_compact_block(b, done, count, tokens, v, how, from, to, plain);
+    done += count;
     how.shift = nullptr;
   } while (done < entry.rank);
 }
@@ -149,6 +203,10 @@ static void grouped_lora_chunk(const GroupedLoraWork& work, const TokenTile& til
     const int step = replaces && !ones ? 1 : tile.count;
     for (int t = 0; t < tile.count; t += step) {
       const Join how = {y + t, original + t, weight + t, row(gain_row(entry)), row(shift_row(entry)), bias, own, replaces && weight[t] == 1.0f};
+      if (has_compact_rows(entry)) {
+        add_compact_to_tile(work.pool, entry, step, x + t, inputs, outputs, how, from, to);
+        continue;
+      }
       with_row_type(row_dtype(entry), [&](auto kind) {
         using Row = decltype(kind);
         if (entry.kind == EntryKind::kDense) {
@@ -224,10 +282,14 @@ static void grouped_lora_tile(const GroupedLoraWork& work, int64_t tile_index, i
     if (entry.kind == EntryKind::kNone) continue;
     for (int t = 0; t < tile.count; t++) weight[t] = args.weight.row<float>(tile.first + t)[j];
     const float* shift = entry.shift < 0 ? nullptr : static_cast<const float*>(work.pool.row(entry.shift)) + from;
+    float* const products = work.saved + static_cast<int64_t>(worker) * kTileTokens * kColumnBlock;
+    const BlockJoin how = {y, weight, shift};
+    if (has_compact_rows(entry)) {
+      add_compact_low_rank_block(work.pool, entry, tile.count, x, inputs, outputs, how, from, to, products, work.plain + worker * plain_floats(inputs));
+      continue;
+    }
     with_row_type(row_dtype(entry), [&](auto kind) {
-      add_low_rank_block<decltype(kind)>(entry.scale, work.pool, entry.first_a, factor_b(work.pool, entry), tile.count, x, inputs,
-                                         {y, weight, shift}, from, to,
-                                         work.saved + static_cast<int64_t>(worker) * kTileTokens * kColumnBlock);
+      add_low_rank_block<decltype(kind)>(entry.scale, work.pool, entry.first_a, factor_b(work.pool, entry), tile.count, x, inputs, how, from, to, products);
     });
   }
 }
@@ -244,6 +306,16 @@ constexpr const char* kOp = "grouped_lora";
 
 Status check_factors(const AdapterPool& pool, const AdapterEntry& entry, int64_t slot, int64_t site, int64_t inputs, int64_t outputs) {
   const int64_t width = static_cast<int64_t>(dtype_bytes(static_cast<DType>(row_dtype(entry))));
+  if (has_compact_rows(entry)) {
+    const bool possible = entry.dtype == (static_cast<int32_t>(DType::kBF16) | kCompactRows) && entry.kind == EntryKind::kLowRank && entry.rank > 0;
+    if (!possible || !can_be_compact(entry.rank, inputs) || !can_be_compact(entry.rank, outputs))
+      return bad_entry(kOp, slot, site, "has compact rows, dtype " + std::to_string(entry.dtype) + ", rank " + std::to_string(entry.rank) + ", " +
+                                            std::to_string(inputs) + " inputs and " + std::to_string(outputs) +
+                                            " outputs: expected low-rank bf16, a rank of 4, 8, .. and multiples of 32");
+    if (!compact_a(pool, entry, inputs).inside()) return rows_outside(kOp, slot, site, entry.first_a, entry.rank / kCompactRowsOfA);
+    if (!compact_b(pool, entry, outputs).inside()) return rows_outside(kOp, slot, site, entry.first_b, entry.rank / kGroupRows);
+    return Status::success();
+  }
   if (!pool.holds(entry.first_a, entry.rank, inputs * width)) return rows_outside(kOp, slot, site, entry.first_a, entry.rank);
   if (!factor_b(pool, entry).inside(outputs * width)) return rows_outside(kOp, slot, site, entry.first_b, entry.rank);
   return Status::success();
@@ -284,7 +356,7 @@ size_t tile_bytes(const TensorView& index) { return (static_cast<size_t>(index.d
 }  // namespace
 
 size_t grouped_lora_cpu_workspace(const GroupedLoraArgs& args, int threads) {
-  return tile_bytes(args.index) + 2 * static_cast<size_t>(threads) * kTileTokens * kColumnBlock * sizeof(float);
+  return tile_bytes(args.index) + static_cast<size_t>(threads * (2 * kTileTokens * kColumnBlock + plain_floats(args.x.dims[1]))) * sizeof(float);
 }
 
 Status grouped_lora_cpu(const GroupedLoraArgs& args, CpuContext& context) {
@@ -316,7 +388,9 @@ Status grouped_lora_cpu(const GroupedLoraArgs& args, CpuContext& context) {
   }));
 
   float* const saved = reinterpret_cast<float*>(context.workspace + tile_bytes(args.index));
-  const GroupedLoraWork work = {args, pool, tiles, saved, saved + static_cast<int64_t>(context.threads()) * kTileTokens * kColumnBlock};
+  const int64_t threads = context.threads();
+  float* const series = saved + threads * kTileTokens * kColumnBlock;
+  const GroupedLoraWork work = {args, pool, tiles, saved, series + threads * kTileTokens * kColumnBlock, series};
   const int64_t blocks = (widest + kColumnBlock - 1) / kColumnBlock;
   const auto run = HEDDLE_DISPATCH(grouped_lora_tile);
   context.parallel(tile_count * sites * blocks, [&](int64_t chunk, int worker) {

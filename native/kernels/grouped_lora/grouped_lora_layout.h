@@ -10,7 +10,7 @@
 //   kParallel  a network of two layers beside the module: rank rows of A (K wide), rank rows of B transposed:  L = scale * B f(A x)
 //   kSeries    the same behind the module: rank rows of A, N wide like the rows of B transposed:  L = scale * B f(A base[t])
 //   dtype of the A, B and dense rows (DType); gain and shift rows are always f32. With kInGroups added, the rows of B lie in groups,
-//         see below
+//         with kCompactRows those of A and B, see below
 //   rank  (factors) or N (kDense)
 //   first_a, first_b   indexes into `rows`
 //   gain, shift        index into `rows` of one row, N wide, or -1
@@ -28,6 +28,9 @@
 // their pieces of kPieceBytes alternate. With c rows in group g, bytes 64 p to 64 p + 63 of its row i are piece p c + i behind
 // rows[first_b + g]; every piece is whole. Only grouped_lora on the CPU reads them, at kLowRank, kParallel and kSeries.
 //
+// Compact rows are bf16 in groups of compact_rows.h: rows[first_a + g] is the address of four rows of A, rows[first_b + g] of kGroupRows
+// rows of B. Only grouped_lora on the CPU reads them, at kLowRank.
+//
 // An embedding table is as wide as the vocabulary, wider than a page may be. Its rows of A are therefore cut into pieces of
 // kEmbeddingPiece ids: A[j][id] is element id % kEmbeddingPiece of rows[first_a + id / kEmbeddingPiece * rank + j].
 // Its dense rows are one per id (rank = vocabulary, N wide); there is no bias, so b = base[t].
@@ -44,6 +47,7 @@ inline constexpr int64_t kEmbeddingPiece = 4096;
 inline constexpr int kGroupRows = 16;
 inline constexpr int64_t kPieceBytes = 64;
 inline constexpr int32_t kInGroups = 256;
+inline constexpr int32_t kCompactRows = 512;
 // What the networks in series of one token and site may have in all.
 inline constexpr int64_t kSeriesSize = 8192;
 
@@ -60,8 +64,9 @@ struct AdapterEntry {
   float scale;
 };
 
-constexpr int32_t row_dtype(const AdapterEntry& entry) { return entry.dtype & ~kInGroups; }
+constexpr int32_t row_dtype(const AdapterEntry& entry) { return entry.dtype & ~(kInGroups | kCompactRows); }
 constexpr bool in_groups(const AdapterEntry& entry) { return (entry.dtype & kInGroups) != 0; }
+constexpr bool has_compact_rows(const AdapterEntry& entry) { return (entry.dtype & kCompactRows) != 0; }
 constexpr bool is_bottleneck(const AdapterEntry& entry) { return entry.kind == EntryKind::kParallel || entry.kind == EntryKind::kSeries; }
 constexpr int32_t gain_row(const AdapterEntry& entry) { return is_bottleneck(entry) ? -1 : entry.gain; }
 constexpr int32_t shift_row(const AdapterEntry& entry) { return is_bottleneck(entry) ? -1 : entry.shift; }

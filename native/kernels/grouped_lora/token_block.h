@@ -97,6 +97,15 @@ HEDDLE_INLINE void dot_rows_and_tokens(const typename Row::Element* const* rows,
   }
 }
 
+// At most kDotRows rows times tokens x[0 .. tokens).
+template <class Row>
+void dot_some_rows(const typename Row::Element* const* rows, int count, int tokens, const float* const* x, int64_t width, Products to) {
+  for (int t = 0; t < tokens;) {
+    const Products at = {to.out + t * to.token_stride, to.row_stride, to.token_stride};
+    t += take<kDotTokens>(tokens - t, [&](auto n) { dot_rows_and_tokens<Row, n()>(rows, count, x + t, width, at); });
+  }
+}
+
 // Rows first .. first + count times tokens x[0 .. tokens).
 template <class Row>
 void dot_block(const AdapterPool& pool, int64_t first, int64_t count, int tokens, const float* const* x, int64_t width, Products to) {
@@ -104,10 +113,7 @@ void dot_block(const AdapterPool& pool, int64_t first, int64_t count, int tokens
     const int many = static_cast<int>(count - r < kDotRows ? count - r : kDotRows);
     const typename Row::Element* rows[kDotRows];
     for (int i = 0; i < many; i++) rows[i] = static_cast<const typename Row::Element*>(pool.row(first + r + i));
-    for (int t = 0; t < tokens;) {
-      const Products at = {to.out + r * to.row_stride + t * to.token_stride, to.row_stride, to.token_stride};
-      t += take<kDotTokens>(tokens - t, [&](auto n) { dot_rows_and_tokens<Row, n()>(rows, many, x + t, width, at); });
-    }
+    dot_some_rows<Row>(rows, many, tokens, x, width, {to.out + r * to.row_stride, to.row_stride, to.token_stride});
   }
 }
 
@@ -154,6 +160,22 @@ HEDDLE_INLINE void add_tile(const RowGroup<typename Row::Element>* groups, int g
   }
 }
 
+// Outputs begin .. end of all tokens, counted from `from`; v[j * kBlockTokens + t] belongs to row j of the groups.
+template <class Row>
+HEDDLE_INLINE void add_columns(const RowGroup<typename Row::Element>* groups, int group_count, int tokens, const float* v, const BlockJoin& how,
+                               int64_t from, int64_t begin, int64_t end) {
+  for (int t = 0; t < tokens;) {
+    const BlockJoin at = {how.y + t, how.weight + t, how.shift};
+    t += take<kAddTokens>(tokens - t, [&](auto many) {
+      int64_t n = begin;
+      for (; n + kAddVectors * kLanes <= end; n += kAddVectors * kLanes)
+        add_tile<Row, many(), kAddVectors>(groups, group_count, v + t, at, from, n, kLanes);
+      for (; n < end; n += kLanes)
+        add_tile<Row, many(), 1>(groups, group_count, v + t, at, from, n, end - n < kLanes ? static_cast<int>(end - n) : kLanes);
+    });
+  }
+}
+
 // Outputs from .. to of all tokens, with rows first .. first + count of B; v[j * kBlockTokens + t] belongs to row first + j.
 template <class Row>
 void add_block(const Factor& b, int64_t first, int count, int tokens, const float* v, const BlockJoin& how, int64_t from, int64_t to) {
@@ -161,16 +183,7 @@ void add_block(const Factor& b, int64_t first, int count, int tokens, const floa
   const int group_count = b.groups(first, count, groups);
   for (int64_t begin = 0; begin < to - from; begin += kAddColumns) {
     const int64_t end = begin + kAddColumns < to - from ? begin + kAddColumns : to - from;
-    for (int t = 0; t < tokens;) {
-      const BlockJoin at = {how.y + t, how.weight + t, how.shift};
-      t += take<kAddTokens>(tokens - t, [&](auto many) {
-        int64_t n = begin;
-        for (; n + kAddVectors * kLanes <= end; n += kAddVectors * kLanes)
-          add_tile<Row, many(), kAddVectors>(groups, group_count, v + t, at, from, n, kLanes);
-        for (; n < end; n += kLanes)
-          add_tile<Row, many(), 1>(groups, group_count, v + t, at, from, n, end - n < kLanes ? static_cast<int>(end - n) : kLanes);
-      });
-    }
+    add_columns<Row>(groups, group_count, tokens, v, how, from, begin, end);
   }
 }
 
