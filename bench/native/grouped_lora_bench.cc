@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@
 #endif
 
 #include "bench_tensors.h"
+#include "core/float16.h"
 #include "cpu/cpu_context.h"
 #include "cpu/targets.h"
 #include "generated/op_table.h"
@@ -99,20 +101,22 @@ struct Adapters {
 
   // Overwrites the memory.
   void place_compact(const Site& site, int64_t rank, std::byte* memory, size_t bytes) {
-    const auto groups = [&](int64_t width, int64_t most, const auto& each) {
-      for (int64_t row = 0; row < rank; row += most) each(std::min(most, rank - row), width);
+    const auto groups = [&](int64_t width, const auto& each) {
+      for (int64_t row = 0; row < rank; row += kGroupRows) each(std::min<int64_t>(kGroupRows, rank - row), width);
     };
     int64_t widest = site.inputs;
     bytes_each = 0;
     const auto count = [&](int64_t rows, int64_t width) { bytes_each += CompactGroupShape(rows, width).bytes(); };
     for (int64_t outputs : site.outputs) {
-      groups(site.inputs, kCompactRowsOfA, count);
-      groups(outputs, kGroupRows, count);
+      groups(site.inputs, count);
+      groups(outputs, count);
       widest = std::max(widest, outputs);
     }
     slots = static_cast<int64_t>(bytes) / bytes_each;
     std::vector<uint16_t> numbers(static_cast<size_t>(widest * kGroupRows));
-    fill(DType::kBF16, reinterpret_cast<std::byte*>(numbers.data()), numbers.size() * 2);
+    std::mt19937 random(1);
+    std::normal_distribution<float> normal(0.0f, 0.02f);
+    for (uint16_t& number : numbers) number = f32_to_bf16(normal(random));
     int64_t at = 0;
     const auto place = [&](int64_t rows_in_group, int64_t width) {
       rows.push_back(static_cast<int32_t>(at / kRowUnit));
@@ -125,9 +129,9 @@ struct Adapters {
     for (int64_t slot = 0; slot < slots; slot++)
       for (int64_t outputs : site.outputs) {
         const int32_t first_a = static_cast<int32_t>(rows.size());
-        groups(site.inputs, kCompactRowsOfA, place);
+        groups(site.inputs, place);
         const int32_t first_b = static_cast<int32_t>(rows.size());
-        groups(outputs, kGroupRows, place);
+        groups(outputs, place);
         entries.push_back({EntryKind::kLowRank, static_cast<int32_t>(DType::kBF16) | kCompactRows, static_cast<int32_t>(rank), first_a, first_b, -1, -1, 0.5f});
       }
   }

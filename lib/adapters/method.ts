@@ -49,6 +49,8 @@ export interface RowBlock {
   readonly count: number;
   readonly width: number;
   readonly data: Float32Array | Uint16Array;
+  /** Compact rows, group by group, in place of `data`, which is then empty; see compact_factors.ts. */
+  readonly groups?: readonly Uint8Array[] | undefined;
 }
 
 /**

@@ -8,8 +8,9 @@ import type { AdapterParts, RowBlock, SiteParts } from './method.js';
 const rowUnit = 64;
 const embeddingPiece = 4096;
 const entryColumns = 8;
-const groupRows = 16;
+export const groupRows = 16;
 const inGroups = 256;
+const compactRows = 512;
 const entryKinds = { lowRank: 1, dense: 2, parallel: 3, series: 4 } as const;
 const activations: readonly Activation[] = opTable.activate.attrs.function;
 
@@ -82,8 +83,8 @@ export function placeAdapter(parts: AdapterParts, pool: PageAllocator, table: Ta
 export const wholeUnits = (bytes: number): number => Math.ceil(bytes / rowUnit) * rowUnit;
 
 // Larger groups would leave much of a page unused.
-function canBeGrouped({ site, kind, rank, bT }: SiteParts, pageBytes: number): boolean {
-  if (site !== 'linear' || kind === 'dense' || rank === 0 || bT === undefined) return false;
+function canBeGrouped({ site, kind, rank, a, bT }: SiteParts, pageBytes: number): boolean {
+  if (site !== 'linear' || kind === 'dense' || rank === 0 || bT === undefined || a.groups !== undefined) return false;
   return Math.min(rank, groupRows) * wholeUnits(bT.width * bT.data.BYTES_PER_ELEMENT) <= pageBytes / 2;
 }
 
@@ -101,7 +102,8 @@ function placeSite(
     else keep(column, packer.add(block, site.path, piece));
   };
   const vector = (data: Float32Array | undefined): RowBlock | undefined => data && { dtype: 'f32', count: 1, width: data.length, data };
-  entries.set([entryKinds[site.kind], dtypeCode[site.dtype] + (grouped ? inGroups : 0), site.rank], at);
+  const rowsLie = site.a.groups !== undefined ? compactRows : grouped ? inGroups : 0;
+  entries.set([entryKinds[site.kind], dtypeCode[site.dtype] + rowsLie, site.rank], at);
   place(3, site.a, site.site === 'embedding' && site.kind === 'lowRank' ? embeddingPiece : 0);
   if (site.bT !== undefined) {
     if (grouped) keep(4, packer.addGroups(site.bT, site.path));
@@ -113,11 +115,9 @@ function placeSite(
   entries[at + 7] = new Int32Array(Float32Array.of(site.scale).buffer)[0] as number;
 }
 
-type Elements = Float32Array | Uint16Array;
-
-/** What lies at one address: some rows of one width, their pieces of 64 bytes in turns. */
+/** What lies at one address: some rows of one width, their pieces of 64 bytes in turns; or the bytes of a compact group, as one row. */
 interface PlacedRows {
-  readonly data: Elements;
+  readonly data: Float32Array | Uint16Array | Uint8Array;
   readonly count: number;
 }
 
@@ -171,9 +171,16 @@ class RowPacker {
 
   constructor(private readonly pool: PageAllocator) {}
 
-  /** Adds rows, cut into pieces of `piece` elements (0: whole): first piece of every row, then the second, … Gives the index of the first. */
-  add({ count, width, data }: RowBlock, path: string, piece: number): number {
+  /**
+   * Adds compact groups; or rows, cut into pieces of `piece` elements (0: whole): first piece of every row, then the second, … Gives the
+   * index of the first.
+   */
+  add({ count, width, data, groups }: RowBlock, path: string, piece: number): number {
     const first = this.addresses.length;
+    if (groups !== undefined) {
+      for (const group of groups) this.addRows({ data: group, count: 1 }, path);
+      return first;
+    }
     const step = piece === 0 ? Math.max(width, 1) : piece;
     for (let from = 0; from < width; from += step)
       for (let row = 0; row < count; row++)

@@ -1,6 +1,8 @@
+import { compactFactors } from '../adapters/compact_factors.js';
 import type { AdapterParts } from '../adapters/method.js';
 import { type PagePlacement, placeAdapter } from '../adapters/placement.js';
 import { PoolExhaustedError } from '../errors.js';
+import { binding } from '../runtime/binding.js';
 import { type DeviceTensor, writeBytes } from '../runtime/device_tensor.js';
 import type { PagePool } from './page_pool.js';
 
@@ -22,8 +24,8 @@ export class AdapterPlaces {
     private readonly pool: PagePool,
     private readonly entries: DeviceTensor,
     private readonly rows: DeviceTensor,
-    /** Rows of B lie in groups, as the processor's kernels read them fastest. */
-    private readonly grouped: boolean,
+    /** Rows lie as the processor's kernels read them fastest. */
+    private readonly onProcessor: boolean,
   ) {
     for (let slot = this.slots - 1; slot >= 0; slot--) this.freeSlots.push(slot);
     this.freeRows = [{ first: 0, count: rows.dims[0] as number }];
@@ -31,6 +33,11 @@ export class AdapterPlaces {
 
   get slots(): number {
     return this.entries.dims[0] as number;
+  }
+
+  /** The adapter with its factors as the device's kernels read them fastest, for `take` and `assertPossible`. */
+  async prepare(parts: AdapterParts): Promise<AdapterParts> {
+    return this.onProcessor && binding().compactPays() ? await compactFactors(parts, this.pool.pageBytes) : parts;
   }
 
   /** Takes room for an adapter and says how to fill it. Throws PoolExhaustedError with nothing taken. */
@@ -41,7 +48,7 @@ export class AdapterPlaces {
     let placement: PagePlacement;
     try {
       const table = { slot, sites: this.entries.dims[1] as number, takeRows: (count: number) => this.takeRows(count, name) };
-      placement = placeAdapter(parts, this.pool, table, this.grouped);
+      placement = placeAdapter(parts, this.pool, table, this.onProcessor);
     } catch (error) {
       this.freeSlots.push(slot);
       throw error;
@@ -60,7 +67,7 @@ export class AdapterPlaces {
   assertPossible(name: string, parts: AdapterParts): void {
     let pages = 0;
     const counting = { pageBytes: this.pool.pageBytes, allocate: () => pages++, release: () => {} };
-    placeAdapter(parts, counting, { slot: 0, sites: this.entries.dims[1] as number, takeRows: () => 0 }, this.grouped);
+    placeAdapter(parts, counting, { slot: 0, sites: this.entries.dims[1] as number, takeRows: () => 0 }, this.onProcessor);
     this.pool.assertPossible(pages, `the adapter '${name}'`);
   }
 

@@ -86,7 +86,8 @@ export class AdapterRegistry {
    * Makes an adapter the one of this name; an older one stays for the requests that use it. It is copied to the device at once where there is
    * room; without moving it must find room. Throws PoolExhaustedError; then nothing has changed.
    */
-  async add(name: string, parts: AdapterParts): Promise<LoadedAdapter> {
+  async add(name: string, loaded: AdapterParts): Promise<LoadedAdapter> {
+    const parts = await this.places.prepare(loaded);
     const { contentHash, summary, virtualTokens, prefix } = parts;
     const adapter: LoadedAdapter = {
       name,

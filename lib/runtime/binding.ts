@@ -118,6 +118,8 @@ export interface Binding {
   compactPanels(weight: NativeBuffer, outputs: number, inputs: number): Promise<void>;
   /** Makes it plain again, for packRows. */
   plainPanels(weight: NativeBuffer, outputs: number, inputs: number): Promise<void>;
+  /** A group of `count` bf16 rows, one after another, as compact rows (native/kernels/grouped_lora/compact_rows.h); undefined where they cannot be. */
+  compactRows(rows: Uint16Array, count: number): Uint8Array | undefined;
   /** Copies elements of a tensor of a file into a buffer, converting the dtype. */
   copyElements(
     source: NativeSafetensorsFile,

@@ -11,6 +11,7 @@
 #include "addon/safetensors_object.h"
 #include "core/float16.h"
 #include "core/mapped_file.h"
+#include "kernels/grouped_lora/compact_rows.h"
 #include "kernels/linear/compact_weight.h"
 #include "kernels/linear/linear_pack.h"
 #include "kernels/linear/linear_row_major.h"
@@ -156,6 +157,20 @@ Napi::Value convert_panels(const Napi::CallbackInfo& info, bool compact) {
           [](Napi::Env done) { return done.Undefined(); });
 }
 
+// compactRows(rows, count): a group, or undefined where its rows cannot be compact
+Napi::Value compact_rows(const Napi::CallbackInfo& info) {
+  if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint16_array) bad_argument(info, 0, "a Uint16Array");
+  auto rows = info[0].As<Napi::Uint16Array>();
+  const auto numbers = static_cast<int64_t>(rows.ElementLength());
+  const int64_t count = integer_argument(info, 1, 1, std::max<int64_t>(1, numbers));
+  if (numbers % count != 0) bad_argument(info, 1, "a number of rows of equal width");
+  if (numbers == 0 || !can_be_compact(count, numbers / count)) return info.Env().Undefined();
+  const auto bytes = static_cast<size_t>(CompactGroupShape(count, numbers / count).bytes());
+  auto group = Napi::Uint8Array::New(info.Env(), bytes);  // zeros
+  if (!make_compact_rows(rows.Data(), count, numbers / count, group.Data())) return info.Env().Undefined();
+  return group;
+}
+
 float to_f32(DType dtype, const std::byte* at) {
   if (dtype == DType::kF32) {
     float value;
@@ -211,6 +226,7 @@ void install_packing(Napi::Env env, Napi::Object exports) {
   exports.Set("compactPanels", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return convert_panels(info, true); }));
   exports.Set("plainPanels", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return convert_panels(info, false); }));
   exports.Set("compactPays", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), compact_pays(cpu_target())); }));
+  exports.Set("compactRows", Napi::Function::New(env, compact_rows));
   exports.Set("copyElements", Napi::Function::New(env, copy_elements));
 }
 

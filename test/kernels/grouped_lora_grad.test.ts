@@ -112,10 +112,23 @@ describe('frozen factors of 16 bits', () => {
 });
 
 // Factors that are trained lie row by row.
-describe('rows of B in groups', () => {
+describe('rows of B in groups, and compact rows,', () => {
   for (const op of gradientOps) {
-    const test = inGroups(caseOf(op, 'are refused', operandsOf([[lowRank(18, { dtype: 'f32' })]], [0, 0]), 0));
-    checkOp(op, { cases: [{ ...test, error: /dtype 256/ }], reference: references[op] });
+    const grouped = inGroups(caseOf(op, 'are refused', operandsOf([[lowRank(18, { dtype: 'f32' })]], [0, 0]), 0));
+    const operands = operandsOf([[lowRank(4, { dtype: 'bf16' })]], [0, 0], { inputs: 64, outputs: [32] });
+    const { dims, values } = operands.entries as Operand;
+    const entries = i32(
+      dims,
+      values.map((value, i) => (i === 1 ? 514 : value)),
+    );
+    const compact = caseOf(op, 'are refused if compact', { ...operands, entries }, 0);
+    checkOp(op, {
+      cases: [
+        { ...grouped, error: /dtype 256/ },
+        { ...compact, error: /dtype 514/ },
+      ],
+      reference: references[op],
+    });
   }
 });
 

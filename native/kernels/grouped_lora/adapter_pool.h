@@ -114,31 +114,30 @@ struct CompactFactor {
   const AdapterPool& pool;
   int64_t first;  // in the row table
   int64_t rank, width;
-  int64_t group_rows;
 
   CompactGroup group(int64_t index) const {
-    const int64_t left = rank - index * group_rows, rows = left < group_rows ? left : group_rows;
+    const int64_t left = rank - index * kGroupRows, rows = left < kGroupRows ? left : kGroupRows;
     return {static_cast<const uint8_t*>(pool.row(first + index)), rows, {rows, width}};
   }
   // The groups of rows first_row .. first_row + count, none of which is cut; gives their number.
   int groups(int64_t first_row, int64_t count, CompactGroup* to) const {
     int found = 0;
-    for (int64_t row = 0; row < count; row += group_rows) to[found++] = group((first_row + row) / group_rows);
+    for (int64_t row = 0; row < count; row += kGroupRows) to[found++] = group((first_row + row) / kGroupRows);
     return found;
   }
   // All groups exist and lie inside the pool.
   bool inside() const {
-    const int64_t whole = rank / group_rows, rest = rank % group_rows;
-    return pool.holds(first, whole, CompactGroupShape(group_rows, width).bytes()) &&
+    const int64_t whole = rank / kGroupRows, rest = rank % kGroupRows;
+    return pool.holds(first, whole, CompactGroupShape(kGroupRows, width).bytes()) &&
            (rest == 0 || pool.holds(first + whole, 1, CompactGroupShape(rest, width).bytes()));
   }
 };
 
 inline CompactFactor compact_a(const AdapterPool& pool, const AdapterEntry& entry, int64_t inputs) {
-  return {pool, entry.first_a, entry.rank, inputs, kCompactRowsOfA};
+  return {pool, entry.first_a, entry.rank, inputs};
 }
 inline CompactFactor compact_b(const AdapterPool& pool, const AdapterEntry& entry, int64_t outputs) {
-  return {pool, entry.first_b, entry.rank, outputs, kGroupRows};
+  return {pool, entry.first_b, entry.rank, outputs};
 }
 
 constexpr bool is_row_dtype(int32_t dtype) {

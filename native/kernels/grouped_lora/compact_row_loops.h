@@ -1,5 +1,8 @@
 // The loops of adapter_rows.h and token_block.h over compact rows, with the bits that plain rows give. No include guard: one copy per
 // target, inside HEDDLE_TARGET, after token_block.h.
+//
+// All go by pieces, 32 columns of a group's rows, in runs that end before a piece with exceptions: what makes room for those would cost the
+// others their registers.
 #include "cpu/compact_unit_vectors.h"
 
 namespace heddle::HEDDLE_TARGET {
@@ -23,10 +26,11 @@ HEDDLE_INLINE void for_lines(const LineBytes& bytes, const Use& use) {
 
 // The same for a unit of a group.
 template <class Use>
-HEDDLE_INLINE void for_lines(const CompactGroup& group, Bytes table, int64_t unit, const Use& use) {
+HEDDLE_INLINE void for_unit(const CompactGroup& group, Bytes table, int64_t unit, const Use& use) {
   if (__builtin_expect(group.has_exception(unit), 0)) {
     uint16_t lines[kUnitNumbers];
-    group.lines(unit, lines);
+    expand_units(group.unit(unit), 1, group.bytes, lines);
+    group.put_exceptions(unit, lines);
     for_lines([&](int line, int v) { return load_bytes(reinterpret_cast<const std::byte*>(lines + line * kLineNumbers) + v * kBytes); }, use);
   } else {
     const uint8_t* at = group.unit(unit);
@@ -34,29 +38,67 @@ HEDDLE_INLINE void for_lines(const CompactGroup& group, Bytes table, int64_t uni
   }
 }
 
-// out[r * kTileTokens + t] = row r . x[t] for the rows of a group of A.
-template <int kTokens>
-HEDDLE_INLINE void dot_compact_group(const CompactGroup& group, const float* const* x, int64_t width, float* out) {
+// out[r * kTileTokens + t] = row r . x[t] for 4 kFours rows of a group, the first of which is row 4 first_four.
+template <int kTokens, int kFours>
+HEDDLE_INLINE void dot_fours(const CompactGroup& group, int64_t first_four, const float* const* x, int64_t width, float* out) {
   const Bytes table = load_table(group.bytes);
-  Vector sums[kTokens][kUnitLines];
+  const int64_t fours = group.rows / kUnitLines;
+  Vector sums[kTokens][kFours * kUnitLines];
   for (int t = 0; t < kTokens; t++)
-    for (int r = 0; r < kUnitLines; r++) sums[t][r] = zero();
-  for (int64_t at = 0, unit = 0; at < width; at += kLineNumbers, unit++)
-    for_lines(group, table, unit, [&](int line, const Vector* numbers) {
-      for (int t = 0; t < kTokens; t++)
-        for (int i = 0; i < kLineVectors; i++) sums[t][line] = fma(numbers[i], load(x[t] + at + i * kLanes), sums[t][line]);
-    });
-  for (int t = 0; t < kTokens; t++) {
-    float four[kUnitLines];
-    reduce_add_four(sums[t], four);
-    for (int r = 0; r < kUnitLines; r++) out[r * kTileTokens + t] = four[r];
-  }
+    for (int r = 0; r < kFours * kUnitLines; r++) sums[t][r] = zero();
+  for (int64_t at = 0, unit = first_four; at < width; at += kLineNumbers, unit += fours)
+#pragma GCC unroll 4
+    for (int four = 0; four < kFours; four++)
+      for_unit(group, table, unit + four, [&](int line, const Vector* numbers) {
+        for (int t = 0; t < kTokens; t++)
+          for (int i = 0; i < kLineVectors; i++) {
+            Vector& sum = sums[t][four * kUnitLines + line];
+            sum = fma(numbers[i], load(x[t] + at + i * kLanes), sum);
+          }
+      });
+  for (int t = 0; t < kTokens; t++)
+    for (int four = 0; four < kFours; four++) {
+      float dots[kUnitLines];
+      reduce_add_four(sums[t] + four * kUnitLines, dots);
+      for (int r = 0; r < kUnitLines; r++) out[(four * kUnitLines + r) * kTileTokens + t] = dots[r];
+    }
 }
 
 template <int kTokens>
 void dot_compact_rows(const CompactFactor& a, int64_t first, int64_t count, const float* const* x, float* out) {
-  for (int64_t r = 0; r < count; r += kCompactRowsOfA)
-    dot_compact_group<kTokens>(a.group((first + r) / kCompactRowsOfA), x, a.width, out + r * kTileTokens);
+  constexpr int kFours = 4 / kTokens;  // sixteen sums
+  for (int64_t row = 0; row < count; row += kGroupRows) {
+    const CompactGroup group = a.group((first + row) / kGroupRows);
+    const int64_t fours = group.rows / kUnitLines;
+    int64_t four = 0;
+    const auto to = [&] { return out + (row + four * kUnitLines) * kTileTokens; };
+    for (; four + kFours <= fours; four += kFours) dot_fours<kTokens, kFours>(group, four, x, a.width, to());
+    for (; four < fours; four++) dot_fours<kTokens, 1>(group, four, x, a.width, to());
+  }
+}
+
+// A piece of all groups: outputs n .. n + kLineNumbers of each token, counted from `from`.
+template <int kTokens>
+HEDDLE_INLINE void add_piece(const CompactGroup* groups, int group_count, const float* v, const Join& how, int64_t from, int64_t n) {
+  Vector sum[kTokens][kLineVectors];
+  for (int t = 0; t < kTokens; t++)
+    for (int i = 0; i < kLineVectors; i++) sum[t][i] = zero();
+  for (int g = 0; g < group_count; g++) {
+    const Bytes table = load_table(groups[g].bytes);
+    const int64_t fours = groups[g].rows / kUnitLines;
+    for (int64_t four = 0; four < fours; four++, v += kUnitLines * kTileTokens)
+      for_unit(groups[g], table, (from + n) / kLineNumbers * fours + four, [&](int line, const Vector* numbers) {
+        for (int t = 0; t < kTokens; t++) {
+          const Vector factor = broadcast(v[line * kTileTokens + t]);
+          for (int i = 0; i < kLineVectors; i++) sum[t][i] = fma(factor, numbers[i], sum[t][i]);
+        }
+      });
+  }
+  if (how.own) {
+    join_at<kTokens, kLineVectors, true>(how, sum, n, kLanes);
+  } else {
+    join_at<kTokens, kLineVectors, false>(how, sum, n, kLanes);
+  }
 }
 
 // Outputs from .. to of all tokens, with rows first .. first + count of B; v[j * kTileTokens + t] belongs to row first + j.
@@ -64,28 +106,7 @@ template <int kTokens>
 void add_compact_rows(const CompactFactor& b, int64_t first, int64_t count, const float* v, const Join& how, int64_t from, int64_t to) {
   CompactGroup groups[kRankBlock / kGroupRows];
   const int group_count = b.groups(first, count, groups);
-  for (int64_t n = 0; n < to - from; n += kLineNumbers) {
-    Vector sum[kTokens][kLineVectors];
-    for (int t = 0; t < kTokens; t++)
-      for (int i = 0; i < kLineVectors; i++) sum[t][i] = zero();
-    const float* factors = v;
-    for (int g = 0; g < group_count; g++) {
-      const Bytes table = load_table(groups[g].bytes);
-      const int64_t fours = groups[g].rows / kUnitLines;
-      for (int64_t four = 0; four < fours; four++, factors += kUnitLines * kTileTokens)
-        for_lines(groups[g], table, (from + n) / kLineNumbers * fours + four, [&](int line, const Vector* numbers) {
-          for (int t = 0; t < kTokens; t++) {
-            const Vector factor = broadcast(factors[line * kTileTokens + t]);
-            for (int i = 0; i < kLineVectors; i++) sum[t][i] = fma(factor, numbers[i], sum[t][i]);
-          }
-        });
-    }
-    if (how.own) {
-      join_at<kTokens, kLineVectors, true>(how, sum, n, kLanes);
-    } else {
-      join_at<kTokens, kLineVectors, false>(how, sum, n, kLanes);
-    }
-  }
+  for (int64_t n = 0; n < to - from; n += kLineNumbers) add_piece<kTokens>(groups, group_count, v, how, from, n);
 }
 
 // Columns from .. to of a group's rows as f32, `stride` apart.
@@ -94,11 +115,13 @@ inline void widen_rows(const CompactGroup& group, int64_t from, int64_t to, floa
   const int64_t fours = group.rows / kUnitLines;
   for (int64_t at = from; at < to; at += kLineNumbers)
     for (int64_t four = 0; four < fours; four++)
-      for_lines(group, table, at / kLineNumbers * fours + four, [&](int line, const Vector* numbers) {
+      for_unit(group, table, at / kLineNumbers * fours + four, [&](int line, const Vector* numbers) {
         float* const row = rows + (four * kUnitLines + line) * stride + at - from;
         for (int i = 0; i < kLineVectors; i++) store(row + i * kLanes, numbers[i]);
       });
 }
+
+static_assert(kDotRows == kGroupRows, "a group at a time");
 
 // dot_block over compact rows. `plain` is scratch of kDotRows * a.width floats.
 inline void dot_compact_block(const CompactFactor& a, int64_t first, int64_t count, int tokens, const float* const* x, Products to, float* plain) {
@@ -106,8 +129,7 @@ inline void dot_compact_block(const CompactFactor& a, int64_t first, int64_t cou
     const int many = static_cast<int>(count - r < kDotRows ? count - r : kDotRows);
     const float* rows[kDotRows];
     for (int i = 0; i < many; i++) rows[i] = plain + i * a.width;
-    for (int i = 0; i < many; i += static_cast<int>(kCompactRowsOfA))
-      widen_rows(a.group((first + r + i) / kCompactRowsOfA), 0, a.width, plain + i * a.width, a.width);
+    widen_rows(a.group((first + r) / kGroupRows), 0, a.width, plain, a.width);
     dot_some_rows<F32Row>(rows, many, tokens, x, a.width, {to.out + r * to.row_stride, to.row_stride, to.token_stride});
   }
 }

@@ -1,21 +1,19 @@
 // bf16 rows of factors in 12 bits each, without loss (cpu/compact_unit.h): what grouped_lora reads on processors, where memory rather than
 // arithmetic is short.
 //
-// A group is some rows of one width, a multiple of kUnitLines rows that are a multiple of kLineNumbers wide: four rows of A, or kGroupRows
-// (in the last group: what is left) of B transposed. Numbers 32 p to 32 p + 31 of its row i are line p c + i of its units, with c rows in
-// the group. In a line the first and the last 16 numbers alternate, so that the even and the odd ones are neighbours.
+// A group is kGroupRows rows of A or of B transposed, or what is left of them: a multiple of kUnitLines rows, which are a multiple of
+// kLineNumbers wide. Numbers 32 p to 32 p + 31 of its row i are line p c + i of its units, with c rows in the group. In a line the first and the last 16 numbers alternate, so that the even and the odd ones are neighbours.
 //
 // In front of the units lie a table, a bit per unit that has an exception, and the exceptions. Their number is bounded, so the shape alone
 // says how many bytes a group has; rows with more stay plain.
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "cpu/compact_unit.h"
 
 namespace heddle {
-
-inline constexpr int64_t kCompactRowsOfA = kUnitLines;
 
 struct RowException {
   uint32_t unit;
@@ -51,8 +49,18 @@ struct CompactGroup {
 
   const uint8_t* unit(int64_t index) const { return bytes + shape.units_at() + index * kUnitBytes; }
   bool has_exception(int64_t unit) const { return (bytes[CompactGroupShape::marks_at() + unit / 8] >> unit % 8 & 1) != 0; }
-  // The four lines of a unit with its exceptions in their places.
-  void lines(int64_t unit, uint16_t* to) const;
+  // Puts the exceptions of a unit into its four lines. Inline: a call would cost the loops around it their registers.
+  __attribute__((always_inline)) void put_exceptions(int64_t unit, uint16_t* lines) const {
+    uint32_t count;
+    std::memcpy(&count, bytes + CompactGroupShape::count_at(), sizeof count);
+    const auto most = static_cast<uint32_t>(shape.most_exceptions());
+    const uint8_t* at = bytes + shape.list_at();
+    for (uint32_t i = 0; i < (count < most ? count : most); i++, at += sizeof(RowException)) {
+      RowException exception;
+      std::memcpy(&exception, at, sizeof exception);
+      if (exception.unit == unit && exception.line_number < kUnitNumbers) lines[exception.line_number] = exception.bits;
+    }
+  }
 };
 
 // Makes a group of `count` rows, `width` wide and one after another, into the bytes of its shape, which are zeros. Returns false where it

@@ -1,7 +1,5 @@
 #include "kernels/grouped_lora/compact_rows.h"
 
-#include <algorithm>
-#include <cstring>
 
 #include "cpu/compact_unit_encode.h"
 
@@ -20,19 +18,6 @@ void make_line(const uint16_t* from, uint16_t* line) {
 }
 
 }  // namespace
-
-void CompactGroup::lines(int64_t unit_index, uint16_t* to) const {
-  expand_unit(unit(unit_index), bytes, to);
-  uint32_t count;
-  std::memcpy(&count, bytes + CompactGroupShape::count_at(), sizeof count);
-  count = std::min(count, static_cast<uint32_t>(shape.most_exceptions()));
-  const uint8_t* at = bytes + shape.list_at();
-  for (uint32_t i = 0; i < count; i++, at += sizeof(RowException)) {
-    RowException exception;
-    std::memcpy(&exception, at, sizeof exception);
-    if (exception.unit == unit_index && exception.line_number < kUnitNumbers) to[exception.line_number] = exception.bits;
-  }
-}
 
 bool make_compact_rows(const uint16_t* rows, int64_t count, int64_t width, uint8_t* to) {
   const CompactGroupShape shape(count, width);

@@ -28,8 +28,8 @@
 // their pieces of kPieceBytes alternate. With c rows in group g, bytes 64 p to 64 p + 63 of its row i are piece p c + i behind
 // rows[first_b + g]; every piece is whole. Only grouped_lora on the CPU reads them, at kLowRank, kParallel and kSeries.
 //
-// Compact rows are bf16 in groups of compact_rows.h: rows[first_a + g] is the address of four rows of A, rows[first_b + g] of kGroupRows
-// rows of B. Only grouped_lora on the CPU reads them, at kLowRank.
+// Compact rows are bf16 in groups of compact_rows.h: rows[first_a + g] and rows[first_b + g] are addresses of kGroupRows rows of A and of B.
+// Only grouped_lora on the CPU reads them, at kLowRank.
 //
 // An embedding table is as wide as the vocabulary, wider than a page may be. Its rows of A are therefore cut into pieces of
 // kEmbeddingPiece ids: A[j][id] is element id % kEmbeddingPiece of rows[first_a + id / kEmbeddingPiece * rank + j].
