@@ -110,12 +110,10 @@ function dropForeignTree(tree, generator) {
   fs.rmSync(tree, { recursive: true, force: true });
 }
 
+// In a checkout. An installed package calls CMake directly, whatever lies above it.
 function cmakeJsProgram() {
-  try {
-    return require.resolve('cmake-js/bin/cmake-js');
-  } catch {
-    return undefined; // an installed package: CMake is called directly
-  }
+  const program = path.join(root, 'node_modules', 'cmake-js', 'bin', 'cmake-js');
+  return fs.existsSync(program) ? program : undefined;
 }
 
 function nodeHeaders() {

@@ -115,10 +115,16 @@ describe('the packed package', () => {
 });
 
 describe('the packed package without a binary for this platform', () => {
+  // Below the base of a compiler cache, where there is one, this compiles what `npm ci` compiled and meets it there.
+  const base = process.env.CCACHE_BASEDIR;
+  const folder = base === undefined ? scratch : mkdtempSync(join(base, '.cmake', 'pack-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
   let project = '';
   beforeAll(() => {
-    project = emptyProject(join(scratch, 'bare'));
+    project = emptyProject(join(folder, 'bare'));
     mustRun(project, 'npm', 'install', pack(emptyProject(join(scratch, 'bare-pack')), { prebuilt: false }));
+    // What it compiles with came with it, and is not found further up.
+    for (const name of ['node-addon-api', 'node-api-headers']) expect(existsSync(join(project, 'node_modules', name)), name).toBe(true);
   });
 
   test('loads, and says what to do once the binary is needed', () => {
