@@ -1,8 +1,8 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { emptyProject, mustRun, pack, run } from './installed_package.ts';
+import { emptyProject, mustRun, pack, repository, run } from './installed_package.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'heddle-pack-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
@@ -115,9 +115,9 @@ describe('the packed package', () => {
 });
 
 describe('the packed package without a binary for this platform', () => {
-  // Below the base of a compiler cache, where there is one, this compiles what `npm ci` compiled and meets it there.
-  const base = process.env.CCACHE_BASEDIR;
-  const folder = base === undefined ? scratch : mkdtempSync(join(base, '.cmake', 'pack-'));
+  // Where a compiler cache knows the files below this checkout, what `npm ci` compiled need not be compiled again.
+  const cached = process.env.CCACHE_BASEDIR === resolve(repository);
+  const folder = cached ? mkdtempSync(join(repository, '.cmake', 'pack-')) : scratch;
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   let project = '';
   beforeAll(() => {
