@@ -155,4 +155,52 @@ inline void add_compact_block(const CompactFactor& b, int64_t first, int64_t cou
   }
 }
 
+// What one adapter with compact rows adds to the outputs from .. to of one tile at one site.
+template <int kTokens>
+void add_compact(const AdapterPool& pool, const AdapterEntry& entry, const float* const* x, int64_t inputs, int64_t outputs, Join how, int64_t from,
+                 int64_t to) {
+  const CompactFactor a = compact_a(pool, entry, inputs), b = compact_b(pool, entry, outputs);
+  float v[kRankBlock * kTileTokens];
+  int64_t done = 0;
+  do {
+    const int64_t count = entry.rank - done < kRankBlock ? entry.rank - done : kRankBlock;
+    dot_compact_rows<kTokens>(a, done, count, x, v);
+    for (int64_t i = 0; i < count * kTileTokens; i++) v[i] *= entry.scale;
+    add_compact_rows<kTokens>(b, done, count, v, how, from, to);
+    done += count;
+    how.own = how.replaces = false;
+    how.shift = nullptr;
+  } while (done < entry.rank);
+}
+
+inline void add_compact_to_tile(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* const* x, int64_t inputs, int64_t outputs,
+                                const Join& how, int64_t from, int64_t to) {
+  switch (tokens) {
+    case 1:
+      return add_compact<1>(pool, entry, x, inputs, outputs, how, from, to);
+    case 2:
+      return add_compact<2>(pool, entry, x, inputs, outputs, how, from, to);
+    case 3:
+      return add_compact<3>(pool, entry, x, inputs, outputs, how, from, to);
+    default:
+      return add_compact<4>(pool, entry, x, inputs, outputs, how, from, to);
+  }
+}
+
+// add_low_rank_block over compact rows; `plain` is scratch of plain_floats.
+inline void add_compact_low_rank_block(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* const* x, int64_t inputs,
+                                int64_t outputs, BlockJoin how, int64_t from, int64_t to, float* v, float* plain) {
+  const CompactFactor a = compact_a(pool, entry, inputs), b = compact_b(pool, entry, outputs);
+  int64_t done = 0;
+  do {
+    const int64_t count = entry.rank - done < kRankBlock ? entry.rank - done : kRankBlock;
+    dot_compact_block(a, done, count, tokens, x, {v, kBlockTokens, 1}, plain);
+    for (int64_t j = 0; j < count; j++)
+      for (int t = 0; t < tokens; t++) v[j * kBlockTokens + t] *= entry.scale;
+    add_compact_block(b, done, count, tokens, v, how, from, to, plain);
+    done += count;
+    how.shift = nullptr;
+  } while (done < entry.rank);
+}
+
 }  // namespace heddle::HEDDLE_TARGET

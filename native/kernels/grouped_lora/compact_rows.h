@@ -2,7 +2,8 @@
 // arithmetic is short.
 //
 // A group is kGroupRows rows of A or of B transposed, or what is left of them: a multiple of kUnitLines rows, which are a multiple of
-// kLineNumbers wide. Numbers 32 p to 32 p + 31 of its row i are line p c + i of its units, with c rows in the group. In a line the first and the last 16 numbers alternate, so that the even and the odd ones are neighbours.
+// kLineNumbers wide. Numbers 32 p to 32 p + 31 of its row i are line p c + i of its units, with c rows in the group. In a line the first
+// and the last 16 numbers alternate, so that the even and the odd ones are neighbours.
 //
 // In front of the units lie a table, a bit per unit that has an exception, and the exceptions. Their number is bounded, so the shape alone
 // says how many bytes a group has; rows with more stay plain.
@@ -12,6 +13,7 @@
 #include <cstring>
 
 #include "cpu/compact_unit.h"
+#include "kernels/grouped_lora/grouped_lora_layout.h"
 
 namespace heddle {
 
@@ -62,6 +64,10 @@ struct CompactGroup {
     }
   }
 };
+
+// For many tokens compact rows are made plain in pieces of so many numbers, or of as many as kGroupRows rows of A have.
+inline constexpr int64_t kPlainFloats = 16384;
+inline int64_t plain_floats(int64_t inputs) { return kGroupRows * inputs > kPlainFloats ? kGroupRows * inputs : kPlainFloats; }
 
 // Makes a group of `count` rows, `width` wide and one after another, into the bytes of its shape, which are zeros. Returns false where it
 // has too many exceptions.

@@ -17,16 +17,12 @@ namespace heddle {
 inline constexpr int64_t kColumnBlock = 8192;
 static_assert(kColumnBlock >= kSeriesSize, "GroupedLoraWork::series has a column block per token");
 
-// Compact rows are made plain in pieces of so many numbers, or of as many as kGroupRows rows of A have.
-inline constexpr int64_t kPlainFloats = 16384;
-inline int64_t plain_floats(int64_t inputs) { return kGroupRows * inputs > kPlainFloats ? kGroupRows * inputs : kPlainFloats; }
-
 struct GroupedLoraWork {
   const GroupedLoraArgs& args;
   AdapterPool pool;
   const TokenTile* tiles;
   float* saved;  // per worker: [kTileTokens][kColumnBlock] of the base's outputs, or [kRankBlock][kBlockTokens] products
-  float* plain;   // per worker: plain_floats
+  float* plain;  // per worker: plain_floats
   float* series;  // per worker: [ranks of a token's series entries][kTileTokens], products with the base's outputs
 };
 
@@ -62,54 +58,6 @@ void add_low_rank(const AdapterPool& pool, const AdapterEntry& entry, int tokens
     add_rows_to_tile<Row>(b, done, count, tokens, v, how, from, to);
     done += count;
     how.own = how.replaces = false;
-    how.shift = nullptr;
-  } while (done < entry.rank);
-}
-
-// The same for compact rows.
-template <int kTokens>
-void add_compact(const AdapterPool& pool, const AdapterEntry& entry, const float* const* x, int64_t inputs, int64_t outputs, Join how, int64_t from,
-                 int64_t to) {
-  const CompactFactor a = compact_a(pool, entry, inputs), b = compact_b(pool, entry, outputs);
-  float v[kRankBlock * kTileTokens];
-  int64_t done = 0;
-  do {
-    const int64_t count = entry.rank - done < kRankBlock ? entry.rank - done : kRankBlock;
-    dot_compact_rows<kTokens>(a, done, count, x, v);
-    for (int64_t i = 0; i < count * kTileTokens; i++) v[i] *= entry.scale;
-    add_compact_rows<kTokens>(b, done, count, v, how, from, to);
-    done += count;
-    how.own = how.replaces = false;
-    how.shift = nullptr;
-  } while (done < entry.rank);
-}
-
-static void add_compact_to_tile(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* const* x, int64_t inputs, int64_t outputs,
-                         const Join& how, int64_t from, int64_t to) {
-  switch (tokens) {
-    case 1:
-      return add_compact<1>(pool, entry, x, inputs, outputs, how, from, to);
-    case 2:
-      return add_compact<2>(pool, entry, x, inputs, outputs, how, from, to);
-    case 3:
-      return add_compact<3>(pool, entry, x, inputs, outputs, how, from, to);
-    default:
-      return add_compact<4>(pool, entry, x, inputs, outputs, how, from, to);
-  }
-}
-
-// add_low_rank_block for compact rows; `plain` is scratch of plain_floats.
-static void add_compact_low_rank_block(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* const* x, int64_t inputs,
-                                int64_t outputs, BlockJoin how, int64_t from, int64_t to, float* v, float* plain) {
-  const CompactFactor a = compact_a(pool, entry, inputs), b = compact_b(pool, entry, outputs);
-  int64_t done = 0;
-  do {
-    const int64_t count = entry.rank - done < kRankBlock ? entry.rank - done : kRankBlock;
-    dot_compact_block(a, done, count, tokens, x, {v, kBlockTokens, 1}, plain);
-    for (int64_t j = 0; j < count; j++)
-      for (int t = 0; t < tokens; t++) v[j * kBlockTokens + t] *= entry.scale;
-    add_compact_block(b, done, count, tokens, v, how, from, to, plain);
-    done += count;
     how.shift = nullptr;
   } while (done < entry.rank);
 }
