@@ -1,6 +1,7 @@
 import { compactFactors } from '../adapters/compact_factors.js';
 import type { AdapterParts } from '../adapters/method.js';
 import { type PagePlacement, placeAdapter } from '../adapters/placement.js';
+import { WorkSlices } from '../adapters/work_slices.js';
 import { PoolExhaustedError } from '../errors.js';
 import { binding } from '../runtime/binding.js';
 import { type DeviceTensor, writeBytes } from '../runtime/device_tensor.js';
@@ -74,7 +75,11 @@ export class AdapterPlaces {
   // Page by page: a page's bytes are put together when they are asked for, and the event loop runs in between. No request reads the
   // place before it is filled, so a device copies beside the step that is under way.
   private async fill(slot: number, placement: PagePlacement): Promise<void> {
-    for (const page of placement.writes) await writeBytes(this.pool.memory, page.offset, page.bytes, 'beside');
+    const slices = new WorkSlices();
+    for (const { offset, bytes } of placement.writes) {
+      await writeBytes(this.pool.memory, offset, bytes, 'beside');
+      await slices.pause(bytes.byteLength);
+    }
     await writeBytes(this.rows, placement.firstRow * 4, placement.rows, 'beside');
     await writeBytes(this.entries, slot * placement.entries.byteLength, placement.entries, 'beside');
   }
