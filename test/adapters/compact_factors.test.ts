@@ -4,6 +4,7 @@ import type { AdapterParts, RowBlock, SiteParts } from '../../lib/adapters/metho
 import { placeAdapter } from '../../lib/adapters/placement.ts';
 import { binding } from '../../lib/runtime/binding.ts';
 import { randomNormal, toBits, uniform } from '../kernels/numbers.ts';
+import { partsOf } from './parts.ts';
 
 const pageBytes = 1 << 20;
 
@@ -15,12 +16,6 @@ const site = (number: number, rank: number, inputs: number, outputs: number, mor
   ...{ path: `site${number}`, number, site: 'linear', kind: 'lowRank', dtype: 'bf16', rank, scale: 0.5 },
   ...{ a: block(rank, inputs), bT: block(rank, outputs) },
   ...more,
-});
-const partsOf = (...sites: SiteParts[]): AdapterParts => ({
-  contentHash: '',
-  summary: {} as AdapterParts['summary'],
-  sites: new Map(sites.map((s) => [s.path, s])),
-  virtualTokens: 0,
 });
 const place = (parts: AdapterParts) => {
   const pages = { pageBytes, next: 0, allocate: () => pages.next++, release: () => {} };

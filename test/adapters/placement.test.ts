@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { AdapterParts, RowBlock, SiteParts } from '../../lib/adapters/method.ts';
+import type { RowBlock, SiteParts } from '../../lib/adapters/method.ts';
 import { type PageAllocator, placeAdapter } from '../../lib/adapters/placement.ts';
+import { partsOf } from './parts.ts';
 
 class Pages implements PageAllocator {
   readonly held = new Set<number>();
@@ -35,12 +36,6 @@ const site = (number: number, more: Partial<SiteParts> = {}): SiteParts => ({
   a: block(3, 20, 0),
   bT: block(3, 10, 1000),
   ...more,
-});
-const partsOf = (...sites: SiteParts[]): AdapterParts => ({
-  contentHash: '',
-  summary: {} as AdapterParts['summary'],
-  sites: new Map(sites.map((s) => [s.path, s])),
-  virtualTokens: 0,
 });
 const table = (slot = 0, first = 100) => ({ slot, sites: 4, takeRows: () => first });
 

@@ -285,6 +285,22 @@ HEDDLE_INLINE void with_row_type(int32_t dtype, const Body& body) {
   }
 }
 
+// Calls body with the tokens of a tile, 1 to kTileTokens, as a constant.
+template <class Body>
+HEDDLE_INLINE void with_tokens(int tokens, const Body& body) {
+  static_assert(kTileTokens == 4, "a case each");
+  switch (tokens) {
+    case 1:
+      return body(std::integral_constant<int, 1>{});
+    case 2:
+      return body(std::integral_constant<int, 2>{});
+    case 3:
+      return body(std::integral_constant<int, 3>{});
+    default:
+      return body(std::integral_constant<int, 4>{});
+  }
+}
+
 template <class Row>
 HEDDLE_INLINE void dot_rows_of_tile(const AdapterPool& pool, int64_t first, int64_t count, int tokens, const float* const* x, int64_t width,
                                     float* out, RowFetch* fetch = nullptr) {
@@ -293,31 +309,13 @@ HEDDLE_INLINE void dot_rows_of_tile(const AdapterPool& pool, int64_t first, int6
     dot_rows<Row, 2>(pool, first, count, x, width, out, fetch);
     x += 2, out += 2, tokens -= 2, fetch = nullptr;
   }
-  switch (tokens) {
-    case 1:
-      return dot_rows<Row, 1>(pool, first, count, x, width, out, fetch);
-    case 2:
-      return dot_rows<Row, 2>(pool, first, count, x, width, out, fetch);
-    case 3:
-      return dot_rows<Row, 3>(pool, first, count, x, width, out, fetch);
-    default:
-      return dot_rows<Row, 4>(pool, first, count, x, width, out, fetch);
-  }
+  with_tokens(tokens, [&](auto n) { dot_rows<Row, n()>(pool, first, count, x, width, out, fetch); });
 }
 
 template <class Row>
 HEDDLE_INLINE void add_rows_to_tile(const Factor& b, int64_t first, int count, int tokens, const float* v, const Join& how, int64_t from,
                                     int64_t to) {
-  switch (tokens) {
-    case 1:
-      return add_rows<Row, 1>(b, first, count, v, how, from, to);
-    case 2:
-      return add_rows<Row, 2>(b, first, count, v, how, from, to);
-    case 3:
-      return add_rows<Row, 3>(b, first, count, v, how, from, to);
-    default:
-      return add_rows<Row, 4>(b, first, count, v, how, from, to);
-  }
+  with_tokens(tokens, [&](auto n) { add_rows<Row, n()>(b, first, count, v, how, from, to); });
 }
 
 // One token's outputs joined with product[0 .. outputs).

@@ -1,8 +1,7 @@
 // The loops of adapter_rows.h and token_block.h over compact rows, with the bits that plain rows give. No include guard: one copy per
 // target, inside HEDDLE_TARGET, after token_block.h.
 //
-// All go by pieces, 32 columns of a group's rows, in runs that end before a piece with exceptions: what makes room for those would cost the
-// others their registers.
+// Units are read in the order of their addresses, which the hardware fetches ahead by itself.
 #include "cpu/compact_unit_vectors.h"
 
 namespace heddle::HEDDLE_TARGET {
@@ -175,32 +174,17 @@ void add_compact(const AdapterPool& pool, const AdapterEntry& entry, const float
 
 inline void add_compact_to_tile(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* const* x, int64_t inputs, int64_t outputs,
                                 const Join& how, int64_t from, int64_t to) {
-  switch (tokens) {
-    case 1:
-      return add_compact<1>(pool, entry, x, inputs, outputs, how, from, to);
-    case 2:
-      return add_compact<2>(pool, entry, x, inputs, outputs, how, from, to);
-    case 3:
-      return add_compact<3>(pool, entry, x, inputs, outputs, how, from, to);
-    default:
-      return add_compact<4>(pool, entry, x, inputs, outputs, how, from, to);
-  }
+  with_tokens(tokens, [&](auto n) { add_compact<n()>(pool, entry, x, inputs, outputs, how, from, to); });
 }
 
 // add_low_rank_block over compact rows; `plain` is scratch of plain_floats.
 inline void add_compact_low_rank_block(const AdapterPool& pool, const AdapterEntry& entry, int tokens, const float* const* x, int64_t inputs,
-                                int64_t outputs, BlockJoin how, int64_t from, int64_t to, float* v, float* plain) {
+                                       int64_t outputs, const BlockJoin& how, int64_t from, int64_t to, float* v, float* plain) {
   const CompactFactor a = compact_a(pool, entry, inputs), b = compact_b(pool, entry, outputs);
-  int64_t done = 0;
-  do {
-    const int64_t count = entry.rank - done < kRankBlock ? entry.rank - done : kRankBlock;
-    dot_compact_block(a, done, count, tokens, x, {v, kBlockTokens, 1}, plain);
-    for (int64_t j = 0; j < count; j++)
-      for (int t = 0; t < tokens; t++) v[j * kBlockTokens + t] *= entry.scale;
-    add_compact_block(b, done, count, tokens, v, how, from, to, plain);
-    done += count;
-    how.shift = nullptr;
-  } while (done < entry.rank);
+  for_rank_blocks(
+      entry.rank, entry.scale, tokens, v, how,
+      [&](int64_t first, int count) { dot_compact_block(a, first, count, tokens, x, {v, kBlockTokens, 1}, plain); },
+      [&](int64_t first, int count, const BlockJoin& join) { add_compact_block(b, first, count, tokens, v, join, from, to, plain); });
 }
 
 }  // namespace heddle::HEDDLE_TARGET

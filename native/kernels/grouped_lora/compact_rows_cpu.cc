@@ -1,6 +1,5 @@
 #include "kernels/grouped_lora/compact_rows.h"
 
-
 #include "cpu/compact_unit_encode.h"
 
 namespace heddle {

@@ -187,21 +187,31 @@ void add_block(const Factor& b, int64_t first, int count, int tokens, const floa
   }
 }
 
+// y += weight (scale out^T (in x) + shift), kRankBlock rows after the other: dot(first, count) puts in x into v, kBlockTokens apart for the
+// rows, and add(first, count, how) joins out^T v.
+template <class Dot, class Add>
+HEDDLE_INLINE void for_rank_blocks(int64_t rank, float scale, int tokens, float* v, BlockJoin how, const Dot& dot, const Add& add) {
+  int64_t done = 0;
+  do {  // once even for rank 0, which may carry a shift
+    const int count = static_cast<int>(rank - done < kRankBlock ? rank - done : kRankBlock);
+    dot(done, count);
+    for (int j = 0; j < count; j++)
+      for (int t = 0; t < tokens; t++) v[j * kBlockTokens + t] *= scale;
+    add(done, count, how);
+    done += count;
+    how.shift = nullptr;
+  } while (done < rank);
+}
+
 // One site's low-rank product for a block of tokens: y += weight (scale out^T (in x) + shift) at outputs from .. to, where the rows
 // of `in` begin at first_in. v is scratch of kRankBlock * kBlockTokens floats.
 template <class Row>
 void add_low_rank_block(float scale, const AdapterPool& pool, int64_t first_in, const Factor& out, int tokens, const float* const* x,
-                        int64_t inputs, BlockJoin how, int64_t from, int64_t to, float* v) {
-  int64_t done = 0;
-  do {  // once even for rank 0, which may carry a shift
-    const int count = static_cast<int>(out.rank - done < kRankBlock ? out.rank - done : kRankBlock);
-    dot_block<Row>(pool, first_in + done, count, tokens, x, inputs, {v, kBlockTokens, 1});
-    for (int j = 0; j < count; j++)
-      for (int t = 0; t < tokens; t++) v[j * kBlockTokens + t] *= scale;
-    add_block<Row>(out, done, count, tokens, v, how, from, to);
-    done += count;
-    how.shift = nullptr;
-  } while (done < out.rank);
+                        int64_t inputs, const BlockJoin& how, int64_t from, int64_t to, float* v) {
+  for_rank_blocks(
+      out.rank, scale, tokens, v, how,
+      [&](int64_t first, int count) { dot_block<Row>(pool, first_in + first, count, tokens, x, inputs, {v, kBlockTokens, 1}); },
+      [&](int64_t first, int count, const BlockJoin& join) { add_block<Row>(out, first, count, tokens, v, join, from, to); });
 }
 
 // Outer products of coefficients (row r of token t: values[t * stride + r]) and the tokens' rows of z.
