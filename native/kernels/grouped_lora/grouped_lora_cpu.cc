@@ -299,24 +299,6 @@ Status check_site(const AdapterPool& pool, int64_t slot, int64_t site, int64_t i
   return bad_entry(kOp, slot, site, "has " + std::to_string(entry.rank) + " dense rows: expected " + std::to_string(outputs));
 }
 
-// A step's entries and addresses were last read a step ago: fetches them side by side before they are looked at one by one.
-void fetch_entries(const AdapterPool& pool, const TensorView& index, const TokenTile* tiles, int64_t tile_count, int64_t first_site, int64_t sites) {
-  const int64_t routes = index.dims[1];
-  const auto for_entries = [&](const auto& fetch) {
-    for (int64_t i = 0; i < tile_count; i++)
-      for (int64_t j = 0; j < routes; j++) {
-        const int32_t slot = index.as<int32_t>()[tiles[i].first * routes + j];
-        if (slot >= 0)
-          for (int64_t s = 0; s < sites; s++) fetch(pool.entries + slot * pool.sites + first_site + s);
-      }
-  };
-  for_entries([](const AdapterEntry* entry) { __builtin_prefetch(entry); });
-  for_entries([&](const AdapterEntry* entry) {
-    __builtin_prefetch(pool.rows + entry->first_a);
-    __builtin_prefetch(pool.rows + entry->first_b);
-  });
-}
-
 size_t tile_bytes(const TensorView& index) { return (static_cast<size_t>(index.dims[0]) * sizeof(TokenTile) + 63) / 64 * 64; }
 
 }  // namespace
@@ -348,7 +330,6 @@ Status grouped_lora_cpu(const GroupedLoraArgs& args, CpuContext& context) {
 
   TokenTile* tiles = reinterpret_cast<TokenTile*>(context.workspace);
   const int64_t tile_count = cut_tiles(args.index, tiles, tile_tokens(tokens, context.threads()));
-  fetch_entries(pool, args.index, tiles, tile_count, args.site, sites);
   HEDDLE_TRY(check_slots(args.index, tiles, tile_count, [&](int64_t slot) {
     for (int64_t s = 0; s < sites; s++) HEDDLE_TRY(check_site(pool, slot, args.site + s, inputs, columns[s + 1] - columns[s], args.index.dims[1]));
     return Status::success();
