@@ -10,11 +10,12 @@ const torchPython = process.env.HEDDLE_TORCH_PYTHON;
 const hasLlama = fs.existsSync(path.join(here, 'peers', 'node_modules', 'node-llama-cpp'));
 
 function flags(job, adapterPath) {
-  const { shape: _shape, rank, adapters = 0, profile, loop, ...plain } = job;
-  const words = Object.entries(plain).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  const { shape: _shape, rank, adapters = 0, profile, loop, plain, ...others } = job;
+  const words = Object.entries(others).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const paths = Array.from({ length: adapters }, (_, index) => adapterPath(rank ?? 16, index));
   if (paths.length > 0) words.push('--adapters', paths.join(','));
   if (profile) words.push('--profile');
+  if (plain) words.push('--plain');
   if (loop) words.push('--loop');
   return words;
 }

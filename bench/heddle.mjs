@@ -17,6 +17,8 @@ const { values: options } = parseArgs({
     repeats: { type: 'string', default: '5' },
     prompt: { type: 'string' },
     precision: { type: 'string', default: 'fast' },
+    // The base's weights as they are in the file, instead of in 12 bits.
+    plain: { type: 'boolean', default: false },
     // Watches the event loop: a timer each millisecond, which takes processor time from the kernels.
     loop: { type: 'boolean', default: false },
     // Adds the time by op, and what a step costs outside all of them, from one more run (the clock reads cost a little themselves).
@@ -37,6 +39,7 @@ const loadStart = performance.now();
 const model = await loadModel(options.model, {
   device: 'cpu',
   precision: options.precision,
+  compactWeights: !options.plain,
   adapters: Object.fromEntries(unique.map((folder, index) => [`adapter-${index}`, folder])),
   contextLength: Math.max(256, promptLength + steps + 8),
   prefixCache: false,

@@ -4,6 +4,8 @@ import { scenarios } from './scenarios.mjs';
 
 const labels = {
   heddleBare: 'heddle, no adapters',
+  heddlePlain: 'heddle, weights in bf16',
+  heddlePlainBare: 'heddle, weights in bf16, no adapters',
   heddleQuiet: 'heddle, no neighbour',
   llamaCQuiet: 'llama.cpp, C library, no neighbour',
   llamaCSerial: 'llama.cpp, C library, one context after another',
@@ -20,13 +22,14 @@ function judge(goal, sides) {
       : { text: `${goal.field} ${value.toFixed(1)} (at most ${goal.atMost})`, met: value <= goal.atMost };
   }
   const best = goal.over.filter((label) => sides[label]).sort((a, b) => sides[b].tokensPerSecond - sides[a].tokensPerSecond)[0];
-  if (!best || !sides.heddle) return undefined;
+  const [own, of] = [sides[goal.of ?? 'heddle'], goal.of ? `${titleOf(goal.of)}: ` : ''];
+  if (!best || !own) return undefined;
   if (goal.memory !== undefined) {
-    const share = sides.heddle.peakRssBytes / sides[best].peakRssBytes;
+    const share = own.peakRssBytes / sides[best].peakRssBytes;
     return { text: `${share.toFixed(2)} of the peak memory of ${titleOf(best)} (at most ${goal.memory})`, met: share <= goal.memory };
   }
-  const ratio = sides.heddle.tokensPerSecond / sides[best].tokensPerSecond;
-  return { text: `${ratio.toFixed(2)}× ${titleOf(best)} (at least ${goal.ratio})`, met: ratio >= goal.ratio };
+  const ratio = own.tokensPerSecond / sides[best].tokensPerSecond;
+  return { text: `${of}${ratio.toFixed(2)}× ${titleOf(best)} (at least ${goal.ratio})`, met: ratio >= goal.ratio };
 }
 
 function scenarioTable(name, measured) {
