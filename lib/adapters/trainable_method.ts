@@ -41,9 +41,9 @@ export interface MethodSettings {
 /** A site as the graph code of a method sees it. */
 export interface SiteGraph {
   readonly site: SiteShape;
-  /** linear, norm: f32 [tokens, inputs]; embedding: i32 [tokens]. */
+  /** linear: f32 [tokens, inputs]; norm: the same or [tokens, heads, inputs]; embedding: i32 [tokens]. */
   readonly x: Tensor;
-  /** What the model without adapters gives, f32 [tokens, outputs]. */
+  /** What the model without adapters gives, f32 [tokens, outputs] or [tokens, heads, outputs]. */
   readonly base: Tensor;
   /** f32 [outputs], where the module has one. */
   readonly bias: Tensor | undefined;

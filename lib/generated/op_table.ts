@@ -1,6 +1,6 @@
 // Written by tools/generate_ops.mjs from the *.ops.json files. Do not edit.
 
-export const opTableHash = 'e6cccfa037e43225';
+export const opTableHash = '4735b66e1dffdd1f';
 
 /** Every op: operands in order, attributes in order, and which output lies in place over which input. */
 export const opTable = {
@@ -279,7 +279,7 @@ export const opTable = {
     alias: { dx: 'base' },
     backends: ['cpu', 'cuda'],
   },
-  /** y[t] = norm(x[t]) with the adapter's own weight (and bias) rows for tokens whose adapter has them at this site; other tokens keep base[t]; with k routes: base + sum_j weight (own_j - base) */
+  /** y[t] = norm(x[t]), or norm(x[t, h]) of every head h, with the adapter's own weight (and bias) rows for tokens whose adapter has them at this site; other tokens keep base[t]; with k routes: base + sum_j weight (own_j - base) */
   grouped_norm: {
     id: 25,
     family: 'grouped_lora',

@@ -55,7 +55,7 @@ export interface ModelPaths {
   embed(ids: Tensor, base: Tensor, site: Site): Tensor;
   /** The output of each site, f32 [tokens, outputs]. */
   project(frozen: FrozenProjection): Tensor[];
-  /** base f32 [tokens, width]: x normalised with the model's own weights. */
+  /** base f32 [tokens, width] or [tokens, heads, width]: x normalised over its width with the model's own weights. */
   norm(x: Tensor, base: Tensor, site: Site, attributes: NormAttributes): Tensor;
   /** q f32 [tokens, heads, width], k and v f32 [tokens, key heads, width] → like q. */
   attend(q: Tensor, k: Tensor, v: Tensor, attributes: AttentionAttributes): Tensor;
@@ -146,19 +146,13 @@ export class ModelBuilder {
     return this.project(x, [{ path, outputs, bias: options.bias ?? false }], options)[0] as Tensor;
   }
 
-  /** Root-mean-square norm over [tokens, width], with the adapters' own weights. */
+  /** Root-mean-square norm over the width of [tokens, width] or of each head, [tokens, heads, width], with the adapters' own weights. */
   rmsNorm(x: Tensor, path: string, eps: number, weightOffset = 0): Tensor {
-    const width = x.shape[1] as number;
+    const width = x.shape.at(-1) as number;
     const name = `${path}.weight`;
     const y = rmsNorm(x, this.constants.of(this.weights.vector([{ name, outputs: width }])), { eps, weightOffset });
     const site = this.site({ path, kind: 'norm', inputs: width, outputs: width, weight: name, transposed: false, bias: false });
     return this.paths.norm(x, y, site, { kind: 'rms', eps, weightOffset });
-  }
-
-  /** Root-mean-square norm over the width of each head: x [tokens, heads, width]. */
-  headNorm(x: Tensor, path: string, eps: number, weightOffset = 0): Tensor {
-    const weight = this.constants.of(this.weights.vector([{ name: `${path}.weight`, outputs: x.shape[2] as number }]));
-    return rmsNorm(x, weight, { eps, weightOffset });
   }
 
   /** Layer norm with bias over [tokens, width]. */

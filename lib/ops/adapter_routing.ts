@@ -16,10 +16,16 @@ export interface AdapterRouting {
   pool: Tensor;
 }
 
-/** @internal Throws unless the operands that say where adapters lie have their types and a row of routes per row of `base`. */
-export function expectRouting(op: OpName, name: string, base: Tensor, routing: Omit<AdapterRouting, 'weight'> & { weight?: Tensor }): void {
+/** @internal Throws unless the operands that say where adapters lie have their types and a row of routes per row of `base`, of rank `rank`. */
+export function expectRouting(
+  op: OpName,
+  name: string,
+  base: Tensor,
+  routing: Omit<AdapterRouting, 'weight'> & { weight?: Tensor },
+  rank = 2,
+): void {
   expectDType(op, name, base, 'f32');
-  expectRank(op, name, base, 2);
+  expectRank(op, name, base, rank);
   for (const [name, dtype] of [
     ['index', 'i32'],
     ['weight', 'f32'],

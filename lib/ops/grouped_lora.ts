@@ -17,8 +17,8 @@ import {
 
 type GroupedOp = 'grouped_lora' | 'grouped_embedding' | 'grouped_norm' | 'grouped_prompt';
 
-function checkRouting(op: GroupedOp, base: Tensor, routing: AdapterRouting) {
-  expectRouting(op, 'base', base, routing);
+function checkRouting(op: GroupedOp, base: Tensor, routing: AdapterRouting, rank = 2) {
+  expectRouting(op, 'base', base, routing, rank);
   return { y: { dtype: 'f32', shape: base.shape } } as const;
 }
 
@@ -76,8 +76,9 @@ export const groupedLoraRules: Rules<GroupedOp> = {
   },
   grouped_norm: {
     infer: ({ x, base, ...routing }) => {
+      expectDType('grouped_norm', 'x', x, 'f32');
       expectShape('grouped_norm', 'base', base, x.shape, 'the shape of x');
-      return checkRouting('grouped_norm', base, routing);
+      return checkRouting('grouped_norm', base, routing, x.shape.length === 3 ? 3 : 2);
     },
   },
   grouped_prompt: {
@@ -120,7 +121,10 @@ export const groupedLora = (
 export const groupedEmbedding = (ids: Tensor, base: Tensor, routing: AdapterRouting, options: { site: number }): Tensor =>
   apply('grouped_embedding', groupedLoraRules.grouped_embedding, { ids, base, ...routing }, options).y;
 
-/** Normalised rows, with the adapter's own weights where it has some. x and base f32 [tokens, width]. */
+/**
+ * Normalised rows, with the adapter's own weights where it has some. x and base f32 [tokens, width], or [tokens, heads, width], where
+ * heads are normalised one by one and share a weight.
+ */
 export const groupedNorm = (x: Tensor, base: Tensor, routing: AdapterRouting, attrs: Attrs<'grouped_norm'>): Tensor =>
   apply('grouped_norm', groupedLoraRules.grouped_norm, { x, base, ...routing }, attrs).y;
 

@@ -123,7 +123,7 @@ size_t grouped_lora_grad_x_cuda_workspace(const GroupedLoraGradXArgs& args, cons
 
 enum class GroupedNormKind : int32_t { kRms, kLayer };
 
-// y[t] = norm(x[t]) with the adapter's own weight (and bias) rows for tokens whose adapter has them at this site; other tokens keep base[t]; with k routes: base + sum_j weight (own_j - base)
+// y[t] = norm(x[t]), or norm(x[t, h]) of every head h, with the adapter's own weight (and bias) rows for tokens whose adapter has them at this site; other tokens keep base[t]; with k routes: base + sum_j weight (own_j - base)
 struct GroupedNormArgs {
   TensorView x;
   TensorView base;

@@ -194,18 +194,19 @@ export const groupedEmbedding: Reference = (inputs, attrs) => {
 export const groupedNorm: Reference = (inputs, attrs) => {
   const x = inputs.x as Operand;
   const tables = new Tables(inputs);
-  const [tokens, width] = x.dims as [number, number];
+  const width = x.dims.at(-1) as number;
+  const heads = x.dims.length === 3 ? (x.dims[1] as number) : 1;
   const y = (inputs.base as Operand).values.slice();
-  for (let t = 0; t < tokens; t++) {
-    const row = x.values.subarray(t * width, (t + 1) * width);
+  for (let head = 0; head < (x.dims[0] as number) * heads; head++) {
+    const row = x.values.subarray(head * width, (head + 1) * width);
     const mean = attrs.kind === 'layer' ? row.reduce((sum, v) => sum + v, 0) / width : 0;
     const variance = row.reduce((sum, v) => sum + (v - mean) ** 2, 0) / width;
     addRoutes(
       inputs,
       y,
-      t * width,
+      head * width,
       width,
-      t,
+      Math.floor(head / heads),
       attrs.site as number,
       tables,
       () => 0,

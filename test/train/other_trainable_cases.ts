@@ -18,6 +18,7 @@ export const otherCases: readonly TrainableCase[] = [
   { name: 'ln-tuning', options: { method: 'ln-tuning' }, rate: 2e-2 },
   { name: 'ln-tuning on gpt2, with biases', model: fixtureModel('gpt2'), options: { method: 'ln-tuning' }, rate: 2e-2 },
   { name: 'ln-tuning on gemma2, weights stored from one', model: fixtureModel('gemma2'), options: { method: 'ln-tuning' }, rate: 2e-2 },
+  { name: 'ln-tuning on gemma3, norms of heads', model: fixtureModel('gemma3'), options: { method: 'ln-tuning' }, rate: 2e-2 },
   { name: 'trainable-tokens', options: { method: 'trainable-tokens', methodOptions: { tokens } }, rate: 5e-2 },
   {
     name: 'trainable-tokens, tied',

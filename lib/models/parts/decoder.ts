@@ -92,8 +92,8 @@ function selfAttention(b: ModelBuilder, c: ModelConfig, design: DecoderDesign, x
   let keys = k.reshape([tokens, c.keyHeads, c.headWidth]);
   const values = v.reshape([tokens, c.keyHeads, c.headWidth]);
   if (design.headNorms) {
-    queries = b.headNorm(queries, `${path}.self_attn.q_norm`, c.normEps, design.normWeightOffset);
-    keys = b.headNorm(keys, `${path}.self_attn.k_norm`, c.normEps, design.normWeightOffset);
+    queries = b.rmsNorm(queries, `${path}.self_attn.q_norm`, c.normEps, design.normWeightOffset);
+    keys = b.rmsNorm(keys, `${path}.self_attn.k_norm`, c.normEps, design.normWeightOffset);
   }
   const sliding = c.layerTypes[layer] === 'sliding_attention';
   const table = rotaryTable(b, sliding ? (c.slidingRope ?? c.rope) : c.rope, c.headWidth);

@@ -18,14 +18,11 @@ HEDDLE_INLINE Vector read_lanes(const float* p, int64_t n, int64_t width) {
   return width - n < kLanes ? load_partial(p + n, static_cast<int>(width - n)) : load(p + n);
 }
 
-static void grouped_norm_token(const GroupedNormArgs& args, const AdapterPool& pool, int64_t token) {
-  const int64_t width = args.x.dims[1], routes = args.index.dims[1];
+// One head of a token of which `active` routes change it.
+static void grouped_norm_head(const GroupedNormArgs& args, const AdapterPool& pool, int64_t token, int64_t head, int active) {
+  const int64_t width = args.x.columns(), routes = args.index.dims[1];
   const int32_t* slots = args.index.as<int32_t>() + token * routes;
-  int active = 0;
-  for (int64_t j = 0; j < routes; j++) active += slots[j] >= 0 && pool.entry(slots[j], args.site).kind != EntryKind::kNone;
-  if (active == 0) return;
-
-  const float* x = args.x.row<float>(token);
+  const float* x = args.x.row<float>(token) + head * width;
   float mean = 0;
   if (args.kind == GroupedNormKind::kLayer) {
     Vector sum = zero();
@@ -45,7 +42,7 @@ static void grouped_norm_token(const GroupedNormArgs& args, const AdapterPool& p
   }
   const float factor = 1.0f / std::sqrt(squares / static_cast<float>(width) + args.eps);
 
-  float* y = args.y.row<float>(token);
+  float* y = args.y.row<float>(token) + head * width;
   const float* weight = args.weight.row<float>(token);
   const Vector offset = broadcast(args.weight_offset);
   for (int64_t n = 0; n < width; n += kLanes) {
@@ -63,6 +60,15 @@ static void grouped_norm_token(const GroupedNormArgs& args, const AdapterPool& p
     }
     store_partial(y + n, result, lanes);
   }
+}
+
+static void grouped_norm_token(const GroupedNormArgs& args, const AdapterPool& pool, int64_t token) {
+  const int64_t routes = args.index.dims[1], heads = norm_heads(args);
+  const int32_t* slots = args.index.as<int32_t>() + token * routes;
+  int active = 0;
+  for (int64_t j = 0; j < routes; j++) active += slots[j] >= 0 && pool.entry(slots[j], args.site).kind != EntryKind::kNone;
+  if (active == 0) return;
+  for (int64_t head = 0; head < heads; head++) grouped_norm_head(args, pool, token, head, active);
 }
 
 }  // namespace heddle::HEDDLE_TARGET
@@ -90,7 +96,7 @@ Status check_slot(const AdapterPool& pool, int64_t slot, int64_t site, int64_t w
 Status grouped_norm_cpu(const GroupedNormArgs& args, CpuContext& context) {
   AdapterPool pool;
   HEDDLE_TRY(check_operands(kOp, args, &pool));
-  const int64_t tokens = args.x.dims[0], width = args.x.dims[1];
+  const int64_t tokens = args.x.dims[0], width = args.x.columns();
   bool any = false;
   HEDDLE_TRY(check_routes(kOp, args.index, args.weight, tokens, pool.slots, &any));
   if (!any) return Status::success();

@@ -21,7 +21,7 @@ struct NormWork {
   const float* weight;
   const float* x;
   float* y;
-  int64_t tokens, routes, width, x_stride, y_stride;
+  int64_t tokens, routes, heads, width, x_stride, y_stride;
   int32_t site;
   bool layer;
   float eps, weight_offset;
@@ -47,9 +47,11 @@ __device__ bool find_norm(const NormWork& work, const NormRefusals& refusals, in
   return false;
 }
 
-__device__ void normalise(const NormWork& work, const NormRefusals& refusals, int64_t token, int active, SharedPointer<float> scratch) {
-  const float* x = work.x + token * work.x_stride;
-  float* y = work.y + token * work.y_stride;
+// One head of a token.
+__device__ void normalise(const NormWork& work, const NormRefusals& refusals, int64_t token, int64_t head, int active,
+                          SharedPointer<float> scratch) {
+  const float* x = work.x + token * work.x_stride + head * work.width;
+  float* y = work.y + token * work.y_stride + head * work.width;
   const int64_t width = work.width, first = threadIdx.x * int64_t{4};
   const bool whole_x = is_aligned16(x), whole_y = is_aligned16(y);
   float mean = 0;
@@ -101,7 +103,8 @@ __global__ void __launch_bounds__(kThreads) norm_tokens(NormWork work, NormRefus
       AdapterEntry entry;
       active += find_norm(work, refusals, work.index[token * work.routes + j], &entry);
     }
-    if (active > 0) normalise(work, refusals, token, active, scratch);
+    if (active == 0) continue;
+    for (int64_t head = 0; head < work.heads; head++) normalise(work, refusals, token, head, active, scratch);
   }
 }
 
@@ -118,7 +121,8 @@ Status grouped_norm_cuda(const GroupedNormArgs& args, CudaContext& context) {
                          args.y.as<float>(),
                          args.x.dims[0],
                          args.index.dims[1],
-                         args.x.dims[1],
+                         norm_heads(args),
+                         args.x.columns(),
                          args.x.leading_stride,
                          args.y.leading_stride,
                          args.site,

@@ -1,5 +1,7 @@
 // What every backend asks of the operands' shapes, before the data in them is looked at.
 #pragma once
+#include <algorithm>
+
 #include "generated/grouped_lora_ops.h"
 #include "kernels/grouped_lora/adapter_tokens.h"
 #include "kernels/grouped_lora/gradient_rows.h"
@@ -80,16 +82,19 @@ inline Status check_operands(const char* op, const GroupedEmbeddingArgs& args, A
 }
 
 inline Status check_operands(const char* op, const GroupedNormArgs& args, AdapterPool* pool) {
-  HEDDLE_CHECK(args.x.rank == 2 && args.x.dtype == DType::kF32, op, "x is " + describe(args.x) + ": expected f32 [tokens, width]");
-  const int64_t tokens = args.x.dims[0], width = args.x.dims[1];
+  HEDDLE_CHECK((args.x.rank == 2 || args.x.rank == 3) && args.x.dtype == DType::kF32, op,
+               "x is " + describe(args.x) + ": expected f32 [tokens, width] or [tokens, heads, width]");
   for (const TensorView* view : {&args.base, &args.y})
-    HEDDLE_CHECK(view->rank == 2 && view->dtype == DType::kF32 && view->dims[0] == tokens && view->dims[1] == width, op,
+    HEDDLE_CHECK(view->rank == args.x.rank && view->dtype == DType::kF32 && std::equal(view->dims, view->dims + view->rank, args.x.dims), op,
                  "base is " + describe(args.base) + " and y " + describe(args.y) + ": expected " + describe(args.x));
   HEDDLE_TRY(check_in_place(op, args.base, args.y, "y does not lie over base"));
   HEDDLE_TRY(read_adapter_pool(op, args.entries, args.rows, args.pool, pool));
   HEDDLE_TRY(check_one_site(op, args.site, *pool));
-  return check_route_shapes(op, args.index, args.weight, tokens);
+  return check_route_shapes(op, args.index, args.weight, args.x.dims[0]);
 }
+
+// Rows of a token that are normalised one by one, with one weight.
+inline int64_t norm_heads(const GroupedNormArgs& args) { return args.x.rank == 3 ? args.x.dims[1] : 1; }
 
 inline Status check_operands(const char* op, const GroupedPromptArgs& args, AdapterPool* pool) {
   HEDDLE_CHECK(args.q.rank == 3 && args.q.dtype == DType::kF32, op, "q is " + describe(args.q) + ": expected f32 [tokens, heads, width]");
