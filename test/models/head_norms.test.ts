@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadModel } from '../../lib/index.js';
-import { bitsOf, expectedScores, type FileTensor, largestError, modelFolder, readTensors } from './fixture_files.js';
+import { bitsOf, expectedScores, type FileTensor, largestError, modelFolder } from './fixture_files.js';
 import { changedCopy, scratchFolder, writeTensors } from './write_fixture.js';
 
 const isHeadNorm = (name: string): boolean => /\.self_attn\.[qk]_norm\.weight$/.test(name);
