@@ -17,6 +17,7 @@ const { values: options } = parseArgs({
     repeats: { type: 'string', default: '5' },
     prompt: { type: 'string' },
     precision: { type: 'string', default: 'fast' },
+    'adapter-dtype': { type: 'string', default: 'stored' },
     // The base's weights as they are in the file, instead of in 12 bits.
     plain: { type: 'boolean', default: false },
     // Watches the event loop: a timer each millisecond, which takes processor time from the kernels.
@@ -40,6 +41,7 @@ const model = await loadModel(options.model, {
   device: 'cpu',
   precision: options.precision,
   compactWeights: !options.plain,
+  adapterDtype: options['adapter-dtype'],
   adapters: Object.fromEntries(unique.map((folder, index) => [`adapter-${index}`, folder])),
   contextLength: Math.max(256, promptLength + steps + 8),
   prefixCache: false,

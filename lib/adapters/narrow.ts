@@ -19,6 +19,18 @@ export function numberToBf16(x: number): number {
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
 
+/** f32 numbers as the bits of the bf16 numbers next to them, ties to even. */
+export function roundToBf16(values: Float32Array): Uint16Array {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const rounded = new Uint16Array(values.length);
+  for (let i = 0; i < bits.length; i++) {
+    const x = bits[i] as number;
+    // Rounding must not make an infinity of a NaN.
+    rounded[i] = (x & 0x7fffffff) > 0x7f800000 ? (x >>> 16) | 0x40 : (x + 0x7fff + ((x >>> 16) & 1)) >>> 16;
+  }
+  return rounded;
+}
+
 /** The f16 number next to x, ties to even, as its bits. */
 export function numberToF16(x: number): number {
   if (Number.isNaN(x)) return 0x7e00;

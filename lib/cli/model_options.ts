@@ -16,6 +16,7 @@ export interface ModelFlags {
   device?: string;
   threads?: number;
   precision?: 'fast' | 'precise';
+  adapterDtype?: 'stored' | 'bf16';
   context?: number;
   pool?: number;
   json?: boolean;
@@ -85,6 +86,12 @@ export function withModel(command: Command, fallback?: string): Command {
         'precise',
       ]),
     )
+    .addOption(
+      new Option(
+        '--adapter-dtype <type>',
+        'how factors of adapters are kept: as in their files, or rounded to bf16 (default: stored)',
+      ).choices(['stored', 'bf16']),
+    )
     .option('--context <n>', "tokens of a request at most (default: the model's own limit)", wholeNumber(1))
     .option('--pool <bytes>', 'memory for keys, values and adapters, such as 4GB', byteCount)
     .option('--json', 'one JSON object per line, for machines');
@@ -103,6 +110,7 @@ export async function openModel(flags: ModelFlags, signal: AbortSignal): Promise
       adapters,
       device: flags.device,
       precision: flags.precision,
+      adapterDtype: flags.adapterDtype,
       contextLength: flags.context,
       poolBytes: flags.pool,
       onProgress: ({ bytes, totalBytes }) => bar?.update(bytes, totalBytes),

@@ -1,6 +1,7 @@
 import { compactFactors } from '../adapters/compact_factors.js';
 import type { AdapterParts } from '../adapters/method.js';
 import { type PagePlacement, placeAdapter } from '../adapters/placement.js';
+import { roundFactors } from '../adapters/round_factors.js';
 import { WorkSlices } from '../adapters/work_slices.js';
 import { PoolExhaustedError } from '../errors.js';
 import { binding } from '../runtime/binding.js';
@@ -27,6 +28,8 @@ export class AdapterPlaces {
     private readonly rows: DeviceTensor,
     /** Rows lie as the processor's kernels read them fastest. */
     private readonly onProcessor: boolean,
+    /** 'bf16': factors of more bits are rounded. */
+    private readonly dtype: 'stored' | 'bf16' = 'stored',
   ) {
     for (let slot = this.slots - 1; slot >= 0; slot--) this.freeSlots.push(slot);
     this.freeRows = [{ first: 0, count: rows.dims[0] as number }];
@@ -36,8 +39,9 @@ export class AdapterPlaces {
     return this.entries.dims[0] as number;
   }
 
-  /** The adapter with its factors as the device's kernels read them fastest, for `take` and `assertPossible`. */
-  async prepare(parts: AdapterParts): Promise<AdapterParts> {
+  /** The adapter with its factors as this device keeps them, for `take` and `assertPossible`. */
+  async prepare(loaded: AdapterParts): Promise<AdapterParts> {
+    const parts = this.dtype === 'stored' ? loaded : await roundFactors(loaded);
     return this.onProcessor && binding().compactPays() ? await compactFactors(parts, this.pool.pageBytes) : parts;
   }
 

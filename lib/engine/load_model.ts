@@ -107,7 +107,7 @@ async function loadOn(device: Device, path: string, parsed: z.output<typeof load
       state,
       limits,
       registry: new AdapterRegistry(
-        new AdapterPlaces(pool, state.entries, state.adapterRows, device.name === 'cpu'),
+        new AdapterPlaces(pool, state.entries, state.adapterRows, device.name === 'cpu', parsed.adapterDtype),
         layout,
         parsed.moveAdapters ?? device.name !== 'cpu',
       ),
