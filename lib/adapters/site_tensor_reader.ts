@@ -1,6 +1,6 @@
 import { AdapterError } from '../errors.js';
 import type { AdapterTensor, FloatDType, IntegerTensor, SiteRequest } from './method.js';
-import { toFloat64 } from './rows.js';
+import { toFloat32, toFloat64 } from './rows.js';
 import { expectTensorShape } from './tensor_shape.js';
 
 /** Tensors of one module by part, and those that all modules share. */
@@ -12,7 +12,7 @@ export class SiteTensorReader {
 
   /** `method`: the method as people write it. */
   constructor(
-    private readonly request: SiteRequest,
+    private readonly request: Pick<SiteRequest, 'adapter' | 'base' | 'site'>,
     private readonly method: string,
     private readonly own: TensorsByPart,
     private readonly shared: TensorsByPart,
@@ -35,6 +35,12 @@ export class SiteTensorReader {
   values(part: string, shape?: readonly number[], spelled = part): Float64Array {
     const { dtype, data } = this.floats(part, shape, spelled);
     return toFloat64(dtype as FloatDType, data);
+  }
+
+  /** The part's values in f32. Throws as `floats` does. */
+  floats32(part: string, shape?: readonly number[]): Float32Array {
+    const { dtype, data } = this.floats(part, shape);
+    return toFloat32(dtype, data);
   }
 
   /** A part of whole numbers. Throws as `floats` does. */

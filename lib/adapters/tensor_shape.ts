@@ -7,7 +7,7 @@ const list = (shape: readonly number[]): string => `[${shape.join(', ')}]`;
 export function expectTensorShape(
   tensor: { name: string; shape: readonly number[] },
   expected: readonly number[],
-  { adapter, base, site }: SiteRequest,
+  { adapter, base, site }: Pick<SiteRequest, 'adapter' | 'base' | 'site'>,
 ): void {
   const { name, shape } = tensor;
   if (shape.length === expected.length && shape.every((size, i) => size === expected[i])) return;
@@ -23,7 +23,7 @@ export function expectTensorShape(
 export function expectAtLeast(
   { name, shape }: { name: string; shape: readonly number[] },
   least: readonly number[],
-  { adapter, base, site }: SiteRequest,
+  { adapter, base, site }: Pick<SiteRequest, 'adapter' | 'base' | 'site'>,
 ): void {
   if (shape.length === least.length && shape.every((size, i) => size >= (least[i] as number))) return;
   throw new AdapterError(`${adapter} does not fit ${base}: ${name} is ${list(shape)}, expected at least ${list(least)} for ${site.path}`, {

@@ -1,5 +1,6 @@
 import type { Tensor } from '../graph/tensor.js';
 import type { AdapterBase, SiteShape } from './method.js';
+import type { SiteTensorReader } from './site_tensor_reader.js';
 
 /** How a parameter begins. Random numbers depend on the training's seed and the parameter's name alone. */
 export type InitialValues =
@@ -140,8 +141,8 @@ export interface TrainableMethod {
   config(settings: MethodSettings, sites: readonly SiteShape[], all: readonly SiteShape[]): Readonly<Record<string, unknown>>;
   /** The site's tensors as PEFT names and shapes them. */
   exportSite(settings: MethodSettings, site: SiteShape, values: ParameterValues): readonly ExportedTensor[];
-  /** Values of parameters that stored tensors hold (whole numbers as f32): the way back of `exportSite`, for adapters that are trained on. */
-  importSite?(settings: MethodSettings, site: SiteShape, tensors: ReadonlyMap<string, Float32Array>): ReadonlyMap<string, Float32Array>;
+  /** Values of parameters that stored tensors hold: the way back of `exportSite`, for adapters that are trained on. */
+  importSite?(settings: MethodSettings, site: SiteShape, tensors: SiteTensorReader): ReadonlyMap<string, Float32Array>;
 }
 
 /** Sites whose paths end in one of the names; 'all-linear': every linear module but the output layer. */

@@ -1,11 +1,12 @@
 // How a model's training graph is made and its adapters are saved.
+import { basename } from 'node:path';
 import { CheckpointBase } from '../adapters/checkpoint_base.js';
-import type { SiteShape, TensorSource } from '../adapters/method.js';
+import type { AdapterTensor, IntegerTensor, SiteShape, TensorSource } from '../adapters/method.js';
 import { trainableMethod } from '../adapters/methods/trainable.js';
 import { withPeftFolder } from '../adapters/peft_folder.js';
 import { readIntegers, readTensor } from '../adapters/peft_tensors.js';
-import { toFloat32 } from '../adapters/rows.js';
 import { saveAdapterFolder } from '../adapters/save_adapter.js';
+import { SiteTensorReader } from '../adapters/site_tensor_reader.js';
 import { type Calibration, moduleNames, targetSites } from '../adapters/trainable_method.js';
 import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import { loadWeights, locateTensor } from '../engine/load_weights.js';
@@ -92,7 +93,10 @@ export async function createStepRunner(
     const shares = new StepShares(adapters, store, factors, settings.seed);
     const runner = new ModelStepRunner(adapters, sites, store, shares, limits.maxTokens, programs, weightBytes, release);
     for (const { name, settings: own } of wanted)
-      if (own.from !== undefined) await withPeftFolder(own.from, (_, tensors) => loadTrainedAdapter(runner, name, tensors));
+      if (own.from !== undefined) {
+        const from = { adapter: basename(own.from), base: base.name };
+        await withPeftFolder(own.from, (_, tensors) => loadTrainedAdapter(runner, name, tensors, from));
+      }
     return runner;
   } catch (error) {
     release();
@@ -180,7 +184,12 @@ export async function saveTrainedAdapter(runner: ModelStepRunner, name: string, 
 }
 
 /** Gives an adapter of a training the values of a saved one. Throws AdapterError naming the tensor that is missing or does not fit. */
-export async function loadTrainedAdapter(runner: ModelStepRunner, name: string, tensors: TensorSource): Promise<void> {
+export async function loadTrainedAdapter(
+  runner: ModelStepRunner,
+  name: string,
+  tensors: TensorSource,
+  from: { adapter: string; base: string },
+): Promise<void> {
   const { adapter, write } = runner.adapterNamed(name);
   const { method, settings, sites } = adapter;
   if (method.importSite === undefined)
@@ -188,10 +197,11 @@ export async function loadTrainedAdapter(runner: ModelStepRunner, name: string, 
   for (const site of sites) {
     if (!hasParameters(adapter, site)) continue;
     const prefix = prefixOf(site);
-    const found = new Map<string, Float32Array>();
+    const found = new Map<string, AdapterTensor | IntegerTensor>();
     for (const full of tensors.names())
-      if (full.startsWith(prefix)) found.set(full.slice(prefix.length), await readFloats(tensors, full, name));
-    for (const [part, values] of method.importSite(settings, site, found)) await write(site.path, part, values);
+      if (full.startsWith(prefix)) found.set(full.slice(prefix.length), await readAny(tensors, full, from.adapter));
+    const reader = new SiteTensorReader({ ...from, site }, method.name, found, new Map());
+    for (const [part, values] of method.importSite(settings, site, reader)) await write(site.path, part, values);
   }
 }
 
@@ -199,8 +209,5 @@ const hasParameters = ({ stored }: AdapterInTraining, site: SiteShape): boolean 
 
 const prefixOf = ({ kind, path }: SiteShape): string => (kind === 'virtual' ? '' : `base_model.model.${path}.`);
 
-async function readFloats(tensors: TensorSource, full: string, name: string): Promise<Float32Array> {
-  if (tensors.info(full)?.dtype === 'I32') return Float32Array.from((await readIntegers(tensors, full, name)).data);
-  const { dtype, data } = await readTensor(tensors, full, name);
-  return toFloat32(dtype, data);
-}
+const readAny = (tensors: TensorSource, full: string, adapter: string): Promise<AdapterTensor | IntegerTensor> =>
+  tensors.info(full)?.dtype.startsWith('I') ? readIntegers(tensors, full, adapter) : readTensor(tensors, full, adapter);

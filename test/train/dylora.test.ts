@@ -151,7 +151,7 @@ describe('dylora at every rank', () => {
     await saveTrainedAdapter(lora.runner, 'own', saved, { base: tinyLlama });
     using cutter = await trainOne({ method: 'dylora', ...targets, rank }, [batch]);
     const file = await openSafetensors(join(saved, 'adapter_model.safetensors'));
-    await loadTrainedAdapter(cutter.runner, 'own', file);
+    await loadTrainedAdapter(cutter.runner, 'own', file, { adapter: 'lora', base: 'base' });
     file.dispose();
     const fixed = async (of: number): Promise<number> => {
       const at = join(folder, `fixed-${of}`);

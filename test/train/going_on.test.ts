@@ -7,6 +7,8 @@ import { AdapterError, FileAccessError, loadModel, OptionError, type TrainEvent,
 import { saveTrainedAdapter } from '../../lib/train/model_backend.js';
 import { readTrainOptions } from '../../lib/train/options.js';
 import { randomTokens } from '../engine/driving.js';
+import type { FileTensor } from '../models/fixture_files.js';
+import { changedCopy } from '../models/write_fixture.js';
 import { batchOfDocuments, fixtureModel, meanLoss, steps, tinyLlama, trainOne } from './driving_training.js';
 import { trainableCases } from './trainable_cases.js';
 
@@ -82,6 +84,35 @@ describe('a training goes on from', () => {
     const { rank, alpha, targetModules } = settings.adapters.get('adapter') ?? {};
     expect({ rank, alpha }).toEqual({ rank: 5, alpha: 5 });
     expect([...(targetModules ?? [])].sort()).toEqual(['model.layers.1.mlp.down_proj', 'model.layers.1.self_attn.k_proj']);
+  });
+});
+
+describe('a folder that does not fit', () => {
+  const tensor = 'base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight';
+  const from = (change: (tensors: Record<string, FileTensor>) => void): string =>
+    changedCopy(fixture('lora'), join(folder, 'lora-changed'), 'adapter_model.safetensors', change);
+
+  it('in the order of its sizes is refused with both shapes', async () => {
+    const path = from((tensors) => {
+      const { shape, data } = tensors[tensor] as FileTensor;
+      tensors[tensor] = { shape: [...shape].reverse(), data };
+    });
+    const message = `lora-changed does not fit llama: ${tensor} is [48, 8], expected [8, 48] for model.layers.0.self_attn.q_proj`;
+    await expect(trainOne({ from: path }, [batch])).rejects.toMatchObject({ message, code: 'ERR_HEDDLE_ADAPTER' });
+  });
+  it('for another base is refused by name', async () => {
+    const made = trainOne({ from: fixture('lora') }, [batch], storyteller);
+    await expect(made).rejects.toThrow(
+      /^lora does not fit base: .*lora_A\.weight is \[8, 48\], expected \[8, 192\] for model\.layers\.0\./,
+    );
+  });
+  it('for lack of a tensor is refused by name', async () => {
+    const path = from((tensors) => {
+      delete tensors[tensor];
+    });
+    await expect(trainOne({ from: path }, [batch])).rejects.toThrow(
+      /lora-changed: model\.layers\.0\.self_attn\.q_proj has no lora_A\.weight/,
+    );
   });
 });
 

@@ -42,7 +42,7 @@ async function tensorsOf(path: string): Promise<Map<string, Float32Array>> {
 
 async function load(into: OneAdapter, path: string): Promise<void> {
   const file = await openSafetensors(join(path, 'adapter_model.safetensors'));
-  await loadTrainedAdapter(into.runner, 'own', file);
+  await loadTrainedAdapter(into.runner, 'own', file, { adapter: 'own', base: 'base' });
   file.dispose();
 }
 

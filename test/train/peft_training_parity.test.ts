@@ -66,7 +66,7 @@ describe.each(['none', 'layer'] as const)('ten steps of LoRA, recompute %s', (re
       maxRows: 80,
     });
     const initial = await openSafetensors(join(fixture, 'initial/adapter_model.safetensors'));
-    await loadTrainedAdapter(runner, 'lora', initial);
+    await loadTrainedAdapter(runner, 'lora', initial, { adapter: 'initial', base: 'base' });
     initial.dispose();
   });
   afterAll(async () => {

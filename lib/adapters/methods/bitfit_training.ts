@@ -1,7 +1,7 @@
 import { AdapterError } from '../../errors.js';
 import { addBias } from '../../ops/index.js';
 import type { TrainableMethod } from '../trainable_method.js';
-import { factorTensors, tensorFrom } from './factor_tensors.js';
+import { factorTensors } from './factor_tensors.js';
 import { loraConfigFile } from './lora_training.js';
 import { methodOptionsOf } from './trained_options.js';
 
@@ -33,8 +33,8 @@ export const bitfitTraining: TrainableMethod = {
   ],
 
   importSite(_, { path, outputs }, tensors) {
-    if (tensors.get('lora_B.weight')?.some((value) => value !== 0))
+    if (tensors.has('lora_B.weight') && tensors.floats32('lora_B.weight').some((value) => value !== 0))
       throw new AdapterError(`${path}.lora_B.weight is not zero: bitfit trains the bias alone`, { module: path, tensor: 'lora_B.weight' });
-    return new Map([['bias', tensorFrom(tensors, 'lora_B.bias', path, outputs)]]);
+    return new Map([['bias', tensors.floats32('lora_B.bias', [outputs])]]);
   },
 };

@@ -3,7 +3,7 @@ import { activate, add, matmul, scale } from '../../ops/index.js';
 import { turned } from '../rows.js';
 import type { MethodSettings, TrainableMethod } from '../trainable_method.js';
 import { bottleneckActivations } from './bottleneck.js';
-import { checkStart, tensorFrom } from './factor_tensors.js';
+import { checkStart } from './factor_tensors.js';
 import { methodOptionsOf } from './trained_options.js';
 
 const options = {
@@ -81,11 +81,11 @@ export const bottleneckTraining: TrainableMethod = {
     ];
   },
 
-  importSite(settings, { path, inputs, outputs }, tensors) {
+  importSite(settings, { inputs, outputs }, tensors) {
     const { size, mode } = optionsOf(settings);
     return new Map([
-      ['down', tensorFrom(tensors, 'adapter_down.weight', path, size * (mode === 'series' ? outputs : inputs))],
-      ['upT', turned(tensorFrom(tensors, 'adapter_up.weight', path, outputs * size), outputs, size)],
+      ['down', tensors.floats32('adapter_down.weight', [size, mode === 'series' ? outputs : inputs])],
+      ['upT', turned(tensors.floats32('adapter_up.weight', [outputs, size]), outputs, size)],
     ]);
   },
 };

@@ -3,7 +3,7 @@ import { add, addBias, map, matmul, mul, scale, scaleColumns, sumRows } from '..
 import type { AdapterBase, SiteShape } from '../method.js';
 import type { MethodSettings, ParameterSpec, SiteGraph, TrainableMethod } from '../trainable_method.js';
 import { rowsPerSlice, WorkSlices } from '../work_slices.js';
-import { checkStart, factorsFrom, factorTensors, initialA, tensorFrom } from './factor_tensors.js';
+import { checkStart, factorsFrom, factorTensors, initialA } from './factor_tensors.js';
 import { loraConfigFile, loraScale, lowRankProduct } from './lora_training.js';
 import { methodOptionsOf } from './trained_options.js';
 
@@ -55,7 +55,7 @@ export const doraTraining: TrainableMethod = {
 
   importSite({ rank }, site, tensors) {
     const { a, bT } = factorsFrom(tensors, site, rank);
-    const magnitude = tensorFrom(tensors, 'lora_magnitude_vector', site.path, site.outputs);
+    const magnitude = tensors.floats32('lora_magnitude_vector', [site.outputs]);
     return new Map([
       ['A', a],
       ['bT', bT],

@@ -1,8 +1,9 @@
 // Low-rank factors as PEFT names and shapes them, for every method that is saved as LoRA.
-import { AdapterError, OptionError } from '../../errors.js';
+import { OptionError } from '../../errors.js';
 import { didYouMean } from '../../runtime/suggest.js';
 import type { SiteShape } from '../method.js';
 import { turned } from '../rows.js';
+import type { SiteTensorReader } from '../site_tensor_reader.js';
 import type { ExportedTensor, MethodSettings, ParameterSpec } from '../trainable_method.js';
 
 /** lora_A and lora_B from rows of A and rows of B transposed. */
@@ -13,29 +14,14 @@ export function factorTensors(rank: number, { inputs, outputs }: SiteShape, a: F
   ];
 }
 
-/** The way back: rows of A and of B transposed. Throws AdapterError for a tensor that is missing or of another size. */
+/** The way back: rows of A and of B transposed. Throws AdapterError for a tensor that is missing or of another shape. */
 export function factorsFrom(
-  tensors: ReadonlyMap<string, Float32Array>,
-  { path, inputs, outputs }: SiteShape,
+  tensors: SiteTensorReader,
+  { inputs, outputs }: SiteShape,
   rank: number,
 ): { a: Float32Array; bT: Float32Array } {
-  const a = tensorFrom(tensors, 'lora_A.weight', path, rank * inputs);
-  return { a, bT: turned(tensorFrom(tensors, 'lora_B.weight', path, outputs * rank), outputs, rank) };
-}
-
-/** A stored tensor of a module. Throws AdapterError where it is missing or does not have `count` elements. */
-export function tensorFrom(tensors: ReadonlyMap<string, Float32Array>, name: string, module: string, count: number): Float32Array {
-  const found = tensors.get(name);
-  if (found?.length === count) return found;
-  throw new AdapterError(
-    `${module}.${name} ${found === undefined ? 'is missing' : `has ${found.length} elements`}: expected ${count} elements`,
-    {
-      module,
-      tensor: name,
-      actual: found?.length,
-      expected: count,
-    },
-  );
+  const a = tensors.floats32('lora_A.weight', [rank, inputs]);
+  return { a, bT: turned(tensors.floats32('lora_B.weight', [outputs, rank]), outputs, rank) };
 }
 
 /** A as PEFT begins it: uniform as of Kaiming with a = √5, or normal with deviation 1 / rank. */

@@ -2,7 +2,6 @@ import { z } from 'zod';
 import { addBias, scaleColumns } from '../../ops/index.js';
 import type { SiteShape } from '../method.js';
 import { type MethodSettings, moduleNames, type TrainableMethod } from '../trainable_method.js';
-import { tensorFrom } from './factor_tensors.js';
 import { methodOptionsOf } from './trained_options.js';
 
 const options = { feedforwardModules: z.array(z.string().min(1)).default(['down_proj', 'mlp.c_proj']) };
@@ -11,6 +10,10 @@ const options = { feedforwardModules: z.array(z.string().min(1)).default(['down_
 function scalesInputs(settings: MethodSettings, { path }: SiteShape): boolean {
   return methodOptionsOf(settings, options).feedforwardModules.some((end) => path === end || path.endsWith(`.${end}`));
 }
+
+// As PEFT shapes them.
+const factorsShape = (settings: MethodSettings, site: SiteShape): number[] =>
+  scalesInputs(settings, site) ? [1, site.inputs] : [site.outputs, 1];
 
 /**
  * One factor per output, beginning at one: diag(l) (W x + b); or per input where the module is the last of a feed-forward network
@@ -59,10 +62,7 @@ export const ia3Training: TrainableMethod = {
     };
   },
 
-  exportSite: (settings, site, values) => [
-    { name: 'ia3_l', shape: scalesInputs(settings, site) ? [1, site.inputs] : [site.outputs, 1], data: values('factors') },
-  ],
+  exportSite: (settings, site, values) => [{ name: 'ia3_l', shape: factorsShape(settings, site), data: values('factors') }],
 
-  importSite: (settings, site, tensors) =>
-    new Map([['factors', tensorFrom(tensors, 'ia3_l', site.path, scalesInputs(settings, site) ? site.inputs : site.outputs)]]),
+  importSite: (settings, site, tensors) => new Map([['factors', tensors.floats32('ia3_l', factorsShape(settings, site))]]),
 };

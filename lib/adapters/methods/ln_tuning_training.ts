@@ -1,6 +1,5 @@
 import { add, addBias, scale, scaleColumns } from '../../ops/index.js';
 import type { SiteGraph, TrainableMethod } from '../trainable_method.js';
-import { tensorFrom } from './factor_tensors.js';
 import { methodOptionsOf } from './trained_options.js';
 
 /** Trained weights of norms, and their biases where they have them; they begin as the base's. Zhao et al., https://arxiv.org/abs/2312.11420. */
@@ -34,6 +33,6 @@ export const lnTuningTraining: TrainableMethod = {
   exportSite: (_, { outputs, bias }, values) =>
     ['weight', ...(bias ? ['bias'] : [])].map((part) => ({ name: `ln_tuning_layers.${part}`, shape: [outputs], data: values(part) })),
 
-  importSite: (_, { path, outputs, bias }, tensors) =>
-    new Map(['weight', ...(bias ? ['bias'] : [])].map((part) => [part, tensorFrom(tensors, `ln_tuning_layers.${part}`, path, outputs)])),
+  importSite: (_, { outputs, bias }, tensors) =>
+    new Map(['weight', ...(bias ? ['bias'] : [])].map((part) => [part, tensors.floats32(`ln_tuning_layers.${part}`, [outputs])])),
 };

@@ -4,7 +4,6 @@ import { sparseLinear } from '../../ops/index.js';
 import type { AdapterBase, SiteShape } from '../method.js';
 import { startOfPermutation } from '../seeded_permutation.js';
 import type { MethodSettings, TrainableMethod } from '../trainable_method.js';
-import { tensorFrom } from './factor_tensors.js';
 import { largestPlaces } from './largest_places.js';
 import { methodOptionsOf } from './trained_options.js';
 
@@ -124,8 +123,8 @@ export const shiraTraining: TrainableMethod = {
   importSite(settings, site, tensors) {
     const { path, inputs, outputs } = site;
     const count = countOf(settings, site);
-    const stored = tensorFrom(tensors, 'shira_weight', path, count);
-    const indices = tensorFrom(tensors, 'shira_indices', path, 2 * count);
+    const stored = tensors.floats32('shira_weight', [count]);
+    const indices = tensors.integers('shira_indices', [2, count]).data;
     const order = Array.from({ length: count }, (_, i) => {
       const [row, column] = [indices[i] as number, indices[count + i] as number];
       if (row < 0 || row >= outputs || column < 0 || column >= inputs)

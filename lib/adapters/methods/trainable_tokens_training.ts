@@ -3,7 +3,6 @@ import { OptionError } from '../../errors.js';
 import type { Tensor } from '../../graph/tensor.js';
 import { add, gatherRows, matmul, scale, scaleRows, scatterAddRows, swapAxes } from '../../ops/index.js';
 import { type MethodSettings, moduleNames, type SiteGraph, type TrainableMethod } from '../trainable_method.js';
-import { tensorFrom } from './factor_tensors.js';
 import { methodOptionsOf } from './trained_options.js';
 
 const options = { tokens: z.array(z.number().int().min(0)).min(1) };
@@ -93,6 +92,6 @@ export const trainableTokensTraining: TrainableMethod = {
     { name: 'trainable_tokens_delta', shape: [tokensOf(settings).length, outputs], data: values('rows') },
   ],
 
-  importSite: (settings, { path, outputs }, tensors) =>
-    new Map([['rows', tensorFrom(tensors, 'trainable_tokens_delta', path, tokensOf(settings).length * outputs)]]),
+  importSite: (settings, { outputs }, tensors) =>
+    new Map([['rows', tensors.floats32('trainable_tokens_delta', [tokensOf(settings).length, outputs])]]),
 };

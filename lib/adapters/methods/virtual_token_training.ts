@@ -5,7 +5,7 @@ import { add, gatherRows } from '../../ops/index.js';
 import type { AdapterBase } from '../method.js';
 import { startOfPermutation } from '../seeded_permutation.js';
 import type { ParameterSpec, TrainableMethod } from '../trainable_method.js';
-import { checkStart, tensorFrom } from './factor_tensors.js';
+import { checkStart } from './factor_tensors.js';
 import { methodOptionsOf } from './trained_options.js';
 
 const virtualTokens = z.number().int().min(1).max(65_536).default(20);
@@ -82,8 +82,8 @@ export const promptTuningTraining: TrainableMethod = {
     { name: 'prompt_embeddings', shape: [methodOptionsOf(settings, promptOptions).virtualTokens, outputs], data: values('rows') },
   ],
 
-  importSite: (settings, { path, outputs }, tensors) =>
-    new Map([['rows', tensorFrom(tensors, 'prompt_embeddings', path, methodOptionsOf(settings, promptOptions).virtualTokens * outputs)]]),
+  importSite: (settings, { outputs }, tensors) =>
+    new Map([['rows', tensors.floats32('prompt_embeddings', [methodOptionsOf(settings, promptOptions).virtualTokens, outputs])]]),
 };
 
 /**
@@ -127,6 +127,5 @@ export const prefixTuningTraining: TrainableMethod = {
   },
 
   // How wide a row is, the parameter knows: what does not fit is refused where it is written.
-  importSite: (_, { path }, tensors) =>
-    new Map([['rows', tensorFrom(tensors, 'prompt_embeddings', path, tensors.get('prompt_embeddings')?.length ?? 0)]]),
+  importSite: (_, __, tensors) => new Map([['rows', tensors.floats32('prompt_embeddings')]]),
 };
