@@ -39,7 +39,7 @@ export class AdapterPlaces {
     return this.entries.dims[0] as number;
   }
 
-  /** The adapter with its factors as this device keeps them, for `take` and `assertPossible`. */
+  /** The adapter with its factors as this device keeps them, for `take` and `pagesOf`. */
   async prepare(loaded: AdapterParts): Promise<AdapterParts> {
     const parts = this.dtype === 'stored' ? loaded : await roundFactors(loaded);
     return this.onProcessor && binding().compactPays() ? await compactFactors(parts, this.pool.pageBytes) : parts;
@@ -68,12 +68,13 @@ export class AdapterPlaces {
     this.freeSlots.push(slot);
   }
 
-  /** Throws PoolExhaustedError where the pool could not hold the adapter even if it were empty. */
-  assertPossible(name: string, parts: AdapterParts): void {
+  /** Pages that the adapter takes. Throws PoolExhaustedError where the pool could not hold it with nothing but `others`, pages of other adapters. */
+  pagesOf(name: string, parts: AdapterParts, others: number): number {
     let pages = 0;
     const counting = { pageBytes: this.pool.pageBytes, allocate: () => pages++, release: () => {} };
     placeAdapter(parts, counting, { slot: 0, sites: this.entries.dims[1] as number, takeRows: () => 0 }, this.onProcessor);
-    this.pool.assertPossible(pages, `the adapter '${name}'`);
+    this.pool.assertPossible(others + pages, `the adapter '${name}'${others > 0 ? ` beside ${others} pages of loaded adapters` : ''}`);
+    return pages;
   }
 
   // Page by page: a page's bytes are put together when they are asked for, and the event loop runs in between. No request reads the

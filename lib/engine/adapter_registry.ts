@@ -1,5 +1,5 @@
 import type { AdapterParts, AdapterSummary } from '../adapters/method.js';
-import { MissingAdapterError, OptionError, PoolExhaustedError } from '../errors.js';
+import { AbortError, MissingAdapterError, OptionError, PoolExhaustedError } from '../errors.js';
 import type { CacheLayout } from '../models/serving_paths.js';
 import type { AdapterPlace, AdapterPlaces } from './adapter_places.js';
 import { prefixPages } from './prefix_pages.js';
@@ -35,14 +35,32 @@ export interface AdapterUse {
   readonly scale: number;
 }
 
+// An adapter that is loaded when there is room for it.
+interface WaitingLoad {
+  readonly adapter: LoadedAdapter;
+  readonly parts: AdapterParts;
+  readonly pages: number;
+  /** Requests that would not fit beside it. */
+  readonly blockers: Set<object>;
+  placed(): void;
+  refuse(error: unknown): void;
+}
+
 /** Adapters by name: loads, replaces and unloads them while requests run, and brings them to the device before they are needed. */
 export class AdapterRegistry {
   /** Called when an adapter that was on the way has arrived. */
   onArrival: () => void = () => {};
+  /** Called when an adapter waits for room: `placeWaiting` or `refuseWaiting` is to follow. */
+  onWanted: () => void = () => {};
+  /** The requests so far that could not reach their full length if adapters took so many pages more. */
+  blockers: (pages: number) => Set<object> = () => new Set();
   /** Adapters copied to the device, and taken off it for others, since the model was loaded. */
   readonly moves = { in: 0, out: 0 };
   private readonly byName = new Map<string, LoadedAdapter>();
   private readonly placed = new Set<LoadedAdapter>();
+  private readonly waiting: WaitingLoad[] = [];
+  // Names that are being loaded, each as often as it is.
+  private readonly coming: string[] = [];
   private held = 0;
   private clock = 0;
 
@@ -51,6 +69,8 @@ export class AdapterRegistry {
     private readonly layout: CacheLayout,
     /** Factors are kept in host memory and adapters that do not run give up their place to others. */
     private readonly moving: boolean,
+    /** Adapters that can be loaded at the same time, without moving. */
+    private readonly most: number,
   ) {}
 
   names(): string[] {
@@ -84,9 +104,10 @@ export class AdapterRegistry {
 
   /**
    * Makes an adapter the one of this name; an older one stays for the requests that use it. It is copied to the device at once where there is
-   * room; without moving it must find room. Throws PoolExhaustedError; then nothing has changed.
+   * room; without moving it waits for room that requests or older versions have. Throws PoolExhaustedError, AbortError; then nothing has
+   * changed.
    */
-  async add(name: string, loaded: AdapterParts): Promise<LoadedAdapter> {
+  async add(name: string, loaded: AdapterParts, signal?: AbortSignal): Promise<LoadedAdapter> {
     const parts = await this.places.prepare(loaded);
     const { contentHash, summary, virtualTokens, prefix } = parts;
     const adapter: LoadedAdapter = {
@@ -104,16 +125,122 @@ export class AdapterRegistry {
       lastRun: this.clock,
       retired: false,
     };
-    try {
-      this.bringIn(adapter, parts);
-    } catch (error) {
-      if (!this.moving || !(error instanceof PoolExhaustedError)) throw error;
-      this.places.assertPossible(name, parts);
-    }
+    if (this.moving) this.placeOrKeep(adapter, parts);
+    else await this.place(adapter, parts, signal);
     await adapter.arrival;
-    this.retire(name);
-    this.byName.set(name, adapter);
     return adapter;
+  }
+
+  private placeOrKeep(adapter: LoadedAdapter, parts: AdapterParts): void {
+    this.places.pagesOf(adapter.name, parts, 0);
+    try {
+      this.bringIn(adapter, parts, () => this.register(adapter));
+    } catch (error) {
+      if (!(error instanceof PoolExhaustedError)) throw error;
+      this.register(adapter);
+    }
+  }
+
+  private async place(adapter: LoadedAdapter, parts: AdapterParts, signal?: AbortSignal): Promise<void> {
+    const { name } = adapter;
+    // The version that it replaces is one of them: requests may begin with it until the new one is there.
+    const others = [...this.byName.values()].reduce((sum, one) => sum + pagesAt(one), 0);
+    const pages = this.places.pagesOf(name, parts, others);
+    const names = new Set([...this.byName.keys(), ...this.coming]);
+    if (!names.has(name) && names.size >= this.most)
+      throw new PoolExhaustedError(`all ${this.most} adapter slots are taken: unload one, or give loadModel a larger maxAdapters`);
+    this.coming.push(name);
+    try {
+      const old = this.byName.get(name);
+      const blockers = this.blockers(pages - (old?.uses === 0 ? pagesAt(old) : 0));
+      if (this.waiting.length > 0 || blockers.size > 0 || !this.tryPlace(adapter, parts))
+        await this.waitForRoom({ adapter, parts, pages, blockers }, signal);
+      await adapter.arrival;
+    } finally {
+      this.coming.splice(this.coming.indexOf(name), 1);
+    }
+  }
+
+  private waitForRoom(wanted: Omit<WaitingLoad, 'placed' | 'refuse'>, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const load: WaitingLoad = {
+        ...wanted,
+        placed: () => {
+          signal?.removeEventListener('abort', abort);
+          resolve();
+        },
+        refuse: (error) => {
+          signal?.removeEventListener('abort', abort);
+          reject(error);
+        },
+      };
+      const abort = (): void => {
+        this.waiting.splice(this.waiting.indexOf(load), 1);
+        reject(new AbortError(undefined, {}, { cause: signal?.reason }));
+      };
+      signal?.addEventListener('abort', abort, { once: true });
+      this.waiting.push(load);
+      this.onWanted();
+    });
+  }
+
+  // False where there is no room now.
+  private tryPlace(adapter: LoadedAdapter, parts: AdapterParts): boolean {
+    try {
+      this.bringIn(adapter, parts, () => this.register(adapter));
+      return true;
+    } catch (error) {
+      if (error instanceof PoolExhaustedError) return false;
+      throw error;
+    }
+  }
+
+  /** Whether adapters wait for room to be loaded. */
+  get wanted(): boolean {
+    return this.waiting.length > 0;
+  }
+
+  /** Whether an adapter is on the way to the device. */
+  get arriving(): boolean {
+    return [...this.placed].some(({ arrival }) => arrival !== undefined);
+  }
+
+  /** Pages of the pool that adapters hold. */
+  get heldPages(): number {
+    return [...this.placed].reduce((sum, adapter) => sum + pagesAt(adapter), 0);
+  }
+
+  /**
+   * Places adapters that wait for room, in order, when the requests that would not have fitted beside them have ended. `giveUp` is asked for
+   * room for so many pages, piece by piece, until it says false.
+   */
+  placeWaiting(hasEnded: (request: object) => boolean, giveUp: (pages: number) => boolean): void {
+    for (let load = this.waiting[0]; load !== undefined; load = this.waiting[0]) {
+      for (const request of load.blockers) if (hasEnded(request)) load.blockers.delete(request);
+      if (load.blockers.size > 0) return;
+      try {
+        if (!this.tryPlace(load.adapter, load.parts)) {
+          if (giveUp(load.pages)) continue;
+          return;
+        }
+        this.waiting.shift();
+        load.placed();
+      } catch (error) {
+        this.waiting.shift();
+        load.refuse(error);
+      }
+    }
+  }
+
+  /** No room will come for adapters that wait for it. */
+  refuseWaiting(reason: unknown): void {
+    for (const load of this.waiting.splice(0)) load.refuse(reason);
+  }
+
+  // From now on requests that name it get this version.
+  private register(adapter: LoadedAdapter): void {
+    this.retire(adapter.name);
+    this.byName.set(adapter.name, adapter);
   }
 
   /** Takes the name away at once, the memory when no request uses it. Throws MissingAdapterError. */
@@ -182,7 +309,8 @@ export class AdapterRegistry {
     return arrivals.length === 0 ? undefined : Promise.race(arrivals);
   }
 
-  private bringIn(adapter: LoadedAdapter, parts: AdapterParts): void {
+  // `arrived` is called before anybody is told.
+  private bringIn(adapter: LoadedAdapter, parts: AdapterParts, arrived: () => void = () => {}): void {
     const { place, fill } = this.places.take(adapter.name, parts);
     this.moves.in++;
     adapter.place = place;
@@ -190,6 +318,7 @@ export class AdapterRegistry {
     adapter.arrival = fill().then(
       () => {
         adapter.arrival = undefined;
+        arrived();
         this.freeIfUnused(adapter);
         this.onArrival();
       },
@@ -258,6 +387,8 @@ export class AdapterRegistry {
     if (adapter.retired && adapter.uses === 0 && adapter.arrival === undefined) this.giveUp(adapter);
   }
 }
+
+const pagesAt = ({ place }: LoadedAdapter): number => place?.pages.length ?? 0;
 
 /** The positions in front of a request's text, and the pages that hold their keys and values. */
 export function virtualTokensOf(uses: readonly AdapterUse[]): Pick<LoadedAdapter, 'virtualTokens' | 'prefixPages'> {

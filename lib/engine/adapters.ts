@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { AdapterParts } from '../adapters/method.js';
-import { AdapterError, OptionError } from '../errors.js';
+import { AbortError, AdapterError } from '../errors.js';
 import { parseOptions } from '../runtime/parse_options.js';
-import type { AdapterRegistry } from './adapter_registry.js';
+import type { AdapterRegistry, LoadedAdapter } from './adapter_registry.js';
 import type { MergeBoundary } from './merge_boundary.js';
 import type { MergedAdapter } from './merged_adapter.js';
 
@@ -31,12 +31,16 @@ export interface AdapterSummary {
   readonly resident: boolean;
 }
 
+const sourceSchema = z.strictObject({ name: z.string().min(1, 'expected a name'), folder: z.string().min(1, 'expected a folder') });
+const loadSchema = z.strictObject({ signal: z.instanceof(AbortSignal).optional() });
 const mergeSchema = z.strictObject({ scale: z.number().min(-1e6).max(1e6).default(1) });
 
 /** A model's adapters. */
 export class ModelAdapters {
   // Where the loaded ones came from: factors in the pool are not kept in a form that can be merged.
   private readonly folders = new Map<string, string>();
+  // The last load of each name that is under way.
+  private readonly loading = new Map<string, Promise<AdapterSummary>>();
 
   /** @internal */
   constructor(
@@ -48,16 +52,41 @@ export class ModelAdapters {
 
   /**
    * Loads a PEFT folder under a name. A loaded adapter of that name is replaced: requests that use it end with it, later
-   * ones get the new one. Throws AdapterError, FileFormatError or PoolExhaustedError; then nothing has changed.
+   * ones get the new one. Of two loads of one name the one that was called later counts. It waits for requests under way that
+   * could not end beside it; where others hold the memory that it needs, the youngest ones give theirs up and are computed again later. Throws OptionError, AdapterError, FileFormatError, PoolExhaustedError or
+   * AbortError; then nothing has changed.
    */
-  async load(name: string, folder: string): Promise<AdapterSummary> {
+  async load(name: string, folder: string, options: { signal?: AbortSignal | undefined } = {}): Promise<AdapterSummary> {
     this.assertUsable();
-    if (name === '') throw new OptionError('an adapter needs a name');
+    parseOptions(sourceSchema, { name, folder }, 'adapters.load');
+    const { signal } = parseOptions(loadSchema, options, 'adapters.load');
+    const own = this.loadAfter(this.loading.get(name), name, folder, signal);
+    this.loading.set(name, own);
+    try {
+      return await own;
+    } finally {
+      if (this.loading.get(name) === own) this.loading.delete(name);
+    }
+  }
+
+  private async loadAfter(
+    earlier: Promise<unknown> | undefined,
+    name: string,
+    folder: string,
+    signal: AbortSignal | undefined,
+  ): Promise<AdapterSummary> {
+    const throwIfAborted = (): void => {
+      if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+    };
+    throwIfAborted();
     const parts = await this.loader(folder);
+    // Whoever called first has an error of its own.
+    await earlier?.catch(() => {});
     this.assertUsable();
-    await this.registry.add(name, parts);
+    throwIfAborted();
+    const adapter = await this.registry.add(name, parts, signal);
     this.folders.set(name, folder);
-    return this.get(name);
+    return summaryOf(adapter);
   }
 
   /**
@@ -104,13 +133,16 @@ export class ModelAdapters {
 
   /** Throws MissingAdapterError. */
   get(name: string): AdapterSummary {
-    const { contentHash, summary, uses, place, arrival } = this.registry.get(name);
-    const { kind, ranks, targets, parameters, bytes } = summary;
-    return { name, contentHash, kind, ranks, targets, parameters, bytes, uses, resident: place !== undefined && arrival === undefined };
+    return summaryOf(this.registry.get(name));
   }
 
   /** Every loaded adapter, in the order of loading. */
   list(): AdapterSummary[] {
     return this.registry.names().map((name) => this.get(name));
   }
+}
+
+function summaryOf({ name, contentHash, summary, uses, place, arrival }: LoadedAdapter): AdapterSummary {
+  const { kind, ranks, targets, parameters, bytes } = summary;
+  return { name, contentHash, kind, ranks, targets, parameters, bytes, uses, resident: place !== undefined && arrival === undefined };
 }

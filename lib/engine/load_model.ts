@@ -63,6 +63,7 @@ async function loadOn(device: Device, path: string, parsed: z.output<typeof load
       maxAdaptersPerRequest: parsed.maxAdaptersPerRequest,
       contextBlocks,
     };
+    const moving = parsed.moveAdapters ?? device.name !== 'cpu';
     const weights = new WeightStore({ model: folder.name, info: (name) => folder.tensors.info(name) }, parsed.precision, device, {
       compact: parsed.compactWeights,
     });
@@ -84,7 +85,8 @@ async function loadOn(device: Device, path: string, parsed: z.output<typeof load
     };
     const state: ModelState = {
       pool: pool.memory,
-      entries: reserve([parsed.maxAdapters, sites.length, 8]),
+      // Without moving one more, for the new version of an adapter that is replaced.
+      entries: reserve([parsed.maxAdapters + (moving ? 0 : 1), sites.length, 8]),
       adapterRows: reserve([adapterRowTable]),
       history: reserve([parsed.maxRequests, contextLength]),
       historyState: reserve([parsed.maxRequests, 2]),
@@ -109,7 +111,8 @@ async function loadOn(device: Device, path: string, parsed: z.output<typeof load
       registry: new AdapterRegistry(
         new AdapterPlaces(pool, state.entries, state.adapterRows, device.name === 'cpu', parsed.adapterDtype),
         layout,
-        parsed.moveAdapters ?? device.name !== 'cpu',
+        moving,
+        parsed.maxAdapters,
       ),
       loader: async (path) => {
         try {

@@ -65,9 +65,10 @@ export function poolPages(
       });
     return pages;
   }
-  const wanted = options.maxRequests * Math.min(contextBlocks, Math.ceil(512 / blockTokens)) + Math.ceil(adapterReserve / pageBytes);
-  const whole = contextBlocks + 1;
+  const forAdapters = Math.ceil(adapterReserve / pageBytes);
+  const wanted = options.maxRequests * Math.min(contextBlocks, Math.ceil(512 / blockTokens)) + forAdapters;
+  const whole = contextBlocks + forAdapters + 1;
   const most = Math.floor(room.bytes / pageBytes);
-  // A request of the longest context fits where that costs nothing until it comes.
+  // A request of the longest context fits beside some adapters where that costs nothing until it comes.
   return room.asUsed ? Math.max(whole, Math.min(wanted, most)) : Math.max(1, Math.min(Math.max(wanted, whole), most));
 }

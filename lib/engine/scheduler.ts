@@ -77,6 +77,8 @@ export class Scheduler {
 
   constructor(private readonly machinery: Machinery) {
     machinery.adapters.onArrival = () => this.poke();
+    machinery.adapters.onWanted = () => this.poke();
+    machinery.adapters.blockers = (pages) => this.blockersOf(pages);
     for (let slot = machinery.limits.maxRequests - 1; slot >= 0; slot--) this.freeSlots.push(slot);
   }
 
@@ -92,8 +94,7 @@ export class Scheduler {
   /** Adds a request. Throws PoolExhaustedError when it could never run, and what `close` was given after that. */
   submit(sequence: Sequence): void {
     if (this.closed !== undefined) throw this.closed;
-    const length = sequence.virtualTokens + (sequence.kind === 'generate' ? sequence.maxLength : sequence.tokens.length);
-    this.machinery.pool.assertPossible(Math.ceil(length / blockTokens), `a request of up to ${length} tokens`);
+    this.machinery.pool.assertPossible(mostPages(sequence), `a request of up to ${mostTokens(sequence)} tokens`);
     // Long before its turn, so that its adapters are there when it comes.
     this.machinery.adapters.bring(sequence.adapters, false);
     this.waiting.push(sequence);
@@ -116,7 +117,7 @@ export class Scheduler {
       return await work();
     } finally {
       this.held = false;
-      if (this.waiting.length > 0) this.poke();
+      if (this.waiting.length > 0 || this.machinery.adapters.wanted) this.poke();
     }
   }
 
@@ -143,16 +144,18 @@ export class Scheduler {
   close(error: Error): void {
     this.closed = error;
     this.control.interrupt();
+    this.machinery.adapters.refuseWaiting(error);
     this.failAll(error);
   }
 
   private async loop(): Promise<void> {
     // Requests that arrive in one turn of the event loop share their first step.
     await Promise.resolve();
-    while ((this.waiting.length > 0 && !this.held) || this.running.length > 0) {
+    while ((this.waiting.length > 0 && !this.held) || this.running.length > 0 || this.machinery.adapters.wanted) {
       this.control.reset();
       try {
         this.dropAborted();
+        this.placeAdapters();
         this.admit();
         if (this.running.length > 0) await this.step();
         else await this.waitForAdapters();
@@ -180,12 +183,36 @@ export class Scheduler {
     else sequence.abort();
   }
 
-  // Nothing runs, and what waits lacks adapters: until one arrives.
+  // Adapters that are being loaded come before running requests, whose pages are taken where that makes enough room.
+  private placeAdapters(): void {
+    const { pool, adapters } = this.machinery;
+    const hasEnded = (request: object): boolean =>
+      !this.running.includes(request as Sequence) && !this.waiting.includes(request as Sequence);
+    adapters.placeWaiting(hasEnded, (pages) => {
+      const youngest = this.running.at(-1);
+      if (youngest === undefined || pool.available >= pages || pool.pages - adapters.heldPages < pages) return false;
+      this.preempt(youngest);
+      return true;
+    });
+  }
+
+  private blockersOf(pages: number): Set<Sequence> {
+    const { pool, adapters } = this.machinery;
+    const left = pool.pages - adapters.heldPages - pages;
+    return new Set([...this.running, ...this.waiting].filter((sequence) => mostPages(sequence) > left));
+  }
+
+  // Nothing runs, and what waits lacks adapters or the room of one that is replaced: until one arrives.
   private async waitForAdapters(): Promise<void> {
+    const { adapters } = this.machinery;
     const [first] = this.waiting;
-    if (first === undefined) return;
-    const arrival = this.machinery.adapters.nextArrival();
+    if (first === undefined && !adapters.wanted) return;
+    const arrival = adapters.nextArrival();
     if (arrival !== undefined) return arrival;
+    if (first === undefined) {
+      adapters.refuseWaiting(this.poolExhausted());
+      return;
+    }
     this.waiting.shift();
     this.machinery.adapters.release(first.adapters);
     first.fail(this.poolExhausted());
@@ -206,7 +233,7 @@ export class Scheduler {
       const cached = next.kind === 'generate' ? prefixes.take(next.tokens, next.adapterKey, next.virtualTokens) : { pages: [], keys: [] };
       const needed = Math.ceil((lengthOf(next) + 1) / blockTokens) - cached.pages.length;
       while (needed + this.running.length > pool.available && adapters.makeRoom());
-      if (needed + this.running.length > pool.available && this.running.length > 0) {
+      if (needed + this.running.length > pool.available && (this.running.length > 0 || adapters.arriving)) {
         for (const page of cached.pages) prefixes.release(page);
         return;
       }
@@ -362,7 +389,7 @@ export class Scheduler {
         this.preempt(victim);
         continue;
       }
-      if (this.running.length > 1 || shares.length > 0) this.preempt(sequence);
+      if (this.running.length > 1 || shares.length > 0 || this.machinery.adapters.arriving) this.preempt(sequence);
       else this.end(sequence, () => sequence.fail(this.poolExhausted()));
       return false;
     }
@@ -423,3 +450,8 @@ export class Scheduler {
     sequence.slot = -1;
   }
 }
+
+const mostTokens = (sequence: Sequence): number =>
+  sequence.virtualTokens + (sequence.kind === 'generate' ? sequence.maxLength : sequence.tokens.length);
+
+const mostPages = (sequence: Sequence): number => Math.ceil(mostTokens(sequence) / blockTokens);
