@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { AdapterError } from '../errors.js';
+import { expectComplete } from './expect_complete.js';
 import type {
   AdapterBase,
   AdapterMethod,
@@ -87,7 +88,8 @@ export async function loadPeftAdapter(config: PeftConfig, source: TensorSource, 
   const shared = await readParts(sorted.shared, '');
   let prefix: PrefixKeysValues | undefined;
   let virtualTokens = 0;
-  for (const { site, module, tensors, saved } of sitesOf(sorted, base, config)) {
+  const found = sitesOf(sorted, base, config);
+  for (const { site, module, tensors, saved } of found) {
     if (config.tiesWeights && base.sites.some((other) => other !== site && other.weight === site.weight))
       throw new AdapterError(`${adapter}: ensure_weight_tying is true and ${site.path} is tied in ${base.name}, which is not supported`, {
         option: 'ensure_weight_tying',
@@ -108,6 +110,8 @@ export async function loadPeftAdapter(config: PeftConfig, source: TensorSource, 
     const made = await siteParts(request, base, { weight, bias }, change);
     if (made !== undefined) sites.set(site.path, made);
   }
+  // What does not fit is told first.
+  expectComplete(config, found, base);
   const summary = summarise(config, sorted, source);
   return { contentHash: hash.digest('hex'), summary, sites, virtualTokens: prefix?.tokens ?? virtualTokens, prefix };
 }

@@ -206,7 +206,7 @@ describe('other layouts', () => {
       )
       .set(`base_model.model.${path}.bias`, [48], new Float64Array(48).fill(1));
     const parts = await load(
-      { peft_type: 'LORA', r: 4, modules_to_save: ['down_proj'] },
+      { peft_type: 'LORA', r: 4, modules_to_save: ['layers.0.mlp.down_proj'] },
       adapter,
       new CheckpointBase('turned', sites, turned, llamaCache),
     );

@@ -84,7 +84,7 @@ describe('merging with biases, tied weights, other dtypes', () => {
     const own = await writeAdapter(
       `biased ${scale}`,
       { [`${module}.lora_A.weight`]: [2, width], [`${module}.lora_B.weight`]: [width, 2], [`${module}.lora_B.bias`]: [width] },
-      { lora_bias: true, target_modules: ['q_proj'] },
+      { lora_bias: true, target_modules: [module] },
     );
     const biased = await loadModel(modelFolder('llama-bias'), { adapters: { own } });
     const before = await weightBytes(biased);
