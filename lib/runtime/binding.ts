@@ -1,4 +1,5 @@
 import type { TensorData } from './dtype.js';
+import { checkEnvironment } from './environment.js';
 import { loadBinding } from './load_binding.js';
 
 /** A block of native memory. Writes and reads happen in order with the runs that were started before them. */
@@ -136,5 +137,13 @@ export interface Binding {
   setThreads(threads: number): void;
 }
 
-/** The native library, loaded on first use. Throws DeviceError when it cannot be loaded. */
-export const binding = (): Binding => loadBinding<Binding>();
+let checked: Binding | undefined;
+
+/** The native library, loaded on first use. Throws DeviceError when it cannot be loaded, OptionError where the environment says what cannot be. */
+export function binding(): Binding {
+  if (checked !== undefined) return checked;
+  const loaded = loadBinding<Binding>();
+  checkEnvironment(loaded.cpu().targets);
+  checked = loaded;
+  return loaded;
+}
