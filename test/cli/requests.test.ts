@@ -102,6 +102,26 @@ describe('heddle generate', () => {
     expect(code).toBe(1);
   });
 
+  it('takes what JSON may have in a line: separators of Unicode, CRLF, no end', async () => {
+    const prompts = ['The\u2028king', 'The\u2029king', 'The\u0085king'];
+    const input = `\ufeff${prompts.map((prompt) => JSON.stringify({ prompt, maxTokens: 1 })).join('\r\n')}`;
+    const { code, stdout, stderr } = await heddle(['generate', '-m', base, '-i', '-', '--json'], { input });
+    expect(stderr).toBe('');
+    expect(jsonLines(stdout).map((line) => line.id)).toEqual(['1', '2', '3', undefined]);
+    expect(code).toBe(0);
+  });
+
+  it.each([
+    ['is not UTF-8', Buffer.from([0x22, 0xff, 0x22]), 'the line is not UTF-8 text'],
+    ['is too long', Buffer.alloc(64 * 2 ** 20, 'x'), `the line has ${64 * 2 ** 20 + 11} bytes: expected at most ${64 * 2 ** 20}`],
+  ])('refuses a file with a line that %s, and names the line', async (_, prompt, problem) => {
+    const file = join(folder, 'unreadable.jsonl');
+    writeFileSync(file, Buffer.concat([Buffer.from('{"prompt":"x"}\n{"prompt":'), prompt, Buffer.from('}\n')]));
+    const { code, stderr } = await heddle(['generate', '-m', base, '-i', file]);
+    expect(stderr).toBe(`heddle: ${file}:2: ${problem}\n`);
+    expect(code).toBe(1);
+  });
+
   it('names a file that cannot be read', async () => {
     const { code, stderr } = await heddle(['generate', '-m', base, '-i', join(folder, 'none.jsonl')]);
     expect(stderr).toBe(`heddle: cannot read ${join(folder, 'none.jsonl')}: no such file\n`);
