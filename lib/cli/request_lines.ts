@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { OptionError } from '../errors.js';
-import { parseOptions } from '../runtime/parse_options.js';
+import { parseOptions, showValue } from '../runtime/parse_options.js';
 import { readLines, type TextLine } from '../text/text_lines.js';
 
 /** A request of a JSONL file, with the id that its answer carries. */
@@ -43,12 +43,25 @@ function parseLine<S extends z.ZodType>({ text, number, problem: unreadable }: T
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(': expected a JSON object');
   const { id, ...request } = value as Record<string, unknown>;
-  if (id !== undefined && typeof id !== 'string' && typeof id !== 'number') refuse(`: id is ${JSON.stringify(id)}: expected a string`);
-  const common = { id: String(id ?? number), where, adapter: request.adapter ?? null, request: request as z.input<S> };
+  // Some writers give what is missing as null.
+  const given = id === null ? undefined : id;
+  const named = typeof given === 'string' || typeof given === 'number';
+  const adapter = isNested(request.adapter, adapterDepth) ? showValue(request.adapter) : (request.adapter ?? null);
+  const common = { id: String(named ? given : number), where, adapter, request: request as z.input<S> };
   try {
+    if (!named && given !== undefined)
+      throw new OptionError(`the request.id is ${showValue(given)}: expected a string or a number`, { option: 'id' });
     parseOptions(schema, request, 'the request');
     return common;
   } catch (problem) {
     return { ...common, problem };
   }
+}
+
+// A list of objects: what is deeper is no adapter, and may be too deep to be written again.
+const adapterDepth = 2;
+
+function isNested(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((item) => isNested(item, levels - 1));
 }

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { z } from 'zod';
 import { OptionError } from '../errors.js';
 import { suggest } from './suggest.js';
@@ -26,7 +27,7 @@ export function parseOptions<S extends z.ZodType>(schema: S, value: unknown, wha
     });
   }
   const actual = issue.path.reduce<unknown>((v, key) => (v as Record<PropertyKey, unknown> | undefined)?.[key], value);
-  throw new OptionError(`${at} is ${show(actual)}: ${issue.message}`, { option: issue.path.join('.'), actual });
+  throw new OptionError(`${at} is ${showValue(actual)}: ${issue.message}`, { option: issue.path.join('.'), actual });
 }
 
 // What an object at `path` may have; of a union, what any of its alternatives may.
@@ -50,8 +51,18 @@ function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   return first === undefined ? issue : { ...deepest(first), path: [...issue.path, ...first.path] };
 }
 
-function show(value: unknown): string {
+/** The beginning of a value as messages show it. */
+export function showValue(value: unknown): string {
   if (typeof value === 'function') return 'a function';
-  const text = JSON.stringify(value) ?? String(value);
+  const text = jsonOf(value) ?? String(value);
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}
+
+function jsonOf(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    // A BigInt, an object that holds itself, or nesting deeper than the stack.
+    return inspect(value, { depth: 2, breakLength: Number.POSITIVE_INFINITY });
+  }
 }
