@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { AdapterParts } from '../adapters/method.js';
 import { AdapterError, OptionError } from '../errors.js';
-import { parseOptions } from '../runtime/parse_options.js';
+import { parseOptions, unusableKey } from '../runtime/parse_options.js';
 import type { AdapterRegistry } from './adapter_registry.js';
 import type { MergeBoundary } from './merge_boundary.js';
 import type { MergedAdapter } from './merged_adapter.js';
@@ -53,6 +53,7 @@ export class ModelAdapters {
   async load(name: string, folder: string): Promise<AdapterSummary> {
     this.assertUsable();
     if (name === '') throw new OptionError('an adapter needs a name');
+    if (name === unusableKey) throw new OptionError(`an adapter cannot be named '${name}': expected another name`, { actual: name });
     const parts = await this.loader(folder);
     this.assertUsable();
     await this.registry.add(name, parts);

@@ -3,10 +3,16 @@ import { z } from 'zod';
 import { OptionError } from '../errors.js';
 import { suggest } from './suggest.js';
 
+/** The name that no record can hold: setting it on an object changes its prototype instead. */
+export const unusableKey = '__proto__';
+
 /** Checks what a user passed against a schema. Throws OptionError naming the option, its value and what was expected. */
 export function parseOptions<S extends z.ZodType>(schema: S, value: unknown, what: string): z.output<S> {
   const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    expectRealKeys(value, what);
+    return parsed.data;
+  }
   const issue = deepest(parsed.error.issues[0] as z.core.$ZodIssue);
   const at = [what, ...issue.path].join('.');
   if (issue.code === 'unrecognized_keys') {
@@ -49,6 +55,20 @@ function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   const inner = issue.errors.flat().filter((i) => i.path.length > 0);
   const [first] = inner;
   return first === undefined ? issue : { ...deepest(first), path: [...issue.path, ...first.path] };
+}
+
+// Records leave this key out without a word: what stands under it would be missing.
+function expectRealKeys(value: unknown, what: string): void {
+  const open: [at: string, value: unknown][] = [[what, value]];
+  for (const [at, item] of open) {
+    if (typeof item !== 'object' || item === null || ![Object.prototype, null].includes(Object.getPrototypeOf(item))) continue;
+    if (Object.hasOwn(item, unusableKey))
+      throw new OptionError(`${at} has the key '${unusableKey}': expected another name`, {
+        option: at.slice(what.length + 1),
+        actual: unusableKey,
+      });
+    for (const [key, inner] of Object.entries(item)) open.push([`${at}.${key}`, inner]);
+  }
 }
 
 /** The beginning of a value as messages show it. */

@@ -128,6 +128,7 @@ describe('loadModel', () => {
     const folder = modelFolder('llama');
     await refused(folder, { adaptors: {} }, /^loadModel has no option 'adaptors': did you mean 'adapters'\?$/);
     await refused(folder, { cacheDType: 'f32' }, /did you mean 'cacheDtype'\?$/);
+    await refused(folder, { adapters: JSON.parse('{"__proto__": "x"}') }, /^loadModel\.adapters has the key '__proto__'/);
     await refused(folder, { maxRequests: 0 }, /^loadModel\.maxRequests is 0: /);
     await refused(folder, { precision: 'exact' }, /^loadModel\.precision is "exact": /);
     await refused(folder, { contextLength: 257 }, /^loadModel\.contextLength is 257: llama was made for at most 256$/);
