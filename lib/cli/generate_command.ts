@@ -44,7 +44,7 @@ export function generateCommand(): Command {
 Every line of --input is a request:
   id        comes back with the answer (default: the line number)
   prompt    text to continue, or messages: [{"role", "content"}, …], or tokens: token ids
-  adapter   the name of an --adapter, {"name", "scale"}, or a list of these (default: the bare model)
+  adapter   the name of an --adapter, {"name", "scale"}, or a list of these (default, and null: the bare model)
   maxTokens, temperature, topP, topK, minP, seed, stop, stopTokens, ignoreEos, logitBias, topLogprobs,
   repetitionPenalty, frequencyPenalty, presencePenalty
 Options of the command line are defaults for all of them. Requests with different adapters run in the same steps.

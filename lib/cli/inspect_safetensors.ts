@@ -1,4 +1,4 @@
-import { basename } from 'node:path';
+import { basename, extname } from 'node:path';
 import { openSafetensors, type TensorInfo } from '../checkpoint/safetensors.js';
 import { type Findings, formatBytes, formatDtypes, formatFacts, formatParameters, totalsOf } from './inspect_facts.js';
 import { formatAmount } from './progress.js';
@@ -10,7 +10,8 @@ const longestName = 120;
 
 /** The tensors of a safetensors file, from its header. Throws FileFormatError that names the rule the file breaks. */
 export async function inspectSafetensors(path: string, all: boolean): Promise<Findings> {
-  const file = await openSafetensors(path);
+  // A file of another kind breaks these rules in ways that say little.
+  const file = await openSafetensors(path, { label: extname(path) === '.safetensors' ? path : `${path}, read as safetensors` });
   try {
     const totals = totalsOf(file);
     const tensors = [...file.names()].map((name) => file.info(name) as TensorInfo).sort((a, b) => a.begin - b.begin);

@@ -8,7 +8,7 @@ import { demoCommand } from './demo_command.js';
 import { generateCommand } from './generate_command.js';
 import { inspectCommand } from './inspect_command.js';
 import { mergeCommand } from './merge_command.js';
-import { exitCodeOf, printJson, reportError } from './output.js';
+import { exitCodeOf, printJson, reportError, sayLine, watchOutput } from './output.js';
 import { scoreCommand } from './score_command.js';
 import { trainCommand } from './train_command.js';
 
@@ -49,7 +49,7 @@ function reportUsage(command: Command, text: string): void {
     .replace(/^error: /, '')
     .replaceAll('\n', ' ');
   if (json) printJson({ error: { code: 'ERR_HEDDLE_OPTION', message } });
-  process.stderr.write(`${path}: ${message}${/[.?)]$/.test(message) ? '' : '.'} See ${path} --help\n`);
+  sayLine(`${path}: ${message}${/[.?)]$/.test(message) ? '' : '.'} See ${path} --help`);
 }
 
 async function main(): Promise<void> {
@@ -66,10 +66,5 @@ async function main(): Promise<void> {
   }
 }
 
-// A reader that has seen enough (head, less) closes the pipe: that is no error.
-for (const stream of [process.stdout, process.stderr])
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    throw error;
-  });
+watchOutput();
 void main();

@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { mergeFolder } from '../engine/merge_folder.js';
 import { interruptSignal, throwIfInterrupted } from './interrupt.js';
 import { mustGive } from './model_options.js';
-import { printJson } from './output.js';
+import { goOnWithoutOutput, printJson } from './output.js';
 import { ProgressBar } from './progress.js';
 
 interface MergeFlags {
@@ -46,6 +46,7 @@ Example:
     )
     .action(async ({ json, ...flags }: MergeFlags) => {
       const signal = interruptSignal();
+      goOnWithoutOutput();
       const bar = new ProgressBar({ label: `merging into ${flags.output}`, unit: 'bytes' });
       try {
         const merged = await mergeFolder({ ...flags, signal, onProgress: ({ bytes, totalBytes }) => bar.update(bytes, totalBytes) });

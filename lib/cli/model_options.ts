@@ -26,7 +26,7 @@ export interface ModelFlags {
 export function wholeNumber(least = 0, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    const range = most === Number.MAX_SAFE_INTEGER ? `${least} or more` : `${least} to ${most}`;
+    const range = most === Number.MAX_SAFE_INTEGER && !(value > most) ? `${least} or more` : `${least} to ${most}`;
     if (!/^\d+$/.test(text) || value < least || value > most) throw new InvalidArgumentError(`Expected a whole number, ${range}.`);
     return value;
   };
@@ -103,11 +103,11 @@ export async function openModel(flags: ModelFlags, signal: AbortSignal): Promise
   let bar: ProgressBar | undefined;
   try {
     const folder = await folderOf(flags.model, signal);
-    const adapters: Record<string, string> = {};
-    for (const [name, path] of Object.entries(flags.adapter ?? {})) adapters[name] = await folderOf(path, signal);
+    const adapters: [name: string, folder: string][] = [];
+    for (const [name, path] of Object.entries(flags.adapter ?? {})) adapters.push([name, await folderOf(path, signal)]);
     bar = new ProgressBar({ label: `loading ${flags.model}`, unit: 'bytes' });
     return await loadModel(folder, {
-      adapters,
+      adapters: Object.fromEntries(adapters),
       device: flags.device,
       precision: flags.precision,
       adapterDtype: flags.adapterDtype,

@@ -1,3 +1,4 @@
+import { toAccessError } from '../checkpoint/json.js';
 import { AbortError, HeddleError } from '../errors.js';
 import { printable } from './display_width.js';
 
@@ -27,7 +28,35 @@ export function reportError(error: unknown, json: boolean): void {
 export function sayError(error: unknown, where?: string): void {
   const known = error instanceof HeddleError && error.code !== 'ERR_HEDDLE_INTERNAL';
   const text = error instanceof Error ? (known ? error.message : (error.stack ?? error.message)) : String(error);
-  process.stderr.write(`heddle: ${where === undefined ? '' : `${where}: `}${text}\n`);
+  sayLine(`heddle: ${where === undefined ? '' : `${where}: `}${text}`);
+}
+
+/** A line on standard error, without what steers a terminal: messages show names and values from files of strangers. */
+export function sayLine(text: string): void {
+  process.stderr.write(`${printable(text)}\n`);
+}
+
+let goesOn = false;
+
+/** The work of this command is worth more than what it prints: it goes on where output cannot be written. */
+export function goOnWithoutOutput(): void {
+  goesOn = true;
+}
+
+/** Ends a command whose output cannot be written, unless it goes on. A reader that has seen enough (head, less) and closes the pipe is no error. */
+export function watchOutput(): void {
+  let said = false;
+  for (const [name, stream] of [['standard output', process.stdout] as const, ['standard error', process.stderr] as const])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      const unread = error.code === 'EPIPE';
+      if (!unread) process.exitCode = 1;
+      // Said once: standard error may be what cannot be written.
+      if (!unread && !said) {
+        said = true;
+        sayError(toAccessError(error, 'write', name));
+      }
+      if (!goesOn) process.exit(unread ? 0 : 1);
+    });
 }
 
 /** What a command ends with after this error: 130 when it was interrupted. */

@@ -1,9 +1,7 @@
-import { createReadStream } from 'node:fs';
-import { createInterface } from 'node:readline';
 import type { z } from 'zod';
-import { toAccessError } from '../checkpoint/json.js';
 import { OptionError } from '../errors.js';
-import { parseOptions } from '../runtime/parse_options.js';
+import { parseOptions, showValue } from '../runtime/parse_options.js';
+import { readLines, type TextLine } from '../text/text_lines.js';
 
 /** A request of a JSONL file, with the id that its answer carries. */
 export interface RequestLine<Request> {
@@ -24,28 +22,19 @@ const longestLine = 64 * 2 ** 20;
  * A line that is no JSON object means that the file is something else: OptionError. A field that `schema` refuses is the request's own problem.
  */
 export async function readRequests<S extends z.ZodType>(file: string, schema: S): Promise<RequestLine<z.input<S>>[]> {
-  const input = file === '-' ? process.stdin : createReadStream(file);
+  const name = file === '-' ? 'standard input' : file;
   const requests: RequestLine<z.input<S>>[] = [];
-  let line = 0;
-  try {
-    for await (const text of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-      line++;
-      // Editors of other systems begin a file with a mark.
-      const bare = line === 1 ? text.replace(/^\ufeff/, '') : text;
-      if (bare.trim() !== '') requests.push(parseLine(bare, { name: file === '-' ? 'standard input' : file, line }, schema));
-    }
-  } catch (error) {
-    throw toAccessError(error, 'read', file);
-  }
+  for await (const line of readLines(name, longestLine, file === '-' ? { input: process.stdin } : {}))
+    if (line.problem !== undefined || line.text.trim() !== '') requests.push(parseLine(line, name, schema));
   return requests;
 }
 
-function parseLine<S extends z.ZodType>(text: string, file: { name: string; line: number }, schema: S): RequestLine<z.input<S>> {
-  const where = `${file.name}:${file.line}`;
+function parseLine<S extends z.ZodType>({ text, number, problem: unreadable }: TextLine, file: string, schema: S): RequestLine<z.input<S>> {
+  const where = `${file}:${number}`;
   const refuse = (message: string, cause?: unknown): never => {
-    throw new OptionError(`${where}${message}`, { file: file.name, line: file.line }, { cause });
+    throw new OptionError(`${where}${message}`, { file, line: number }, { cause });
   };
-  if (text.length > longestLine) refuse(` has ${text.length} characters: expected at most ${longestLine}`);
+  if (unreadable !== undefined) refuse(`: ${unreadable}`);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -54,12 +43,25 @@ function parseLine<S extends z.ZodType>(text: string, file: { name: string; line
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(': expected a JSON object');
   const { id, ...request } = value as Record<string, unknown>;
-  if (id !== undefined && typeof id !== 'string' && typeof id !== 'number') refuse(`: id is ${JSON.stringify(id)}: expected a string`);
-  const common = { id: String(id ?? file.line), where, adapter: request.adapter ?? null, request: request as z.input<S> };
+  // Some writers give what is missing as null.
+  const given = id === null ? undefined : id;
+  const named = typeof given === 'string' || typeof given === 'number';
+  const adapter = isNested(request.adapter, adapterDepth) ? showValue(request.adapter) : (request.adapter ?? null);
+  const common = { id: String(named ? given : number), where, adapter, request: request as z.input<S> };
   try {
+    if (!named && given !== undefined)
+      throw new OptionError(`the request.id is ${showValue(given)}: expected a string or a number`, { option: 'id' });
     parseOptions(schema, request, 'the request');
     return common;
   } catch (problem) {
     return { ...common, problem };
   }
+}
+
+// A list of objects: what is deeper is no adapter, and may be too deep to be written again.
+const adapterDepth = 2;
+
+function isNested(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((item) => isNested(item, levels - 1));
 }

@@ -25,7 +25,7 @@ export function scoreCommand(): Command {
 Every line of the input is a request:
   id       comes back with the answer (default: the line number)
   text     what to score, or tokens: its token ids
-  adapter  the name of an --adapter, {"name", "scale"}, or a list of these (default: the bare model)
+  adapter  the name of an --adapter, {"name", "scale"}, or a list of these (default, and null: the bare model)
 
 The output is a table: the tokens predicted (all but the first), nll (the sum of their negative log-probabilities) and perplexity (e to its mean).
 With --json it is a line per request {"id", "adapter", "tokens", "logprobs", "count", "nll", "perplexity"} in the order of the input, then {"stats"}.

@@ -6,7 +6,7 @@ import type { OpenTrainingModel } from '../train/step_runner.js';
 import { runTraining } from '../train/train.js';
 import { trainJsonSchema } from '../train/train_schema.js';
 import { interruptSignal } from './interrupt.js';
-import { printJson } from './output.js';
+import { goOnWithoutOutput, printJson } from './output.js';
 import { TrainDisplay } from './train_display.js';
 import { type TrainFlags, trainOptionsOf, withTraining } from './train_options.js';
 
@@ -24,7 +24,8 @@ A training keeps in --output:
   report.html                                      curves, held-out losses and continuations, in one file
 
 Ctrl-C (and SIGTERM) finishes the step that is under way, saves it and says how to go on; a second one ends at once. Whatever ends a training,
---resume goes on from the last checkpoint and comes to the same bits.
+--resume goes on from the last checkpoint and comes to the same bits. Where output cannot be written, as in a pipe that is closed, it goes on:
+log.jsonl has everything.
 
 With --json the output is a line per event: {"type": "data" | "plan" | "resume" | "step" | "evaluation" | "checkpoint" | "sample" | "end", …}.
 
@@ -61,6 +62,7 @@ function checkUsage(flags: TrainFlags, command: Command): void {
 async function trainFrom(flags: TrainFlags, open: OpenTrainingModel): Promise<void> {
   const settings = await readTrainOptions(await trainOptionsOf(flags));
   const signal = interruptSignal({ patient: true });
+  goOnWithoutOutput();
   const display = flags.json === true ? undefined : new TrainDisplay();
   try {
     await runTraining(

@@ -1,6 +1,7 @@
 import type { AdapterParts, AdapterSummary } from '../adapters/method.js';
 import { AbortError, MissingAdapterError, OptionError, PoolExhaustedError } from '../errors.js';
 import type { CacheLayout } from '../models/serving_paths.js';
+import { didYouMean } from '../runtime/suggest.js';
 import type { AdapterPlace, AdapterPlaces } from './adapter_places.js';
 import { prefixPages } from './prefix_pages.js';
 
@@ -97,7 +98,7 @@ export class AdapterRegistry {
     if (found !== undefined) return found;
     const loaded = this.names();
     throw new MissingAdapterError(
-      `no adapter named '${name}' is loaded: ${loaded.length === 0 ? 'none is' : `loaded are ${loaded.join(', ')}`}`,
+      `no adapter named '${name}' is loaded: ${loaded.length === 0 ? 'none is' : `loaded are ${loaded.join(', ')}.${didYouMean(name, loaded)}`}`,
       { name, loaded },
     );
   }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { AdapterParts } from '../adapters/method.js';
 import { AbortError, AdapterError } from '../errors.js';
-import { parseOptions } from '../runtime/parse_options.js';
+import { parseOptions, unusableKey } from '../runtime/parse_options.js';
 import type { AdapterRegistry, LoadedAdapter } from './adapter_registry.js';
 import type { MergeBoundary } from './merge_boundary.js';
 import type { MergedAdapter } from './merged_adapter.js';
@@ -31,7 +31,13 @@ export interface AdapterSummary {
   readonly resident: boolean;
 }
 
-const sourceSchema = z.strictObject({ name: z.string().min(1, 'expected a name'), folder: z.string().min(1, 'expected a folder') });
+const sourceSchema = z.strictObject({
+  name: z
+    .string()
+    .min(1, 'expected a name')
+    .refine((name) => name !== unusableKey, 'expected another name'),
+  folder: z.string().min(1, 'expected a folder'),
+});
 const loadSchema = z.strictObject({ signal: z.instanceof(AbortSignal).optional() });
 const mergeSchema = z.strictObject({ scale: z.number().min(-1e6).max(1e6).default(1) });
 
@@ -53,8 +59,8 @@ export class ModelAdapters {
   /**
    * Loads a PEFT folder under a name. A loaded adapter of that name is replaced: requests that use it end with it, later
    * ones get the new one. Of two loads of one name the one that was called later counts. It waits for requests under way that
-   * could not end beside it; where others hold the memory that it needs, the youngest ones give theirs up and are computed again later. Throws OptionError, AdapterError, FileFormatError, PoolExhaustedError or
-   * AbortError; then nothing has changed.
+   * could not end beside it; where others hold the memory that it needs, the youngest ones give theirs up and are computed
+   * again later. Throws OptionError, AdapterError, FileFormatError, PoolExhaustedError or AbortError; then nothing has changed.
    */
   async load(name: string, folder: string, options: { signal?: AbortSignal | undefined } = {}): Promise<AdapterSummary> {
     this.assertUsable();

@@ -1,7 +1,10 @@
 import { z } from 'zod';
 import { samplingLimits, samplingSchema } from './sampling.js';
 
-const adapterRef = z.union([z.string(), z.strictObject({ name: z.string(), scale: z.number().min(-1000).max(1000).default(1) })]);
+const adapterRef = z.union(
+  [z.string(), z.strictObject({ name: z.string(), scale: z.number().min(-1000).max(1000).default(1) })],
+  'expected the name of an adapter, or {name, scale}',
+);
 
 const text = {
   /** Text to continue. One of prompt, messages and tokens. */
@@ -10,8 +13,10 @@ const text = {
   messages: z.array(z.looseObject({ role: z.string() })).optional(),
   /** Token ids to continue. */
   tokens: z.array(z.number().int().min(0)).optional(),
-  /** Name of an adapter, or several with scales. Default: the bare model. */
-  adapter: z.union([adapterRef, z.array(adapterRef)]).optional(),
+  /** Name of an adapter, or several with scales. Default, and null: the bare model. */
+  adapter: z
+    .union([adapterRef, z.array(adapterRef), z.null()], 'expected the name of an adapter, {name, scale}, a list of these, or null')
+    .optional(),
 };
 
 /** A request to generate. */
@@ -49,6 +54,6 @@ export type ScoreRequestOptions = z.input<typeof scoreSchema>;
 
 /** Adapters of a request in one form. */
 export function adapterList(value: z.output<typeof text.adapter>): { name: string; scale: number }[] {
-  if (value === undefined) return [];
+  if (value === undefined || value === null) return [];
   return (Array.isArray(value) ? value : [value]).map((ref) => (typeof ref === 'string' ? { name: ref, scale: 1 } : ref));
 }

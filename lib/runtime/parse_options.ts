@@ -1,11 +1,18 @@
+import { inspect } from 'node:util';
 import { z } from 'zod';
 import { OptionError } from '../errors.js';
 import { suggest } from './suggest.js';
 
+/** The name that no record can hold: setting it on an object changes its prototype instead. */
+export const unusableKey = '__proto__';
+
 /** Checks what a user passed against a schema. Throws OptionError naming the option, its value and what was expected. */
 export function parseOptions<S extends z.ZodType>(schema: S, value: unknown, what: string): z.output<S> {
   const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    expectRealKeys(value, what);
+    return parsed.data;
+  }
   const issue = deepest(parsed.error.issues[0] as z.core.$ZodIssue);
   const at = [what, ...issue.path].join('.');
   if (issue.code === 'unrecognized_keys') {
@@ -26,7 +33,7 @@ export function parseOptions<S extends z.ZodType>(schema: S, value: unknown, wha
     });
   }
   const actual = issue.path.reduce<unknown>((v, key) => (v as Record<PropertyKey, unknown> | undefined)?.[key], value);
-  throw new OptionError(`${at} is ${show(actual)}: ${issue.message}`, { option: issue.path.join('.'), actual });
+  throw new OptionError(`${at} is ${showValue(actual)}: ${issue.message}`, { option: issue.path.join('.'), actual });
 }
 
 // What an object at `path` may have; of a union, what any of its alternatives may.
@@ -50,8 +57,32 @@ function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   return first === undefined ? issue : { ...deepest(first), path: [...issue.path, ...first.path] };
 }
 
-function show(value: unknown): string {
+// Records leave this key out without a word: what stands under it would be missing.
+function expectRealKeys(value: unknown, what: string): void {
+  const open: [at: string, value: unknown][] = [[what, value]];
+  for (const [at, item] of open) {
+    if (typeof item !== 'object' || item === null || ![Object.prototype, null].includes(Object.getPrototypeOf(item))) continue;
+    if (Object.hasOwn(item, unusableKey))
+      throw new OptionError(`${at} has the key '${unusableKey}': expected another name`, {
+        option: at.slice(what.length + 1),
+        actual: unusableKey,
+      });
+    for (const [key, inner] of Object.entries(item)) open.push([`${at}.${key}`, inner]);
+  }
+}
+
+/** The beginning of a value as messages show it. */
+export function showValue(value: unknown): string {
   if (typeof value === 'function') return 'a function';
-  const text = JSON.stringify(value) ?? String(value);
+  const text = jsonOf(value) ?? String(value);
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}
+
+function jsonOf(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    // A BigInt, an object that holds itself, or nesting deeper than the stack.
+    return inspect(value, { depth: 2, breakLength: Number.POSITIVE_INFINITY });
+  }
 }

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { OptionError } from '../errors.js';
 import { deviceSchema } from '../runtime/device.js';
-import { parseOptions } from '../runtime/parse_options.js';
+import { parseOptions, unusableKey } from '../runtime/parse_options.js';
 import { type AdapterStart, readAdapterStart, withAdapterStart } from './adapter_start.js';
 import { type DataOptions, type DataSettings, dataSchema, parseDataOptions } from './data/data_options.js';
 import { scheduleSchema } from './schedules.js';
@@ -106,7 +106,12 @@ export const trainFileSchema = z.strictObject({
   /** Several adapters, trained in shared batches: what they do not say, the options beside `adapters` say for all. */
   adapters: z
     .record(
-      z.string().regex(/^[\w][\w.-]{0,127}$/, "expected a name of letters, digits, '_', '-' and '.'"),
+      z
+        .string()
+        .regex(
+          /^[\w][\w.-]{0,127}$/,
+          "expected 1 to 128 letters from a to z, digits, '_', '-' and '.', with a letter, a digit or '_' at the beginning",
+        ),
       z.strictObject({ data: dataWords.optional(), ...optional(adapterFields) }),
     )
     .optional()
@@ -207,6 +212,7 @@ export function parseTrainOptions(options: unknown, what = 'train', starts: Read
     throw new OptionError(`${what}.adapters is empty: expected at least one adapter`, { option: 'adapters' });
   if (many && name !== undefined)
     throw new OptionError(`${what}.name is '${name}': expected no name beside adapters, which have their own`, { option: 'name' });
+  if (name === unusableKey) throw new OptionError(`${what}.name is '${name}': expected another name`, { option: 'name', actual: name });
   const own: Record<string, Partial<AdapterWords>> = many ? adapters : { [name ?? 'adapter']: {} };
   const settings = new Map<string, AdapterSettings>();
   for (const [adapter, words] of Object.entries(own)) {

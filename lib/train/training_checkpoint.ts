@@ -1,4 +1,5 @@
 // Everything that a training needs to go on, in one file: `checkpoint-<step>.safetensors`.
+import { existsSync } from 'node:fs';
 import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -179,7 +180,10 @@ async function namesIn(folder: string): Promise<string[]> {
   try {
     return await readdir(folder);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return [];
+    if (code === 'ENOTDIR' && existsSync(folder))
+      throw new FileAccessError(`the output ${folder} is a file: expected a folder`, { file: folder, reason: code }, { cause: error });
     throw toAccessError(error, 'read', folder);
   }
 }

@@ -1,8 +1,9 @@
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { closeSync, cpSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { base, heddle, jsonLines, repository, toLines } from './run_cli.ts';
+import { base, heddle, jsonLines, main, repository, toLines } from './run_cli.ts';
 
 const long = ['generate', '-m', base, '--seed', '1', '-n', '1000'];
 
@@ -34,6 +35,50 @@ describe('a reader that leaves', () => {
     const { code, stderr } = await heddle([...long, '-i', '-', '--json'], { input, act: (child) => child.stdout?.destroy() });
     expect(stderr).toBe('');
     expect(code).toBe(0);
+  });
+
+  it('does not end a training', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'heddle-unread-'));
+    const data = join(folder, 'notes.txt');
+    writeFileSync(data, 'A line of text to learn from.\n'.repeat(40));
+    const words = [
+      'train',
+      '-m',
+      base,
+      '-d',
+      data,
+      '-o',
+      folder,
+      '--steps',
+      '2',
+      '--batch-size',
+      '1',
+      '--max-length',
+      '32',
+      '--no-samples',
+    ];
+    const { code, stderr } = await heddle([...words, '--json'], { act: (child) => child.stdout?.destroy() });
+    const saved = readdirSync(folder);
+    rmSync(folder, { recursive: true });
+    expect(stderr).toBe('');
+    expect(saved).toEqual(expect.arrayContaining(['adapter_model.safetensors', 'checkpoint-2.safetensors', 'report.html']));
+    expect(code).toBe(0);
+  });
+});
+
+describe.skipIf(!existsSync('/dev/full'))('a full disk', () => {
+  it.each([
+    ['inspect', [base]],
+    ['generate', ['-m', base, '-p', 'The king', '-n', '4', '-t', '0']],
+  ])('ends %s with one message', async (command, words) => {
+    const full = openSync('/dev/full', 'w');
+    const { status, stderr } = spawnSync(process.execPath, [main, command, ...words], {
+      stdio: ['ignore', full, 'pipe'],
+      encoding: 'utf8',
+    });
+    closeSync(full);
+    expect(stderr).toBe('heddle: cannot write standard output: no space left on the disk\n');
+    expect(status).toBe(1);
   });
 });
 

@@ -126,6 +126,13 @@ describe('heddle inspect', () => {
     expect(code).toBe(1);
   });
 
+  it('a file of another kind: as what it was read', async () => {
+    const file = join(base, 'config.json');
+    const { code, stderr } = await heddle(['inspect', file]);
+    expect(stderr).toMatch(/^heddle: .*config\.json, read as safetensors: header-limit: [^\n]+\n$/);
+    expect(code).toBe(1);
+  });
+
   it('this machine, without an argument', async () => {
     const found = await inspect();
     expect(found).toMatchObject({

@@ -95,10 +95,64 @@ describe('heddle generate', () => {
     expect(code).toBe(1);
   });
 
+  it('takes null for what is not given, and says what it expected of the rest', async () => {
+    const input = toLines([
+      { id: null, prompt: 'The king', adapter: null, maxTokens: 2 },
+      { id: ['b'], prompt: 'x' },
+      { prompt: 'x', adapter: 'peot' },
+      { prompt: 'x', adapter: { nam: 'poet' } },
+    ]);
+    const { code, stdout } = await heddle(['generate', '-m', base, '-a', `poet=${adapter('poet')}`, '-i', '-', '--json'], { input });
+    const [first, ...others] = jsonLines(stdout).slice(0, -1);
+    expect(first).toMatchObject({ id: '1', adapter: null, finishReason: 'length' });
+    expect(others.map(({ id, error }) => [id, (error as { message: string }).message])).toEqual([
+      ['2', 'standard input:2: the request.id is ["b"]: expected a string or a number'],
+      ['3', "standard input:3: no adapter named 'peot' is loaded: loaded are poet. Did you mean 'poet'?"],
+      ['4', expect.stringContaining('expected the name of an adapter, {name, scale}, a list of these, or null')],
+    ]);
+    expect(code).toBe(1);
+  });
+
+  it('fails a request alone that is nested deeper than a stack', async () => {
+    const deep = '['.repeat(20_000) + ']'.repeat(20_000);
+    const fields = [`"adapter":${deep}`, `"prompt":${deep}`, `"stop":${deep}`, `"logitBias":${deep}`, '"maxTokens":1'];
+    const input = fields.map((field) => `{"tokens":[3],${field}}\n`).join('');
+    const { code, stdout, stderr } = await heddle(['generate', '-m', base, '-i', '-', '--json'], { input });
+    const lines = jsonLines(stdout).slice(0, -1);
+    expect(lines.map(({ error }) => (error as { code: string } | undefined)?.code)).toEqual([
+      ...Array(4).fill('ERR_HEDDLE_OPTION'),
+      undefined,
+    ]);
+    expect(lines[0]?.adapter).toMatch(/^\[ \[.{1,40}$/);
+    expect(lines[4]).toMatchObject({ adapter: null, finishReason: 'length' });
+    expect(stderr.trim().split('\n')).toHaveLength(4);
+    expect(code).toBe(1);
+  });
+
   it('refuses a file that is no JSONL before it loads anything', async () => {
     const { code, stdout, stderr } = await heddle(['generate', '-m', base, '-i', '-', '--json'], { input: '{"prompt":"x"}\nprompt: y\n' });
     expect(stderr).toMatch(/^heddle: standard input:2 is no JSON: [^\n]*\n$/);
     expect(jsonLines(stdout)).toEqual([{ error: { code: 'ERR_HEDDLE_OPTION', message: expect.stringContaining('standard input:2') } }]);
+    expect(code).toBe(1);
+  });
+
+  it('takes what JSON may have in a line: separators of Unicode, CRLF, no end', async () => {
+    const prompts = ['The\u2028king', 'The\u2029king', 'The\u0085king'];
+    const input = `\ufeff${prompts.map((prompt) => JSON.stringify({ prompt, maxTokens: 1 })).join('\r\n')}`;
+    const { code, stdout, stderr } = await heddle(['generate', '-m', base, '-i', '-', '--json'], { input });
+    expect(stderr).toBe('');
+    expect(jsonLines(stdout).map((line) => line.id)).toEqual(['1', '2', '3', undefined]);
+    expect(code).toBe(0);
+  });
+
+  it.each([
+    ['is not UTF-8', Buffer.from([0x22, 0xff, 0x22]), 'the line is not UTF-8 text'],
+    ['is too long', Buffer.alloc(64 * 2 ** 20, 'x'), `the line has ${64 * 2 ** 20 + 11} bytes: expected at most ${64 * 2 ** 20}`],
+  ])('refuses a file with a line that %s, and names the line', async (_, prompt, problem) => {
+    const file = join(folder, 'unreadable.jsonl');
+    writeFileSync(file, Buffer.concat([Buffer.from('{"prompt":"x"}\n{"prompt":'), prompt, Buffer.from('}\n')]));
+    const { code, stderr } = await heddle(['generate', '-m', base, '-i', file]);
+    expect(stderr).toBe(`heddle: ${file}:2: ${problem}\n`);
     expect(code).toBe(1);
   });
 

@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 
 /** The root of the repository. */
 export const repository = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
-const main = join(repository, 'dist', 'lib', 'cli', 'main.js');
+/** The command line of this checkout. */
+export const main = join(repository, 'dist', 'lib', 'cli', 'main.js');
 const story = join(repository, 'examples', 'storyteller');
 
 /** The small model that comes with heddle. */

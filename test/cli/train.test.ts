@@ -54,6 +54,23 @@ describe('wrong usage of heddle train', () => {
     }
   });
 
+  it('an output that is a file', async () => {
+    const { code, stderr } = await heddle(['train', '-m', base, '-d', data, '-o', data]);
+    expect(stderr).toBe(`heddle: the output ${data} is a file: expected a folder\n`);
+    expect(code).toBe(1);
+  });
+
+  it('a name that no record holds', async () => {
+    for (const [words, message] of [
+      [['-a', `__proto__=${data}`], "train.adapters has the key '__proto__': expected another name"],
+      [['-d', data, '--name', '__proto__'], "train.name is '__proto__': expected another name"],
+    ] as const) {
+      const { code, stderr } = await heddle([...train, ...words]);
+      expect(stderr).toBe(`heddle: ${message}\n`);
+      expect(code).toBe(1);
+    }
+  });
+
   it('is helped', async () => {
     const { code, stdout } = await heddle(['train', '--help']);
     for (const text of ['--resume', '--config', '--adapter <name=file>', 'report.html', 'Ctrl-C', 'Examples:'])

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { adapter, base, heddle, jsonLines } from './run_cli.ts';
 
@@ -27,6 +30,12 @@ describe('wrong usage', () => {
       [...generate, '-p', 'x', '--precision', 'exact'],
       /'exact' is invalid\. Allowed choices are fast, precise\./,
     ],
+    [
+      'a seed that no number holds',
+      [...generate, '-p', 'x', '--seed', '9007199254740993'],
+      /Expected a whole number, 0 to 9007199254740991\./,
+    ],
+    ['what steers a terminal', ['gen\u001b[31m'], /^heddle: unknown command 'gen\[31m'\. See heddle --help\n$/],
     ['no threads', [...generate, '-p', 'x', '--threads', '0'], /'0' is invalid\. Expected a whole number, 1 to 1024\./],
     ['a temperature that is no number', [...generate, '-p', 'x', '-t', 'warm'], /'warm' is invalid\. Expected a number, 0 to 100\./],
     ['an amount of memory that is none', [...generate, '-p', 'x', '--pool', '4 cows'], /Expected bytes, such as 512MB or 4GiB\./],
@@ -88,6 +97,21 @@ describe('models that cannot be loaded', () => {
     expect(outcome.stderr).toMatch(message);
     expect(outcome.stderr).toMatch(/^heddle: [^\n]*\n$/);
     expect(jsonLines(outcome.stdout)).toEqual([{ error: { code, message: expect.stringMatching(message) } }]);
+  });
+
+  it('an adapter with a name that no record holds', async () => {
+    const { code, stderr } = await heddle(['generate', '-m', base, '-a', `__proto__=${adapter('poet')}`, '-p', 'x']);
+    expect(stderr).toBe("heddle: loadModel.adapters has the key '__proto__': expected another name\n");
+    expect(code).toBe(1);
+  });
+
+  it('a name from a file that steers a terminal', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'heddle-usage-'));
+    writeFileSync(join(folder, 'config.json'), '{"model_type": "x\\u001b[31m"}');
+    const { code, stderr } = await heddle(['generate', '-m', folder, '-p', 'x']);
+    rmSync(folder, { recursive: true });
+    expect(stderr).toMatch(/^heddle: .*model_type is "x\[31m": [^\n]+\n$/);
+    expect(code).toBe(1);
   });
 
   it('an id where the Hub cannot be reached', async () => {

@@ -28,6 +28,9 @@ afterAll(() => model.dispose());
 // What a JavaScript user may pass, whatever TypeScript thinks of it.
 const asRequest = (value: unknown): GenerateRequest => value as GenerateRequest;
 
+const holdsItself: { self?: unknown } = {};
+holdsItself.self = holdsItself;
+
 describe('a request with a mistake', () => {
   const cases: [string, unknown, RegExp][] = [
     ['a mistyped option', { tokens: [3], maxToken: 4 }, /^generate has no option 'maxToken': did you mean 'maxTokens'\?$/],
@@ -63,6 +66,9 @@ describe('a request with a mistake', () => {
       { tokens: [3], stop: 'x' },
       /^llama has no tokenizer: stop strings cannot be seen, give stopTokens$/,
     ],
+    ['a BigInt', { tokens: [3], maxTokens: 4n }, /^generate\.maxTokens is 4n: /],
+    ['an object that holds itself', { tokens: [3], prompt: holdsItself }, /^generate\.prompt is <ref \*1> \{ self: \[Circular \*1\] \}: /],
+    ['an adapter that is none', { tokens: [3], adapter: [5] }, /^generate\.adapter\.0 is 5: expected the name of an adapter, or/],
     ['no object at all', 'Once upon a time', /^generate is "Once upon a time": /],
     ['nothing', undefined, /^generate is undefined: /],
   ];
@@ -122,6 +128,7 @@ describe('loadModel', () => {
     const folder = modelFolder('llama');
     await refused(folder, { adaptors: {} }, /^loadModel has no option 'adaptors': did you mean 'adapters'\?$/);
     await refused(folder, { cacheDType: 'f32' }, /did you mean 'cacheDtype'\?$/);
+    await refused(folder, { adapters: JSON.parse('{"__proto__": "x"}') }, /^loadModel\.adapters has the key '__proto__'/);
     await refused(folder, { maxRequests: 0 }, /^loadModel\.maxRequests is 0: /);
     await refused(folder, { precision: 'exact' }, /^loadModel\.precision is "exact": /);
     await refused(folder, { contextLength: 257 }, /^loadModel\.contextLength is 257: llama was made for at most 256$/);

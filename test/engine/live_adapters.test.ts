@@ -267,6 +267,10 @@ describe('adapters that are refused leave everything as it was', () => {
     const error = await rejection(small.score({ tokens, adapter: ['a', 'c'] }));
     expect(error.message).toMatch(/'c' is loaded: loaded are a, b/);
     expect(small.adapters.get('a').uses).toBe(0);
+    await small.adapters.load('poet', adapterFolder('lora'));
+    expect((await rejection(small.score({ tokens, adapter: 'peot' }))).message).toMatch(/loaded are a, b, poet\. Did you mean 'poet'\?$/);
+    expect(await small.score({ tokens, adapter: null })).toEqual(await small.score({ tokens }));
+    expect(await rejection(small.adapters.load('__proto__', adapterFolder('lora')))).toBeInstanceOf(OptionError);
     expect(() => small.adapters.unload('c')).toThrow(MissingAdapterError);
   });
 });

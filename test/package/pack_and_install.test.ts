@@ -1,6 +1,6 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { emptyProject, mustRun, pack, repository, run } from './installed_package.ts';
 
@@ -54,6 +54,18 @@ describe('the packed package', () => {
     };
     for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) expect(scripts).not.toHaveProperty(name);
     expect(statSync(tarball).size).toBeLessThan(20 * 2 ** 20);
+  });
+
+  test('has every file that its pages link to', () => {
+    const packed = join(scratch, 'unpacked');
+    mkdirSync(packed);
+    mustRun(scratch, 'tar', 'xzf', tarball, '-C', packed);
+    const root = join(packed, 'package');
+    const pages = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'));
+    expect(pages).toContain('concepts.md');
+    for (const page of ['README.md', 'CONTRIBUTING.md', ...pages.map((name) => join('docs', name))])
+      for (const [, target] of readFileSync(join(root, page), 'utf8').matchAll(/\]\((?!https?:|#)([^)#]+)/g))
+        expect(existsSync(join(root, dirname(page), target as string)), `${page}: ${target}`).toBe(true);
   });
 
   test('npm install, then npm ci from the lockfile', () => {

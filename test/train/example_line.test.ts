@@ -17,6 +17,12 @@ describe('parseExample', () => {
     expect(parse({ text: 'emoji 🙂 and \u2028' })).toEqual({ form: 'text', text: 'emoji 🙂 and \u2028' });
   });
 
+  it('refuses an id that is nested deeper than a stack', () => {
+    const line = `{"tokens":[${'['.repeat(20_000)}${']'.repeat(20_000)}]}`;
+    expect(() => parseExample(line, 'auto', 50)).toThrow(BadExample);
+    expect(() => parseExample(line, 'auto', 50)).toThrow(/^tokens\[0\] is \[ \[.{1,40}: expected an id from 0 to 49$/);
+  });
+
   it.each<[string, unknown, RegExp, (ExampleForm | 'auto')?]>([
     ['a number', 3, /the line is the number 3: expected a JSON object/],
     ['an array', [], /the line is an array/],

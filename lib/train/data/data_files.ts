@@ -3,9 +3,9 @@ import { realpath, stat } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { toAccessError } from '../../checkpoint/json.js';
 import { FileAccessError, OptionError } from '../../errors.js';
+import { type ReadOptions, readLines } from '../../text/text_lines.js';
 import type { DataSettings } from './data_options.js';
 import { BadExample, type Example, parseExample } from './example_line.js';
-import { type ReadOptions, readLines } from './text_lines.js';
 
 /** A file to read. */
 export interface DataFile {

@@ -1,5 +1,6 @@
 // From files to examples that a training can run over.
 import { AbortError, FileFormatError, OptionError } from '../../errors.js';
+import { readPieces } from '../../text/text_lines.js';
 import { type BadLine, BadLines } from './bad_lines.js';
 import { CorpusBuilder, cutDocuments, type Documents, holdOut } from './corpus.js';
 import { checkDisjoint, type DataFile, openFiles, type PlacedExample, readDocuments, readJsonLines } from './data_files.js';
@@ -8,7 +9,6 @@ import { BadExample, type Example } from './example_line.js';
 import { type ExampleSet, exampleCount, labelCount, noLabel, tokenCount } from './example_set.js';
 import { encodeLongText } from './long_text.js';
 import { endsReading, type MessageRenderer, segmentsOf } from './segments.js';
-import { readPieces } from './text_lines.js';
 import { documentEnds, type ExampleTokenizer, labelTokens, type TextDraft, type TokenisedExample, tokeniseDrafts } from './tokenise.js';
 
 /** Told while data is read. */

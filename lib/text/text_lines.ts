@@ -1,8 +1,9 @@
 // Text files read piece by piece: no file is held whole.
 import { isUtf8 } from 'node:buffer';
 import { createReadStream } from 'node:fs';
-import { toAccessError } from '../../checkpoint/json.js';
-import { AbortError, FileFormatError } from '../../errors.js';
+import type { Readable } from 'node:stream';
+import { toAccessError } from '../checkpoint/json.js';
+import { AbortError, FileFormatError } from '../errors.js';
 
 /** A line, without its end; or why it cannot be read. */
 export interface TextLine {
@@ -17,6 +18,8 @@ export interface ReadOptions {
   readonly signal?: AbortSignal;
   /** Told how many bytes of the file are read. */
   readonly onBytes?: (bytes: number) => void;
+  /** Read in place of the file, which then only names it in messages. */
+  readonly input?: Readable;
 }
 
 const lineFeed = 0x0a;
@@ -106,8 +109,8 @@ function lineOfFault(chunk: Buffer): number {
   return line;
 }
 
-async function* readChunks(file: string, { signal, onBytes }: ReadOptions): AsyncGenerator<Buffer> {
-  const stream = createReadStream(file, { highWaterMark: 256 * 1024 });
+async function* readChunks(file: string, { signal, onBytes, input }: ReadOptions): AsyncGenerator<Buffer> {
+  const stream = input ?? createReadStream(file, { highWaterMark: 256 * 1024 });
   let bytes = 0;
   try {
     for await (const chunk of stream as AsyncIterable<Buffer>) {

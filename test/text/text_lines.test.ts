@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { AbortError, FileAccessError, FileFormatError } from '../../lib/errors.js';
-import { readLines, readPieces, type TextLine } from '../../lib/train/data/text_lines.js';
-import { random } from '../text/random.js';
-import { dataFolder } from './data_folder.js';
+import { readLines, readPieces, type TextLine } from '../../lib/text/text_lines.js';
+import { dataFolder } from '../train/data_folder.js';
+import { random } from './random.js';
 
 const folder = dataFolder();
 const bytes = (...parts: (string | number)[]): Buffer =>
