@@ -12,6 +12,7 @@ import { blockTokens } from '../ops/index.js';
 import { choosesItself, cpu, type Device, openDevice, standsInTheWay } from '../runtime/device.js';
 import { type DeviceTensor, emptyTensor } from '../runtime/device_tensor.js';
 import { parseOptions } from '../runtime/parse_options.js';
+import { inTurns } from '../runtime/steps.js';
 import { ChatTemplate } from '../text/chat_template.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { AdapterPlaces } from './adapter_places.js';
@@ -73,7 +74,7 @@ async function loadOn(device: Device, path: string, parsed: z.output<typeof load
     cleanup.push(() => pool.dispose());
     const graphs = new ModelGraphs(architecture, config, weights, layout, limits);
     cleanup.push(() => graphs.dispose());
-    const sites = graphs.sites({ pool: pool.memory });
+    const sites = await inTurns(graphs.sites({ pool: pool.memory }));
     const held: DeviceTensor[] = [];
     cleanup.push(() => {
       for (const tensor of held) tensor.buffer.dispose();

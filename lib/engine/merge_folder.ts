@@ -16,6 +16,7 @@ import type { Site } from '../models/model_builder.js';
 import { WeightStore } from '../models/weight_store.js';
 import { cpu } from '../runtime/device.js';
 import { emptyTensor } from '../runtime/device_tensor.js';
+import { atOnce } from '../runtime/steps.js';
 import { cacheLayout, widestAdapterRow } from './memory_plan.js';
 import { checkpointDtype } from './merged_adapter.js';
 import { ModelGraphs } from './model_programs.js';
@@ -106,7 +107,7 @@ function sitesOf(folder: HuggingFaceFolder): readonly Site[] {
   const graphs = new ModelGraphs(architectureOf(config.modelType, folder.name), config, weights, layout, limits);
   const pool = emptyTensor('u8', [layout.pageBytes]);
   try {
-    return graphs.sites({ pool });
+    return atOnce(graphs.sites({ pool }));
   } finally {
     pool.buffer.dispose();
     graphs.dispose();

@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ModelConfig } from '../checkpoint/model_config.js';
 import { compileInTurns } from '../graph/compile.js';
 import { Graph } from '../graph/graph.js';
@@ -11,6 +10,7 @@ import type { WeightStore } from '../models/weight_store.js';
 import { advance, gatherRows, sample, tokenLogprob } from '../ops/index.js';
 import type { DeviceTensor } from '../runtime/device_tensor.js';
 import type { Program } from '../runtime/program.js';
+import { inTurns, type Steps } from '../runtime/steps.js';
 import { controlColumns, integerColumns, samplingLimits } from './sampling.js';
 
 /** Native memory that lives as long as the model and that steps read or change. */
@@ -49,17 +49,16 @@ export class ModelGraphs {
   ) {}
 
   /** Sites in the order of their numbers. Asks for every weight on the way. */
-  sites(state: Pick<ModelState, 'pool'>): readonly Site[] {
+  *sites(state: Pick<ModelState, 'pool'>): Steps<readonly Site[]> {
     // Entries are sized by the number of sites, which this tells: a stand-in of one site does for the walk.
     const entries: DeviceTensor = { ...state.pool, dtype: 'i32', dims: [1, 1, 8] };
     const rows: DeviceTensor = { ...state.pool, dtype: 'i32', dims: [1] };
-    return this.build({ pool: state.pool, entries, adapterRows: rows }).builder.sites;
+    return (yield* this.build({ pool: state.pool, entries, adapterRows: rows })).builder.sites;
   }
 
   /** Takes a step of any mix of prompts and single tokens, draws a token for every row of logits, and feeds itself. */
   async generation(state: ModelState): Promise<Program> {
-    const { graph, step, logits } = this.build(state);
-    await nextTurn();
+    const { graph, step, logits } = await inTurns(this.build(state));
     const history = graph.state('history', state.history);
     const historyState = graph.state('historyState', state.historyState);
     const integers = graph.input('integers', 'i32', ['rows', integerColumns]);
@@ -103,8 +102,7 @@ export class ModelGraphs {
 
   /** Takes a step and gives the log-probability of one target per row of logits. */
   async scoring(state: ModelState): Promise<Program> {
-    const { graph, logits } = this.build(state);
-    await nextTurn();
+    const { graph, logits } = await inTurns(this.build(state));
     const logprob = tokenLogprob(logits, graph.input('target', 'i32', ['rows']));
     const { maxScoreTokens } = this.limits;
     return compileInTurns(graph, { outputs: { logprob }, extents: this.extents(maxScoreTokens, maxScoreTokens) });
@@ -125,12 +123,12 @@ export class ModelGraphs {
     };
   }
 
-  private build(state: Pick<ModelState, 'pool' | 'entries' | 'adapterRows'>): {
+  private *build(state: Pick<ModelState, 'pool' | 'entries' | 'adapterRows'>): Steps<{
     graph: Graph;
     step: TokenTensors & ServingTensors;
     logits: Tensor;
     builder: ModelBuilder;
-  } {
+  }> {
     const graph = new Graph();
     const step: TokenTensors & ServingTensors = {
       tokens: graph.input('tokens', 'i32', ['tokens']),
@@ -150,7 +148,7 @@ export class ModelGraphs {
     };
     const constants = new Constants(graph, this.tables, this.weights.device);
     const builder = new ModelBuilder(graph, this.weights, step, new ServingPaths(step, this.cache, constants), constants);
-    const logits = this.architecture.build(builder, this.config);
+    const logits = yield* this.architecture.build(builder, this.config);
     return { graph, step, logits, builder };
   }
 }

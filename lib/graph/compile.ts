@@ -1,10 +1,10 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { OptionError, ShapeError } from '../errors.js';
 import { opTable } from '../generated/op_table.js';
 import { type LogicalProgram, newValue, type PlanNode, type Value } from '../plan/ir.js';
-import { arenaBytes, compilePlan, compilePlanInTurns } from '../plan/plan.js';
+import { arenaBytes, compilePlan, planInSteps } from '../plan/plan.js';
 import type { Device } from '../runtime/device.js';
 import type { Program } from '../runtime/program.js';
+import { atOnce, inTurns, type Steps } from '../runtime/steps.js';
 import type { Graph } from './graph.js';
 import type { OpCall, Tensor } from './tensor.js';
 
@@ -35,9 +35,8 @@ export function compile(graph: Graph, options: CompileOptions): Program {
 
 /** The same without holding the event loop for long, for large graphs. */
 export async function compileInTurns(graph: Graph, options: CompileOptions): Promise<Program> {
-  const program = lower(graph, options);
-  await nextTurn();
-  return compilePlanInTurns(program, options.device);
+  const program = await inTurns(lowerInSteps(graph, options));
+  return inTurns(planInSteps(program, options.device));
 }
 
 /** Bytes of intermediates that a program would reserve, without making it. */
@@ -46,7 +45,9 @@ export function planArena(graph: Graph, options: CompileOptions): number {
 }
 
 /** The graph as plain nodes in order of creation, dead ones left out. */
-export function lower(graph: Graph, options: CompileOptions): LogicalProgram {
+export const lower = (graph: Graph, options: CompileOptions): LogicalProgram => atOnce(lowerInSteps(graph, options));
+
+function* lowerInSteps(graph: Graph, options: CompileOptions): Steps<LogicalProgram> {
   const names = Object.entries(options.outputs);
   const effects = options.effects ?? [];
   if (names.length + effects.length === 0) throw new OptionError('compile: expected at least one output');
@@ -64,11 +65,19 @@ export function lower(graph: Graph, options: CompileOptions): LogicalProgram {
     calls.add(tensor.source.call);
     for (const input of Object.values(tensor.source.call.inputs)) if (input !== undefined) pending.push(input);
     pending.push(...Object.values(tensor.source.call.outputs));
+    yield;
   }
 
   const values = new Map<Tensor, Value>();
-  for (const tensor of [...tensors].sort((a, b) => a.id - b.id)) values.set(tensor, toValue(tensor, values));
-  const nodes = [...calls].sort((a, b) => firstOutput(a) - firstOutput(b)).map((call) => toNode(call, values));
+  for (const tensor of [...tensors].sort((a, b) => a.id - b.id)) {
+    values.set(tensor, toValue(tensor, values));
+    yield;
+  }
+  const nodes: PlanNode[] = [];
+  for (const call of [...calls].sort((a, b) => firstOutput(a) - firstOutput(b))) {
+    nodes.push(toNode(call, values));
+    yield;
+  }
   const inputs = [...tensors]
     .flatMap((tensor) =>
       tensor.source.kind === 'input' ? [{ name: tensor.source.name, value: values.get(tensor) as Value, id: tensor.id }] : [],

@@ -6,7 +6,7 @@ import { head } from './parts/decoder.js';
 /** GPT-2: learned positions, layer norms, weights stored as [inputs, outputs]. Radford et al., 2019. */
 export const gpt2: Architecture = {
   modelType: 'gpt2',
-  build: (b, c) => {
+  *build(b, c) {
     const { hiddenSize: width, heads, headWidth } = c;
     // Checkpoints saved from the bare model lack the prefix; adapters always name modules with it.
     const stored = b.weights.has('transformer.wte.weight') ? 'transformer.' : '';
@@ -28,7 +28,10 @@ export const gpt2: Architecture = {
       const inner = linear(b.layerNorm(middle, `${path}.ln_2`, c.normEps), `${path}.mlp.c_fc`, c.intermediateSize);
       return add(middle, linear(activate(inner, c.activation as Activation), `${path}.mlp.c_proj`, width));
     };
-    for (let layer = 0; layer < c.layers; layer++) x = b.layer(layer, () => decoderLayer(x, layer));
+    for (let layer = 0; layer < c.layers; layer++) {
+      x = b.layer(layer, () => decoderLayer(x, layer));
+      yield;
+    }
     return head(b, c, b.layerNorm(b.selectRows(x), `${stored}ln_f`, c.normEps), `${stored}wte.weight`);
   },
 };

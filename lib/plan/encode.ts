@@ -2,6 +2,7 @@ import { InternalError } from '../errors.js';
 import { opTable, opTableHash } from '../generated/op_table.js';
 import type { NativeBuffer } from '../runtime/binding.js';
 import { dtypeCode } from '../runtime/dtype.js';
+import type { Steps } from '../runtime/steps.js';
 import { type LogicalProgram, type NamedValue, place, type Value } from './ir.js';
 import type { ArenaLayout } from './memory.js';
 
@@ -44,9 +45,9 @@ class Writer {
 }
 
 /** The encoded program and the buffers it is bound to. The reader is native/executor/decode.cc. */
-export function encode(program: LogicalProgram, layout: ArenaLayout): { bytes: Uint8Array; buffers: NativeBuffer[] } {
+export function* encode(program: LogicalProgram, layout: ArenaLayout): Steps<{ bytes: Uint8Array; buffers: NativeBuffer[] }> {
   const extentNumbers = new Map([...program.extents.keys()].map((name, i) => [name, i]));
-  const buffers: NativeBuffer[] = [];
+  const buffers = new Set<NativeBuffer>();
   const values = new Map<Value, number>();
   const number = (value: Value): number => {
     let index = values.get(value);
@@ -60,18 +61,23 @@ export function encode(program: LogicalProgram, layout: ArenaLayout): { bytes: U
   for (const { value } of [...program.inputs, ...program.outputs]) number(value);
   for (const value of values.keys()) {
     const bound = place(value).owner.bound;
-    if (bound !== undefined && !buffers.includes(bound.buffer)) buffers.push(bound.buffer);
+    if (bound !== undefined) buffers.add(bound.buffer);
+    yield;
   }
 
+  const bufferNumbers = new Map([...buffers].map((buffer, i) => [buffer, i]));
   const writer = new Writer();
   writer.u32(magic);
   for (const character of opTableHash) writer.u8(character.charCodeAt(0));
   writer.u32(program.extents.size);
   for (const max of program.extents.values()) writer.i64(max);
   writer.i64(layout.bytes);
-  writer.u32(buffers.length);
+  writer.u32(buffers.size);
   writer.u32(values.size);
-  for (const value of values.keys()) writeTensor(writer, value, layout, buffers, extentNumbers);
+  for (const value of values.keys()) {
+    writeTensor(writer, value, layout, bufferNumbers, extentNumbers);
+    yield;
+  }
   writer.u32(program.nodes.length);
   for (const node of program.nodes) {
     const info = opTable[node.op];
@@ -79,6 +85,7 @@ export function encode(program: LogicalProgram, layout: ArenaLayout): { bytes: U
     writer.u16(node.inputs.length + node.outputs.length);
     for (const value of [...node.inputs, ...node.outputs]) writer.u32(value === undefined ? noTensor : number(value));
     for (const [name, type] of Object.entries<unknown>(info.attrs)) writeAttribute(writer, node.attrs[name], type, `${node.op}.${name}`);
+    yield;
   }
   const ports = (list: readonly NamedValue[]): void => {
     writer.u32(list.length);
@@ -97,19 +104,19 @@ export function encode(program: LogicalProgram, layout: ArenaLayout): { bytes: U
     writer.u32(find(program.inputs, feed.input));
   }
   writer.u32(program.while === undefined ? noTensor : find(program.outputs, program.while));
-  return { bytes: writer.finish(), buffers };
+  return { bytes: writer.finish(), buffers: [...buffers] };
 }
 
 function writeTensor(
   writer: Writer,
   value: Value,
   layout: ArenaLayout,
-  buffers: NativeBuffer[],
+  buffers: ReadonlyMap<NativeBuffer, number>,
   extents: ReadonlyMap<string, number>,
 ): void {
   const { owner, byteOffset, leadingStride } = place(value);
   const { bound } = owner;
-  writer.u32(bound === undefined ? 0 : buffers.indexOf(bound.buffer) + 1);
+  writer.u32(bound === undefined ? 0 : (buffers.get(bound.buffer) as number) + 1);
   writer.i64((bound === undefined ? (layout.offsets.get(owner) as number) : bound.offset) + byteOffset);
   writer.u8(dtypeCode[value.dtype]);
   writer.u8(value.shape.length);

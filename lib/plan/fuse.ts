@@ -1,12 +1,14 @@
+import type { Steps } from '../runtime/steps.js';
 import { type LogicalProgram, type PlanNode, place, type Value } from './ir.js';
 
 /** Replaces what one kernel can do in one pass, without a change of any bit. */
-export function fuse(program: LogicalProgram): void {
+export function* fuse(program: LogicalProgram): Steps<void> {
   const uses = new Uses(program);
   const gone = new Set<PlanNode>();
   for (const node of program.nodes) {
     const absorbed = node.op === 'rms_norm' ? normOfSum(node, uses) : node.op === 'kv_write' ? rotatedKeys(node, uses) : gated(node, uses);
     if (absorbed !== undefined) gone.add(absorbed);
+    yield;
   }
   program.nodes = program.nodes.filter((node) => !gone.has(node));
 }

@@ -1,15 +1,16 @@
 import { InternalError } from '../errors.js';
 import { opTable } from '../generated/op_table.js';
+import type { Steps } from '../runtime/steps.js';
 import { type LogicalProgram, newValue, overlap, type PlanNode, place, type Value } from './ir.js';
 
 /**
  * Lets the result of an op that works in place lie over its operand. Where somebody still needs the operand as it was
  * (a later reader, the program's caller, a frozen weight) the op works on a copy instead.
  */
-export function placeInPlace(program: LogicalProgram): void {
+export function* placeInPlace(program: LogicalProgram): Steps<void> {
   const reads = new Reads(program);
   const nodes: PlanNode[] = [];
-  program.nodes.forEach((node, i) => {
+  for (const [i, node] of program.nodes.entries()) {
     const { inputs, outputs, alias } = opTable[node.op] as {
       inputs: readonly string[];
       outputs: readonly string[];
@@ -32,7 +33,8 @@ export function placeInPlace(program: LogicalProgram): void {
       reads.merge(result, place(under).owner);
     }
     nodes.push(node);
-  });
+    yield;
+  }
   program.nodes = nodes;
 }
 

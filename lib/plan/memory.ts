@@ -1,3 +1,4 @@
+import type { Steps } from '../runtime/steps.js';
 import { type LogicalProgram, maxBytes, place, type Value } from './ir.js';
 
 /** Where every owner of memory lies in the arena, and how large the arena is. */
@@ -16,7 +17,7 @@ interface Interval {
 const alignment = 64;
 
 /** Lays all intermediates out in one arena: values whose lives do not meet share bytes. Largest first, each at the lowest free offset. */
-export function layOutArena(program: LogicalProgram): ArenaLayout {
+export function* layOutArena(program: LogicalProgram): Steps<ArenaLayout> {
   const intervals = new Map<Value, Interval>();
   const touch = (value: Value | undefined, time: number): void => {
     if (value === undefined) return;
@@ -55,6 +56,7 @@ export function layOutArena(program: LogicalProgram): ArenaLayout {
     const after = placed.findIndex((other) => other.offset > offset);
     placed.splice(after < 0 ? placed.length : after, 0, { ...interval, offset });
     total = Math.max(total, offset + interval.bytes);
+    yield;
   }
   return { offsets, bytes: total };
 }

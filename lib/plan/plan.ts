@@ -1,25 +1,24 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DeviceError, fromNative } from '../errors.js';
 import { binding } from '../runtime/binding.js';
 import { cpu, type Device, sameDevice } from '../runtime/device.js';
 import { Program } from '../runtime/program.js';
+import { atOnce, type Steps } from '../runtime/steps.js';
 import { encode } from './encode.js';
 import { fuse } from './fuse.js';
 import { placeInPlace } from './in_place.js';
 import { type LogicalProgram, type NamedValue, place } from './ir.js';
 import { layOutArena } from './memory.js';
 
-// Fuses, shares memory, encodes, and has the native side verify the result; each pass ends with a yield.
-function* passes(program: LogicalProgram, given: Device | undefined): Generator<void, Program, void> {
+/**
+ * Plans a program: fuses, shares memory, encodes, and has the native side verify the result. It runs where the memory that it is bound to
+ * lies; `given` says where without any. Throws DeviceError where they differ. Large models take tens of milliseconds in all.
+ */
+export function* planInSteps(program: LogicalProgram, given?: Device): Steps<Program> {
   const device = deviceOf(program, given);
-  fuse(program);
-  yield;
-  placeInPlace(program);
-  yield;
-  const layout = layOutArena(program);
-  yield;
-  const { bytes, buffers } = encode(program, layout);
-  yield;
+  yield* fuse(program);
+  yield* placeInPlace(program);
+  const layout = yield* layOutArena(program);
+  const { bytes, buffers } = yield* encode(program, layout);
   const ports = (list: readonly NamedValue[]) => list.map(({ name, value }) => ({ name, dtype: value.dtype, shape: value.shape }));
   try {
     const native = new (binding().Program)(bytes, buffers, device.ordinal);
@@ -47,28 +46,12 @@ function deviceOf(program: LogicalProgram, given: Device | undefined): Device {
   return found ?? cpu;
 }
 
+/** The same in one go. */
+export const compilePlan = (program: LogicalProgram, device?: Device): Program => atOnce(planInSteps(program, device));
+
 /** Bytes of the arena that a program needs; the program is used up. */
 export function arenaBytes(program: LogicalProgram): number {
-  fuse(program);
-  placeInPlace(program);
-  return layOutArena(program).bytes;
-}
-
-/** Plans a program in one go. It runs where the memory that it is bound to lies; `device` says where without any. Throws DeviceError where they differ. */
-export function compilePlan(program: LogicalProgram, device?: Device): Program {
-  const run = passes(program, device);
-  for (;;) {
-    const step = run.next();
-    if (step.done) return step.value;
-  }
-}
-
-/** The same with a turn of the event loop after every pass: large models take tens of milliseconds in all. */
-export async function compilePlanInTurns(program: LogicalProgram, device?: Device): Promise<Program> {
-  const run = passes(program, device);
-  for (;;) {
-    const step = run.next();
-    if (step.done) return step.value;
-    await nextTurn();
-  }
+  atOnce(fuse(program));
+  atOnce(placeInPlace(program));
+  return atOnce(layOutArena(program)).bytes;
 }

@@ -40,13 +40,13 @@ describe('adapters that move', () => {
 
   it('are sent for while others run', async () => {
     using model = await loadModel(modelFolder('llama'), { adapters: folders, maxAdapters: 2, maxRequests: 1, moveAdapters: true });
-    // One request runs at a time: the second waits, and its adapter comes meanwhile in place of one that nobody holds.
-    const first = model.complete(request(names[0], 60));
+    // One request runs at a time: the last waits, and its adapter comes meanwhile in place of one that nobody holds.
+    const first = Promise.all([1, 2, 3, 4].map(() => model.complete(request(names[0], 60))));
     await until(() => model.stats().runningRequests === 1, 'the first request runs');
     const there = first.then(() => model.adapters.get(names[5] as string).resident);
-    const second = model.complete(request(names[5], 4));
+    const last = model.complete(request(names[5], 4));
     expect(await there).toBe(true);
-    await second;
+    await last;
   });
 
   it('give up their pages before a running request loses its own', async () => {

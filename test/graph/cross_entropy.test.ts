@@ -4,6 +4,7 @@ import { lower } from '../../lib/graph/compile.js';
 import { compile, gradient, graph, ops, type Tensor } from '../../lib/index.js';
 import { placeInPlace } from '../../lib/plan/in_place.js';
 import { layOutArena } from '../../lib/plan/memory.js';
+import { atOnce } from '../../lib/runtime/steps.js';
 import { randomNormal } from '../kernels/numbers.js';
 
 const [tokens, vocabulary] = [48, 4099];
@@ -22,10 +23,10 @@ describe('cross-entropy', () => {
   it('never holds its full gradient beside the logits', () => {
     const { g, logprob, dlogits } = build();
     const program = lower(g, { outputs: { logprob, sums: ops.reduce(dlogits, 'sum') }, extents: { tokens: { max: tokens } } });
-    placeInPlace(program);
+    atOnce(placeInPlace(program));
     expect(program.nodes.map(({ op }) => op)).toEqual(['scale', 'token_logprob', 'token_logprob_grad', 'reduce']);
     const matrix = tokens * vocabulary * 4;
-    const { bytes } = layOutArena(program);
+    const { bytes } = atOnce(layOutArena(program));
     // The input, the logits, and vectors.
     expect(bytes).toBeGreaterThanOrEqual(2 * matrix);
     expect(bytes).toBeLessThan(2.01 * matrix);

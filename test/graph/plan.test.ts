@@ -6,6 +6,7 @@ import { fuse } from '../../lib/plan/fuse.js';
 import { placeInPlace } from '../../lib/plan/in_place.js';
 import { overlap, place } from '../../lib/plan/ir.js';
 import { layOutArena } from '../../lib/plan/memory.js';
+import { atOnce } from '../../lib/runtime/steps.js';
 import { randomNormal } from '../kernels/numbers.js';
 
 const { add, mul, relu, rmsNorm, rope, scale } = ops;
@@ -37,8 +38,8 @@ describe('the arena', () => {
     };
     for (let i = 0; i < 60; i++) values.push(i % 3 === 0 ? relu(pick()) : add(pick(), pick()));
     const program = lower(g, { outputs: { last: values.at(-1) as Tensor, middle: values[30] as Tensor }, extents: { n: { max: 7 } } });
-    placeInPlace(program);
-    const { offsets, bytes } = layOutArena(program);
+    atOnce(placeInPlace(program));
+    const { offsets, bytes } = atOnce(layOutArena(program));
     const life = new Map(
       [...offsets.keys()].map((value) => [
         value,
@@ -92,7 +93,7 @@ describe('results in place', () => {
     const g = graph();
     const outputs = build(g.input('x', 'f32', [rows, heads, width]), g.input('table', 'f32', [rows, width]));
     const lowered = lower(g, { outputs });
-    placeInPlace(lowered);
+    atOnce(placeInPlace(lowered));
     const copies = lowered.nodes.filter(({ op }) => op === 'copy').length;
     return { copies, program: compile(g, { outputs }) };
   };
@@ -225,7 +226,7 @@ describe('fusion of an addition with the norm of its sum', () => {
   it('happens, once', () => {
     const { g, outputs } = build(true);
     const program = lower(g, { outputs, extents: { n: { max: 8 } } });
-    fuse(program);
+    atOnce(fuse(program));
     expect(program.nodes.map(({ op }) => op).sort()).toEqual(['add_rms_norm', 'mul', 'rms_norm']);
   });
 
@@ -261,7 +262,7 @@ describe('fusion of the rotation of keys with their storing', () => {
   };
   const names = ({ g, outputs }: ReturnType<typeof build>): string[] => {
     const program = lower(g, { outputs });
-    fuse(program);
+    atOnce(fuse(program));
     return program.nodes.map(({ op }) => op).sort();
   };
 
@@ -308,7 +309,7 @@ describe('fusion of an activation with the product that it is for', () => {
     for (const kept of [false, true]) {
       const { g, outputs } = build(kept, swapped);
       const program = lower(g, { outputs, extents: { n: { max: 8 } } });
-      fuse(program);
+      atOnce(fuse(program));
       expect(program.nodes.some(({ op }) => op === 'gate')).toBe(!kept);
       using compiled = compile(g, { outputs, extents: { n: { max: 8 } } });
       results.push((await compiled.run({ x: normal(5 * 33, 7), up: normal(5 * 33, 8) })).y);

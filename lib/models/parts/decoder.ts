@@ -1,6 +1,7 @@
 import type { ModelConfig } from '../../checkpoint/model_config.js';
 import type { Tensor } from '../../graph/tensor.js';
 import { type Activation, add, gate, rope, scale, softCap } from '../../ops/index.js';
+import type { Steps } from '../../runtime/steps.js';
 import type { ModelBuilder } from '../model_builder.js';
 import { rotaryTable } from './rotary.js';
 
@@ -22,7 +23,7 @@ export interface DecoderDesign {
 }
 
 /** A decoder of the Llama family: rotary attention and a gated feed-forward network, residual around both. Logits f32 [rows, vocabulary]. */
-export function decoder(b: ModelBuilder, c: ModelConfig, design: DecoderDesign): Tensor {
+export function* decoder(b: ModelBuilder, c: ModelConfig, design: DecoderDesign): Steps<Tensor> {
   const prefix = 'model';
   const offset = design.normWeightOffset ?? 0;
   const norm = (x: Tensor, path: string): Tensor => b.rmsNorm(x, path, c.normEps, offset);
@@ -31,6 +32,7 @@ export function decoder(b: ModelBuilder, c: ModelConfig, design: DecoderDesign):
   x = b.virtualTokens(x);
   for (let layer = 0; layer < c.layers; layer++) {
     x = b.layer(layer, () => decoderLayer(b, c, design, norm, x, layer, `${prefix}.layers.${layer}`));
+    yield;
   }
   return head(b, c, norm(b.selectRows(x), `${prefix}.norm`), `${prefix}.embed_tokens.weight`);
 }

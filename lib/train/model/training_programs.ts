@@ -12,6 +12,7 @@ import type { WeightStore } from '../../models/weight_store.js';
 import { gradient } from '../../ops/gradient.js';
 import { scale, tokenLogprob } from '../../ops/index.js';
 import type { Program } from '../../runtime/program.js';
+import { atOnce } from '../../runtime/steps.js';
 import type { FactorTables } from './factor_tables.js';
 import type { ParameterStore } from './parameter_store.js';
 import { type AdapterInTraining, ParameterNodes } from './site_adapters.js';
@@ -127,7 +128,7 @@ export function trainingForward(parts: Omit<TrainingGraphParts, 'store'> & { sto
   const rows = graph.input('rows', 'i32', ['rows']);
   const paths = new TrainingPaths(graph, { rows, routing }, adapters, parameters, constants);
   const builder = new ModelBuilder(graph, weights, step, paths, constants);
-  const logits: Tensor = architecture.build(builder, config);
+  const logits: Tensor = atOnce(architecture.build(builder, config));
   const logprobs = tokenLogprob(logits, graph.input('targets', 'i32', ['rows']));
   // Extents by how far they may go beyond the tokens.
   const sized = new Map<string, number>([...paths.picked.values()].map((picked) => [extentName(picked), 0] as const));
