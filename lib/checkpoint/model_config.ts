@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ModelError } from '../errors.js';
 import { shownValue, valueAt } from '../runtime/shown_value.js';
-import { type RopeSettings, readRope } from './rope_settings.js';
+import { largestSize, type RopeSettings, readRope } from './rope_settings.js';
 
 export type { RopeSettings } from './rope_settings.js';
 
@@ -40,11 +40,7 @@ export interface ModelConfig {
   readonly raw: Readonly<Record<string, unknown>>;
 }
 
-const size = z
-  .number()
-  .int()
-  .min(1)
-  .max(2 ** 31);
+const size = z.number().int().min(1).max(largestSize);
 const optionalSize = size.nullish();
 const positive = z.number().positive();
 const tokenIds = z.union([z.number().int(), z.array(z.number().int())]).nullish();

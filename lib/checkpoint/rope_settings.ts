@@ -56,6 +56,9 @@ export interface RopeContext {
   readonly slidingApart: boolean;
 }
 
+/** Sizes and positions are 32-bit numbers. */
+export const largestSize = 2 ** 31 - 1;
+
 const slidingBase = 10_000;
 
 type Settings = Readonly<Record<string, unknown>>;
@@ -118,7 +121,11 @@ function readSettings(
     refuseField('the head width (head_dim, or hidden_size / num_attention_heads)', context.headWidth, 'an even number');
   }
   const common = { base, partialRotaryFactor };
-  const original = (): number => number('original_max_position_embeddings', context.originalMaxPositions);
+  const original = (): number => {
+    const value = number('original_max_position_embeddings', context.originalMaxPositions);
+    if (!Number.isInteger(value) || value > largestSize) refuse('original_max_position_embeddings', `a whole number up to ${largestSize}`);
+    return value;
+  };
   const list = (name: string): number[] => {
     const value = settings[name];
     const valid = Array.isArray(value) && value.length === rotary / 2 && value.every((v) => Number.isFinite(v) && v > 0);
@@ -130,9 +137,13 @@ function readSettings(
       return { ...common, type };
     case 'linear':
       return { ...common, type, factor: number('factor') };
-    case 'dynamic':
+    case 'dynamic': {
       // transformers measures growth from max_position_embeddings, whatever the settings say.
-      return { ...common, type, factor: number('factor'), originalMaxPositions: context.maxPositions };
+      const factor = number('factor');
+      if (factor * context.maxPositions > largestSize)
+        refuse('factor', `one that stretches max_position_embeddings ${context.maxPositions} to at most ${largestSize}`);
+      return { ...common, type, factor, originalMaxPositions: context.maxPositions };
+    }
     case 'llama3': {
       const lowFrequencyFactor = number('low_freq_factor');
       const highFrequencyFactor = number('high_freq_factor');

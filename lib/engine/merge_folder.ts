@@ -16,7 +16,6 @@ import { architectureOf } from '../models/index.js';
 import type { Site } from '../models/model_builder.js';
 import { WeightStore } from '../models/weight_store.js';
 import { cpu } from '../runtime/device.js';
-import { emptyTensor } from '../runtime/device_tensor.js';
 import { cacheLayout, widestAdapterRow } from './memory_plan.js';
 import { checkpointDtype } from './merged_adapter.js';
 import { ModelGraphs } from './model_programs.js';
@@ -117,11 +116,9 @@ function sitesOf(folder: HuggingFaceFolder): readonly Site[] {
   const limits = { maxStepTokens: 1, maxScoreTokens: 1, maxRequests: 1, maxAdaptersPerRequest: 1, contextBlocks: 1 };
   const layout = cacheLayout(config, 'f32', widestAdapterRow(config));
   const graphs = new ModelGraphs(architectureOf(config.modelType, folder.name), config, weights, layout, limits);
-  const pool = emptyTensor('u8', [layout.pageBytes]);
   try {
-    return graphs.sites({ pool });
+    return graphs.sites();
   } finally {
-    pool.buffer.dispose();
     graphs.dispose();
     weights.dispose();
   }

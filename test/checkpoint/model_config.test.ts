@@ -252,6 +252,16 @@ describe('refusals name the field, the value and what was expected', () => {
     ],
     ['a rope of the wrong kind', { ...llama, rope_scaling: [1] }, /rope_scaling is \[1\]/],
     [
+      'a dynamic rope without bounds',
+      { ...llama, rope_parameters: { rope_type: 'dynamic', factor: 1e308 } },
+      /rope_parameters\.factor is 1e\+308: expected one that stretches max_position_embeddings 2048 to at most 2147483647$/,
+    ],
+    [
+      'an original length that is none',
+      { ...llama, rope_scaling: { type: 'yarn', factor: 2, original_max_position_embeddings: 1e308 } },
+      /rope_scaling\.original_max_position_embeddings is 1e\+308: expected a whole number up to 2147483647$/,
+    ],
+    [
       'gpt2 scaling',
       { model_type: 'gpt2', scale_attn_by_inverse_layer_idx: true },
       /scale_attn_by_inverse_layer_idx is true: expected false/,
