@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { AdapterError } from '../errors.js';
+import { shownValue, valueAt } from '../runtime/shown_value.js';
 
 /** Checks the options of adapter_config.json against a schema. Throws AdapterError that names the first one that does not fit. */
 export function readMethodOptions<Schema extends z.ZodType>(
@@ -10,12 +11,13 @@ export function readMethodOptions<Schema extends z.ZodType>(
   const parsed = schema.safeParse(raw);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  const option = issue?.path.join('.') ?? '';
-  const actual = raw[String(issue?.path[0])];
-  throw new AdapterError(`${adapter}: ${option} is ${JSON.stringify(actual)}: ${issue?.message}`, { option, actual });
+  const path = issue?.path ?? [];
+  const option = path.join('.');
+  const actual = valueAt(raw, path);
+  throw new AdapterError(`${adapter}: ${option} is ${shownValue(actual)}: ${issue?.message}`, { option, actual });
 }
 
 /** Throws AdapterError for an option with a value that changes results and is not supported. */
 export function refuseOption(adapter: string, option: string, actual: unknown, meaning: string): never {
-  throw new AdapterError(`${adapter}: ${option} is ${JSON.stringify(actual)}: ${meaning}`, { option, actual });
+  throw new AdapterError(`${adapter}: ${option} is ${shownValue(actual)}: ${meaning}`, { option, actual });
 }

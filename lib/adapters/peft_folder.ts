@@ -1,7 +1,7 @@
-import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { pathInside, requiredInside } from '../checkpoint/contained_path.js';
 import { readJsonFile } from '../checkpoint/json.js';
-import { openSafetensors } from '../checkpoint/safetensors.js';
+import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors.js';
 import { AdapterError } from '../errors.js';
 import type { AdapterBase, AdapterParts, AdapterSummary, TensorSource } from './method.js';
 import { inspectPeftAdapter, loadPeftAdapter, type PeftConfig, readPeftConfig } from './peft_adapter.js';
@@ -23,9 +23,8 @@ export async function inspectPeftFolder(folder: string): Promise<AdapterSummary>
 /** Opens a PEFT folder for `use`. Throws AdapterError, FileAccessError, FileFormatError. */
 export async function withPeftFolder<T>(folder: string, use: (config: PeftConfig, source: TensorSource) => Promise<T>): Promise<T> {
   const adapter = basename(folder);
-  const config = readPeftConfig(await readJsonFile(join(folder, configName), configLimits), adapter);
-  await findTensors(folder, adapter);
-  const file = await openSafetensors(join(folder, tensorsName));
+  const config = readPeftConfig(await readJsonFile(await requiredInside(folder, configName), configLimits), adapter);
+  const file = await openPeftTensors(folder);
   try {
     return await use(config, file);
   } finally {
@@ -33,14 +32,12 @@ export async function withPeftFolder<T>(folder: string, use: (config: PeftConfig
   }
 }
 
-async function findTensors(folder: string, adapter: string): Promise<void> {
-  const exists = (name: string): Promise<boolean> =>
-    stat(join(folder, name)).then(
-      () => true,
-      () => false,
-    );
-  if (await exists(tensorsName)) return;
-  if (await exists('adapter_model.bin'))
+/** Opens the tensors of a PEFT folder. Throws AdapterError where it has none, FileAccessError, FileFormatError. */
+export async function openPeftTensors(folder: string): Promise<SafetensorsFile> {
+  const file = await pathInside(folder, tensorsName);
+  if (file !== undefined) return openSafetensors(file, { label: join(folder, tensorsName) });
+  const adapter = basename(folder);
+  if ((await pathInside(folder, 'adapter_model.bin')) !== undefined)
     throw new AdapterError(
       `${adapter} holds its tensors as adapter_model.bin, which can run code when it is read: convert it to ${tensorsName}, for example by saving it again with PEFT`,
       { folder },

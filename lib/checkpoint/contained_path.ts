@@ -1,12 +1,11 @@
 import { realpath } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
-import { FileFormatError } from '../errors.js';
+import { FileAccessError, FileFormatError } from '../errors.js';
 import { toAccessError } from './json.js';
 
 /**
  * The real path of a file that lies directly in `folder`, or undefined when there is none. `name` may come from a file of a stranger: only
- * plain names are taken, and a symbolic link must not lead out of the folder. In a Hugging Face cache (`models--org--name/snapshots/<revision>`)
- * it may lead anywhere inside the same repository, as that is how the cache stores its files.
+ * plain names are taken, and links are followed as in `listedInside`.
  */
 export async function pathInside(folder: string, name: string): Promise<string | undefined> {
   if (!isPlainName(name))
@@ -15,12 +14,34 @@ export async function pathInside(folder: string, name: string): Promise<string |
       name,
       rule: 'plain-name',
     });
+  return listedInside(folder, name);
+}
+
+/** As `pathInside`, where the file must be there. */
+export async function requiredInside(folder: string, name: string): Promise<string> {
+  const file = await pathInside(folder, name);
+  if (file !== undefined) return file;
+  const path = join(folder, name);
+  throw new FileAccessError(`cannot read ${path}: no such file`, { file: path, reason: 'ENOENT' });
+}
+
+/**
+ * The real path of what lies in `folder` under names that listings of it gave, or undefined when nothing is there. A symbolic link must not
+ * lead out of the folder. In a Hugging Face cache (`models--org--name/snapshots/<revision>`) it may lead anywhere inside the same repository,
+ * as that is how the cache stores its files.
+ */
+export async function listedInside(folder: string, ...names: string[]): Promise<string | undefined> {
   const root = await real(folder);
   if (root === undefined) return undefined;
-  const target = await real(join(root, name));
+  const target = await real(join(root, ...names));
   if (target === undefined) return undefined;
   if (contains(root, target) || contains(repositoryOf(root), target)) return target;
-  throw new FileFormatError(`${folder}: "${name}" is a link that leads out of the folder`, { file: folder, name, rule: 'link-outside' });
+  const name = names.join('/');
+  throw new FileFormatError(`${folder}: "${shown(name)}" is a link that leads out of the folder`, {
+    file: folder,
+    name,
+    rule: 'link-outside',
+  });
 }
 
 /** True for a name that stays in its folder on every system. */
@@ -43,8 +64,8 @@ async function real(path: string): Promise<string | undefined> {
 const contains = (root: string | undefined, path: string): boolean =>
   root !== undefined && path.startsWith(root.endsWith(sep) ? root : root + sep);
 
-/** The cache folder of the repository that a snapshot belongs to. */
+/** The cache folder of the repository that a snapshot, or a folder in one, belongs to. */
 function repositoryOf(snapshot: string): string | undefined {
-  const match = /^(.*[/\\](?:models)--[^/\\]+)[/\\]snapshots[/\\][^/\\]+$/.exec(snapshot);
+  const match = /^(.*[/\\](?:models)--[^/\\]+)[/\\]snapshots[/\\][^/\\]+(?:[/\\]|$)/.exec(snapshot);
   return match?.[1] === undefined || dirname(match[1]) === match[1] ? undefined : match[1];
 }

@@ -2,7 +2,7 @@ import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { FileFormatError, ModelError } from '../errors.js';
 import { isPlainName, pathInside } from './contained_path.js';
-import { readJsonFile } from './json.js';
+import { type JsonLimits, readJsonFile } from './json.js';
 import { type ModelConfig, toModelConfig } from './model_config.js';
 import { openSafetensors, type SafetensorsFile, type TensorInfo, type TensorSource } from './safetensors.js';
 
@@ -114,10 +114,14 @@ export async function readModelConfig(folder: string): Promise<ModelConfig> {
 }
 
 /** A JSON object in a folder, or undefined when the file is not there. */
-export async function readOptionalObject(folder: string, name: string): Promise<Record<string, unknown> | undefined> {
+export async function readOptionalObject(
+  folder: string,
+  name: string,
+  limits: JsonLimits = {},
+): Promise<Record<string, unknown> | undefined> {
   const file = await pathInside(folder, name);
   if (file === undefined) return undefined;
-  const value = await readJsonFile(file);
+  const value = await readJsonFile(file, limits);
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new FileFormatError(`${file}: expected a JSON object`, { file, rule: 'json-object' });
   return value as Record<string, unknown>;

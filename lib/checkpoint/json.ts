@@ -133,6 +133,8 @@ function scan(text: string, file: string, maxDepth: number): Word[] {
         // N
         const word = text.startsWith('Infinity', i) ? 'Infinity' : text.startsWith('NaN', i) ? 'NaN' : '';
         if (word === '' || /[\w.]/.test(text[i + word.length] ?? '')) break;
+        // A word that goes on from something, such as 1Infinity, is none.
+        if (/[\w.]/.test(text[i - 1] ?? '')) break;
         const minus = text[i - 1] === '-';
         if (minus && word === 'NaN') break;
         words.push(minus ? { at: i - 1, word: '-Infinity' } : { at: i, word });

@@ -3,27 +3,27 @@ import { dirname } from 'node:path';
 import { toAccessError } from './json.js';
 
 /**
- * Makes a folder and those above it, where they are not there yet. Throws FileAccessError.
+ * Makes a folder and those above it, where they are not there yet; gives those that it made, outermost first. Throws FileAccessError.
  *
  * Node's own `recursive` never returns where the system says that a folder cannot be found in one that is there, as /proc does.
  */
-export async function makeFolder(path: string): Promise<void> {
+export async function makeFolder(path: string): Promise<string[]> {
   try {
-    await make(path);
+    return await make(path);
   } catch (error) {
     throw toAccessError(error, 'create', path);
   }
 }
 
-async function make(path: string): Promise<void> {
+async function make(path: string): Promise<string[]> {
   try {
     await mkdir(path);
+    return [path];
   } catch (error) {
-    if (await isFolder(path)) return;
+    if (await isFolder(path)) return [];
     const above = dirname(path);
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || above === path || (await isFolder(above))) throw error;
-    await make(above);
-    await make(path);
+    return [...(await make(above)), ...(await make(path))];
   }
 }
 

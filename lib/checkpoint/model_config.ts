@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ModelError } from '../errors.js';
-import { type RopeSettings, readRope } from './rope_settings.js';
+import { shownValue, valueAt } from '../runtime/shown_value.js';
+import { largestSize, type RopeSettings, readRope } from './rope_settings.js';
 
 export type { RopeSettings } from './rope_settings.js';
 
@@ -39,11 +40,7 @@ export interface ModelConfig {
   readonly raw: Readonly<Record<string, unknown>>;
 }
 
-const size = z
-  .number()
-  .int()
-  .min(1)
-  .max(2 ** 31);
+const size = z.number().int().min(1).max(largestSize);
 const optionalSize = size.nullish();
 const positive = z.number().positive();
 const tokenIds = z.union([z.number().int(), z.array(z.number().int())]).nullish();
@@ -213,7 +210,7 @@ export function toModelConfig(json: unknown, model: string): ModelConfig {
       expected: Object.keys(defaults),
     });
   const refuse = (field: string, actual: unknown, expected: string): never => {
-    throw new ModelError(`${model}: config.json: ${field} is ${JSON.stringify(actual)}: expected ${expected}`, { field, actual, expected });
+    throw new ModelError(`${model}: config.json: ${field} is ${shownValue(actual)}: expected ${expected}`, { field, actual, expected });
   };
   const gpt2 = raw.model_type === 'gpt2';
   const hiddenSize = (gpt2 ? raw.n_embd : raw.hidden_size) ?? known.hiddenSize;
@@ -272,11 +269,13 @@ function checked(json: unknown, model: string): Raw {
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const path = issue?.path ?? [];
-  let actual = json;
-  for (const key of path) actual = (actual as Record<PropertyKey, unknown> | undefined)?.[key];
+  const actual = valueAt(json, path);
   const field = path.join('.') || 'the whole';
-  const shown = (JSON.stringify(actual) ?? 'missing').slice(0, 96);
-  throw new ModelError(`${model}: config.json: ${field} is ${shown}: ${issue?.message}`, { field, actual, issues: parsed.error.issues });
+  throw new ModelError(`${model}: config.json: ${field} is ${shownValue(actual)}: ${issue?.message}`, {
+    field,
+    actual,
+    issues: parsed.error.issues,
+  });
 }
 
 type Refuse = (field: string, actual: unknown, expected: string) => never;

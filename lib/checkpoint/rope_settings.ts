@@ -1,4 +1,5 @@
 import { ModelError } from '../errors.js';
+import { shownValue } from '../runtime/shown_value.js';
 
 /** Rotary position settings with one spelling. `partialRotaryFactor` is the share of each head's channels that turn. */
 export type RopeSettings = { readonly base: number; readonly partialRotaryFactor: number } & (
@@ -55,51 +56,76 @@ export interface RopeContext {
   readonly slidingApart: boolean;
 }
 
+/** Sizes and positions are 32-bit numbers. */
+export const largestSize = 2 ** 31 - 1;
+
 const slidingBase = 10_000;
 
 type Settings = Readonly<Record<string, unknown>>;
 
-/** Reads `rope_parameters` (one for all layers or one per kind of layer), or `rope_theta` with `rope_scaling`. */
+/** Reads `rope_parameters` (one for all layers or one per kind of layer), or `rope_theta` with `rope_scaling`; of both, what transformers takes. */
 export function readRope(fields: RopeFields, context: RopeContext): { rope: RopeSettings; slidingRope?: RopeSettings | undefined } {
-  const base = fields.rope_theta ?? context.defaultBase;
-  const partial = fields.partial_rotary_factor ?? 1;
   const parameters = fields.rope_parameters;
-  if (parameters && ('full_attention' in parameters || 'sliding_attention' in parameters)) {
+  const base = fields.rope_theta ?? context.defaultBase;
+  const scaling = fields.rope_scaling && Object.keys(fields.rope_scaling).length > 0 ? fields.rope_scaling : undefined;
+  const read = (settings: Settings, fieldOf: (name: string) => string, defaultBase = base): RopeSettings =>
+    readSettings(settings, fieldOf, defaultBase, fields.partial_rotary_factor, context);
+  const apart = parameters != null && ('full_attention' in parameters || 'sliding_attention' in parameters);
+  if (apart && (scaling === undefined || context.slidingApart)) {
     const { full_attention: full, sliding_attention: sliding } = parameters as Record<string, Settings | null | undefined>;
     return {
-      rope: readSettings(full ?? {}, 'rope_parameters.full_attention', base, partial, context),
-      slidingRope: sliding ? readSettings(sliding, 'rope_parameters.sliding_attention', slidingBase, partial, context) : undefined,
+      rope: read({ ...full, ...scaling }, (name) =>
+        scaling && name in scaling ? `rope_scaling.${name}` : `rope_parameters.full_attention.${name}`,
+      ),
+      slidingRope: sliding ? read(sliding, (name) => `rope_parameters.sliding_attention.${name}`, slidingBase) : undefined,
     };
   }
-  const rope = parameters
-    ? readSettings(parameters, 'rope_parameters', base, partial, context)
-    : readSettings(fields.rope_scaling ?? {}, 'rope_scaling', base, partial, context);
+  if (scaling && parameters && context.slidingApart)
+    throw new ModelError(
+      `${context.model}: config.json: rope_scaling is ${shownValue(scaling)}: expected none beside rope_parameters without full_attention`,
+      { field: 'rope_scaling', actual: scaling },
+    );
+  const rope = scaling ? read(scaling, (name) => `rope_scaling.${name}`) : read(parameters ?? {}, (name) => `rope_parameters.${name}`);
   if (!context.slidingApart) return { rope };
-  return { rope, slidingRope: { type: 'default', base: fields.rope_local_base_freq ?? slidingBase, partialRotaryFactor: partial } };
+  const partialRotaryFactor = fields.partial_rotary_factor ?? 1;
+  return { rope, slidingRope: { type: 'default', base: fields.rope_local_base_freq ?? slidingBase, partialRotaryFactor } };
 }
 
-function readSettings(settings: Settings, field: string, defaultBase: number, defaultPartial: number, context: RopeContext): RopeSettings {
-  const refuse = (name: string, expected: string): never => {
-    const actual = settings[name];
-    const shown = (JSON.stringify(actual) ?? 'missing').slice(0, 96);
-    throw new ModelError(`${context.model}: config.json: ${field}.${name} is ${shown}: expected ${expected}`, {
-      field: `${field}.${name}`,
+function readSettings(
+  settings: Settings,
+  fieldOf: (name: string) => string,
+  defaultBase: number,
+  defaultPartial: number | null | undefined,
+  context: RopeContext,
+): RopeSettings {
+  const refuseField = (field: string, actual: unknown, expected: string): never => {
+    throw new ModelError(`${context.model}: config.json: ${field} is ${shownValue(actual)}: expected ${expected}`, {
+      field,
       actual,
       expected,
     });
   };
+  const refuse = (name: string, expected: string): never => refuseField(fieldOf(name), settings[name], expected);
   const number = (name: string, fallback?: number): number => {
     const value = settings[name] ?? fallback;
     return typeof value === 'number' && Number.isFinite(value) && value > 0 ? value : refuse(name, 'a positive number');
   };
   const optional = (name: string): number | undefined => (settings[name] == null ? undefined : number(name));
   const base = number('rope_theta', defaultBase);
-  const partialRotaryFactor = number('partial_rotary_factor', defaultPartial);
+  const partialRotaryFactor = number('partial_rotary_factor', defaultPartial ?? 1);
   const rotary = Math.floor(context.headWidth * partialRotaryFactor);
-  if (partialRotaryFactor > 1 || rotary < 2 || rotary % 2 !== 0)
-    refuse('partial_rotary_factor', `a share of the head width ${context.headWidth} that is even and not 0`);
+  if (partialRotaryFactor > 1 || rotary < 2 || rotary % 2 !== 0) {
+    const expected = `a share of the head width ${context.headWidth} that is even and not 0`;
+    if (settings.partial_rotary_factor != null) refuse('partial_rotary_factor', expected);
+    if (defaultPartial != null) refuseField('partial_rotary_factor', defaultPartial, expected);
+    refuseField('the head width (head_dim, or hidden_size / num_attention_heads)', context.headWidth, 'an even number');
+  }
   const common = { base, partialRotaryFactor };
-  const original = (): number => number('original_max_position_embeddings', context.originalMaxPositions);
+  const original = (): number => {
+    const value = number('original_max_position_embeddings', context.originalMaxPositions);
+    if (!Number.isInteger(value) || value > largestSize) refuse('original_max_position_embeddings', `a whole number up to ${largestSize}`);
+    return value;
+  };
   const list = (name: string): number[] => {
     const value = settings[name];
     const valid = Array.isArray(value) && value.length === rotary / 2 && value.every((v) => Number.isFinite(v) && v > 0);
@@ -111,9 +137,13 @@ function readSettings(settings: Settings, field: string, defaultBase: number, de
       return { ...common, type };
     case 'linear':
       return { ...common, type, factor: number('factor') };
-    case 'dynamic':
+    case 'dynamic': {
       // transformers measures growth from max_position_embeddings, whatever the settings say.
-      return { ...common, type, factor: number('factor'), originalMaxPositions: context.maxPositions };
+      const factor = number('factor');
+      if (factor * context.maxPositions > largestSize)
+        refuse('factor', `one that stretches max_position_embeddings ${context.maxPositions} to at most ${largestSize}`);
+      return { ...common, type, factor, originalMaxPositions: context.maxPositions };
+    }
     case 'llama3': {
       const lowFrequencyFactor = number('low_freq_factor');
       const highFrequencyFactor = number('high_freq_factor');

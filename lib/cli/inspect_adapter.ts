@@ -1,7 +1,6 @@
-import { basename, join, resolve } from 'node:path';
-import { inspectPeftFolder } from '../adapters/peft_folder.js';
+import { basename, resolve } from 'node:path';
+import { inspectPeftFolder, openPeftTensors } from '../adapters/peft_folder.js';
 import { readOptionalObject } from '../checkpoint/hugging_face_folder.js';
-import { openSafetensors } from '../checkpoint/safetensors.js';
 import { AdapterError } from '../errors.js';
 import {
   type Findings,
@@ -13,8 +12,6 @@ import {
   type TensorTotals,
   totalsOf,
 } from './inspect_facts.js';
-
-const tensorsName = 'adapter_model.safetensors';
 
 /** What a PEFT folder holds, from its configuration and the header of its tensors. */
 export async function inspectAdapterFolder(folder: string): Promise<Findings> {
@@ -57,7 +54,7 @@ export async function inspectAdapterFolder(folder: string): Promise<Findings> {
 }
 
 async function totalsOfFile(folder: string): Promise<TensorTotals> {
-  const file = await openSafetensors(join(folder, tensorsName));
+  const file = await openPeftTensors(folder);
   try {
     return totalsOf(file);
   } finally {

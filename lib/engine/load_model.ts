@@ -5,7 +5,7 @@ import { CheckpointBase } from '../adapters/checkpoint_base.js';
 import { loadPeftFolder } from '../adapters/peft_folder.js';
 import { resolveModelFolder } from '../checkpoint/hub.js';
 import { type HuggingFaceFolder, openHuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
-import { AbortError, OptionError } from '../errors.js';
+import { AbortError, OptionError, PoolExhaustedError } from '../errors.js';
 import { architectureOf } from '../models/index.js';
 import { WeightStore } from '../models/weight_store.js';
 import { blockTokens } from '../ops/index.js';
@@ -70,11 +70,20 @@ async function loadOn(device: Device, path: string, parsed: z.output<typeof load
     });
     cleanup.push(() => weights.dispose());
     const layout = cacheLayout(config, parsed.cacheDtype ?? defaultCacheDtype(folder), widestAdapterRow(config));
-    const pool = new PagePool(layout.pageBytes, poolPages(parsed, layout, contextBlocks, poolRoom(device, folder)), device);
-    cleanup.push(() => pool.dispose());
+    // Before weights take their part of it.
+    const room = poolRoom(device, folder);
     const graphs = new ModelGraphs(architecture, config, weights, layout, limits);
     cleanup.push(() => graphs.dispose());
-    const sites = await inTurns(graphs.sites({ pool: pool.memory }));
+    const sites = await inTurns(graphs.sites());
+    const { poolBytes, maxRequests } = parsed;
+    const longest = `contextLength ${contextLength}${parsed.contextLength === undefined ? ` (max_position_embeddings of ${folder.name})` : ''}`;
+    const pages = poolPages(parsed, layout, contextBlocks, room);
+    const pool = reserving(
+      poolBytes === undefined ? `a pool for ${longest}` : `poolBytes ${poolBytes}`,
+      poolBytes === undefined ? 'a smaller contextLength, or poolBytes' : 'smaller poolBytes',
+      () => new PagePool(layout.pageBytes, pages, device),
+    );
+    cleanup.push(() => pool.dispose());
     const held: DeviceTensor[] = [];
     cleanup.push(() => {
       for (const tensor of held) tensor.buffer.dispose();
@@ -89,7 +98,9 @@ async function loadOn(device: Device, path: string, parsed: z.output<typeof load
       // Without moving one more, for the new version of an adapter that is replaced.
       entries: reserve([parsed.maxAdapters + (moving ? 0 : 1), sites.length, 8]),
       adapterRows: reserve([adapterRowTable]),
-      history: reserve([parsed.maxRequests, contextLength]),
+      history: reserving(`tokens of maxRequests ${maxRequests} of ${longest}`, 'a smaller contextLength or maxRequests', () =>
+        reserve([maxRequests, contextLength]),
+      ),
       historyState: reserve([parsed.maxRequests, 2]),
     };
     await loadWeights(weights, (name) => locateTensor(folder, name), { signal, onProgress });
@@ -134,6 +145,16 @@ async function loadOn(device: Device, path: string, parsed: z.output<typeof load
   } catch (error) {
     for (const undo of cleanup.reverse()) undo();
     throw error;
+  }
+}
+
+// Sizes that options decide: where there is no memory, the error says which.
+function reserving<T>(what: string, remedy: string, reserve: () => T): T {
+  try {
+    return reserve();
+  } catch (error) {
+    if (!(error instanceof PoolExhaustedError)) throw error;
+    throw new PoolExhaustedError(`${what}: ${error.message}. Give loadModel ${remedy}`, error.details, { cause: error });
   }
 }
 

@@ -1,21 +1,21 @@
 // A model with an adapter merged in, as a folder of its own.
-import { copyFile, readdir, realpath, stat } from 'node:fs/promises';
+import { access, constants, copyFile, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { CheckpointBase } from '../adapters/checkpoint_base.js';
 import { mergedTensors } from '../adapters/merged_tensors.js';
 import { loadPeftFolder } from '../adapters/peft_folder.js';
+import { listedInside } from '../checkpoint/contained_path.js';
 import { resolveModelFolder } from '../checkpoint/hub.js';
 import { type HuggingFaceFolder, openHuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import { toAccessError } from '../checkpoint/json.js';
-import { makeFolder } from '../checkpoint/make_folder.js';
 import type { SafetensorsFile } from '../checkpoint/safetensors.js';
+import { UnfinishedFolder } from '../checkpoint/unfinished_folder.js';
 import { type TensorBytes, writeSafetensors } from '../checkpoint/write_safetensors.js';
 import { AbortError, AdapterError, OptionError } from '../errors.js';
 import { architectureOf } from '../models/index.js';
 import type { Site } from '../models/model_builder.js';
 import { WeightStore } from '../models/weight_store.js';
 import { cpu } from '../runtime/device.js';
-import { emptyTensor } from '../runtime/device_tensor.js';
 import { atOnce } from '../runtime/steps.js';
 import { cacheLayout, widestAdapterRow } from './memory_plan.js';
 import { checkpointDtype } from './merged_adapter.js';
@@ -51,16 +51,29 @@ const pickledIndex = /\.bin\.index\.json$/i;
 
 /**
  * Writes a model with an adapter merged in as a Hugging Face folder: the same files with the same tensors in the same dtypes, each merged in
- * float64 and rounded once; configuration and tokenizer are copied. config.json comes last: a folder without it was not finished. Throws
- * AdapterError where the adapter cannot be merged, OptionError for an output that is not empty, FileAccessError, AbortError.
+ * float64 and rounded once; configuration and tokenizer are copied. config.json comes last: a folder without it was not finished. Where
+ * anything fails, what was written is removed. Throws AdapterError where the adapter cannot be merged, OptionError for an output that is not
+ * empty, FileFormatError for a link that leads out of the model's folder, FileAccessError, AbortError.
  */
 export async function mergeFolder(options: MergeFolderOptions): Promise<MergedFolder> {
-  const { output, scale = 1, signal } = options;
+  const { output, signal } = options;
   const source = await resolveModelFolder(options.model, { signal });
   const adapter = await resolveModelFolder(options.adapter, { signal });
-  await prepareOutput(output, source);
+  const target = await UnfinishedFolder.open(output);
+  try {
+    await expectEmpty(output, source);
+    return await mergeInto(target, source, adapter, options);
+  } catch (error) {
+    await target.discard();
+    throw error;
+  }
+}
+
+async function mergeInto(target: UnfinishedFolder, source: string, adapter: string, options: MergeFolderOptions): Promise<MergedFolder> {
+  const { scale = 1 } = options;
   const folder = await openHuggingFaceFolder(source);
   try {
+    const others = await otherFiles(source);
     const base = CheckpointBase.of(folder, sitesOf(folder));
     const name = basename(adapter);
     const parts = await loadPeftFolder(adapter, base);
@@ -69,17 +82,16 @@ export async function mergeFolder(options: MergeFolderOptions): Promise<MergedFo
     const missing = changes.find(({ tensor }) => folder.tensors.info(tensor) === undefined);
     if (missing !== undefined)
       throw new AdapterError(`${name} cannot be merged: ${folder.name} has no tensor ${missing.tensor}`, { adapter: name });
-    const bytes = await writeWeights(folder, made, options);
+    const bytes = await writeWeights(folder, made, target, options);
     base.forget();
-    await copyOthers(source, output, signal);
-    return { folder: output, changedTensors: made.size, tensors: [...folder.tensors.names()].length, bytes };
+    await copyOthers(others, target, options.signal);
+    return { folder: target.path, changedTensors: made.size, tensors: [...folder.tensors.names()].length, bytes };
   } finally {
     folder.dispose();
   }
 }
 
-async function prepareOutput(output: string, source: string): Promise<void> {
-  await makeFolder(output);
+async function expectEmpty(output: string, source: string): Promise<void> {
   try {
     const inside = await readdir(output);
     if ((await realpath(output)) === (await realpath(source)))
@@ -105,11 +117,9 @@ function sitesOf(folder: HuggingFaceFolder): readonly Site[] {
   const limits = { maxStepTokens: 1, maxScoreTokens: 1, maxRequests: 1, maxAdaptersPerRequest: 1, contextBlocks: 1 };
   const layout = cacheLayout(config, 'f32', widestAdapterRow(config));
   const graphs = new ModelGraphs(architectureOf(config.modelType, folder.name), config, weights, layout, limits);
-  const pool = emptyTensor('u8', [layout.pageBytes]);
   try {
-    return atOnce(graphs.sites({ pool }));
+    return atOnce(graphs.sites());
   } finally {
-    pool.buffer.dispose();
     graphs.dispose();
     weights.dispose();
   }
@@ -118,7 +128,8 @@ function sitesOf(folder: HuggingFaceFolder): readonly Site[] {
 async function writeWeights(
   { tensors }: HuggingFaceFolder,
   made: ReadonlyMap<string, () => Promise<{ data: TensorBytes }>>,
-  { output, signal, onProgress }: MergeFolderOptions,
+  target: UnfinishedFolder,
+  { signal, onProgress }: MergeFolderOptions,
 ): Promise<number> {
   const sizeOf = (file: SafetensorsFile, name: string): number => {
     const info = file.info(name);
@@ -139,19 +150,33 @@ async function writeWeights(
       };
       return { name, dtype, shape, data };
     });
-    await writeSafetensors(join(output, basename(file.label)), entries, Object.fromEntries(file.metadata), { signal });
+    await writeSafetensors(target.file(basename(file.label)), entries, Object.fromEntries(file.metadata), { signal });
   }
   return bytes;
 }
 
-async function copyOthers(source: string, output: string, signal: AbortSignal | undefined): Promise<void> {
+/** Every other file of a model, by name, and where it really is; config.json last. A link that leads nowhere counts as no file, as on loading. */
+async function otherFiles(source: string): Promise<Map<string, string>> {
   const last = 'config.json';
   const names = (await readdir(source)).filter((name) => !weightFile.test(name) && !pickledIndex.test(name) && !name.startsWith('.'));
+  const files = new Map<string, string>();
   for (const name of [...names.filter((one) => one !== last), last]) {
+    const facts = await stat(join(source, name)).catch(() => undefined);
+    const from = facts?.isFile() ? await listedInside(source, name) : undefined;
+    if (from === undefined) continue;
+    await access(from, constants.R_OK).catch((error) => {
+      throw toAccessError(error, 'copy', from);
+    });
+    files.set(name, from);
+  }
+  return files;
+}
+
+async function copyOthers(files: ReadonlyMap<string, string>, target: UnfinishedFolder, signal: AbortSignal | undefined): Promise<void> {
+  for (const [name, from] of files) {
     if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
-    const from = join(source, name);
     try {
-      if ((await stat(from)).isFile()) await copyFile(from, join(output, name));
+      await copyFile(from, target.file(name));
     } catch (error) {
       throw toAccessError(error, 'copy', from);
     }

@@ -8,7 +8,7 @@ import { ModelBuilder, type Site, type TokenTensors } from '../models/model_buil
 import { type CacheLayout, ServingPaths, type ServingTensors } from '../models/serving_paths.js';
 import type { WeightStore } from '../models/weight_store.js';
 import { advance, gatherRows, sample, tokenLogprob } from '../ops/index.js';
-import type { DeviceTensor } from '../runtime/device_tensor.js';
+import { type DeviceTensor, emptyTensor } from '../runtime/device_tensor.js';
 import type { Program } from '../runtime/program.js';
 import { inTurns, type Steps } from '../runtime/steps.js';
 import { controlColumns, integerColumns, samplingLimits } from './sampling.js';
@@ -48,12 +48,17 @@ export class ModelGraphs {
     private readonly limits: StepLimits,
   ) {}
 
-  /** Sites in the order of their numbers. Asks for every weight on the way. */
-  *sites(state: Pick<ModelState, 'pool'>): Steps<readonly Site[]> {
-    // Entries are sized by the number of sites, which this tells: a stand-in of one site does for the walk.
-    const entries: DeviceTensor = { ...state.pool, dtype: 'i32', dims: [1, 1, 8] };
-    const rows: DeviceTensor = { ...state.pool, dtype: 'i32', dims: [1] };
-    return (yield* this.build({ pool: state.pool, entries, adapterRows: rows })).builder.sites;
+  /** Sites in the order of their numbers. Asks for every weight on the way, which compares config.json with the checkpoint. */
+  *sites(): Steps<readonly Site[]> {
+    // What is sized by the sites or by config.json comes later: a stand-in does for the walk.
+    const pool = emptyTensor('u8', [64], this.weights.device);
+    try {
+      const entries: DeviceTensor = { ...pool, dtype: 'i32', dims: [1, 1, 8] };
+      const adapterRows: DeviceTensor = { ...pool, dtype: 'i32', dims: [1] };
+      return (yield* this.build({ pool, entries, adapterRows })).builder.sites;
+    } finally {
+      pool.buffer.dispose();
+    }
   }
 
   /** Takes a step of any mix of prompts and single tokens, draws a token for every row of logits, and feeds itself. */

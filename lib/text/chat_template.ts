@@ -1,8 +1,9 @@
 // Chat templates: Jinja text from a model folder that turns messages into a prompt. It is data from strangers and is rendered in a thread.
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { readJsonFile, readTextFile } from '../checkpoint/json.js';
-import { FileAccessError, OptionError, TokenizerError } from '../errors.js';
+import { listedInside } from '../checkpoint/contained_path.js';
+import { readOptionalObject } from '../checkpoint/hugging_face_folder.js';
+import { readTextFile } from '../checkpoint/json.js';
+import { OptionError, TokenizerError } from '../errors.js';
 import type { TemplateJob } from './chat_template_thread.js';
 import { ThreadHost } from './thread_host.js';
 
@@ -33,7 +34,8 @@ export interface RenderOptions {
 
 const maxTemplateLength = 1024 * 1024;
 const maxTemplates = 64;
-const maxConfigBytes = 8 * 1024 * 1024;
+const configLimits = { maxBytes: 8 * 1024 * 1024, maxDepth: 32 };
+const moreTemplates = 'additional_chat_templates';
 const renderMilliseconds = 500;
 
 // One thread renders for the whole process, one template at a time; one that takes too long ends it, and the next gets a new one.
@@ -65,13 +67,15 @@ export class ChatTemplate {
   /** Reads a folder's templates: `chat_template.jinja`, `additional_chat_templates/`, or `chat_template` of tokenizer_config.json. Undefined where it has none. */
   static async load(folder: string, tokens: Readonly<Record<string, string>> = {}): Promise<ChatTemplate | undefined> {
     const sources: Record<string, string> = {};
-    for (const [name, source] of templatesOfConfig(await readConfig(folder))) sources[name] = source;
-    const own = await readTemplate(join(folder, 'chat_template.jinja'));
+    const config = await readOptionalObject(folder, 'tokenizer_config.json', configLimits);
+    for (const [name, source] of templatesOfConfig(config?.chat_template)) sources[name] = source;
+    const own = await readTemplate(folder, 'chat_template.jinja');
     if (own !== undefined) sources.default = own;
-    const more = join(folder, 'additional_chat_templates');
-    for (const file of (await readdir(more).catch(() => [])).slice(0, maxTemplates)) {
+    const more = await listedInside(folder, moreTemplates);
+    const files = more === undefined ? [] : await readdir(more).catch(() => []);
+    for (const file of files.slice(0, maxTemplates)) {
       if (!file.endsWith('.jinja')) continue;
-      const source = await readTemplate(join(more, file));
+      const source = await readTemplate(folder, moreTemplates, file);
       if (source !== undefined) sources[file.slice(0, -'.jinja'.length)] = source;
     }
     return Object.keys(sources).length === 0 ? undefined : new ChatTemplate(sources, tokens);
@@ -122,22 +126,9 @@ export class ChatTemplate {
   }
 }
 
-async function readConfig(folder: string): Promise<unknown> {
-  const config = await unlessMissing(readJsonFile(join(folder, 'tokenizer_config.json'), { maxBytes: maxConfigBytes, maxDepth: 32 }));
-  return (config as { chat_template?: unknown } | null | undefined)?.chat_template;
-}
-
-function readTemplate(path: string): Promise<string | undefined> {
-  return unlessMissing(readTextFile(path, maxTemplateLength * 4));
-}
-
-async function unlessMissing<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (error instanceof FileAccessError && error.details.reason === 'ENOENT') return undefined;
-    throw error;
-  }
+async function readTemplate(folder: string, ...names: string[]): Promise<string | undefined> {
+  const path = await listedInside(folder, ...names);
+  return path === undefined ? undefined : readTextFile(path, maxTemplateLength * 4);
 }
 
 function templatesOfConfig(value: unknown): [string, string][] {

@@ -1,8 +1,9 @@
 // A model's tokenizer: text to token ids and back.
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { join } from 'node:path';
-import { readJsonFile, toAccessError } from '../checkpoint/json.js';
+import { requiredInside } from '../checkpoint/contained_path.js';
+import { readOptionalObject } from '../checkpoint/hugging_face_folder.js';
+import { toAccessError } from '../checkpoint/json.js';
 import { FileAccessError, HeddleError, TokenizerError } from '../errors.js';
 import { type DecodeOptions, decodeTokens, StreamDecoder, type StreamDecoderOptions, type TokenTable } from './stream_decoder.js';
 import { ThreadHost } from './thread_host.js';
@@ -22,8 +23,7 @@ export interface EncodeAsyncOptions extends EncodeOptions {
 }
 
 const maxFileBytes = 128 * 1024 * 1024;
-const maxConfigBytes = 8 * 1024 * 1024;
-const maxConfigDepth = 32;
+const configLimits = { maxBytes: 8 * 1024 * 1024, maxDepth: 32 };
 const maxTextLength = 64 * 1024 * 1024;
 const setupMilliseconds = 60_000;
 // Ordinary text takes under 0.001 ms per character; a hostile pattern takes for ever.
@@ -44,7 +44,7 @@ export class Tokenizer implements Disposable {
 
   /** Reads `tokenizer.json` and `tokenizer_config.json` from a folder. */
   static async load(folder: string): Promise<Tokenizer> {
-    const json = await readShared(join(folder, 'tokenizer.json'));
+    const json = await readShared(await requiredInside(folder, 'tokenizer.json'));
     const config = await readSettings(folder);
     const setup: TokenizerSetup = { json, config };
     const host = new ThreadHost({ entry: 'tokenizer_thread', name: `tokenizer of ${folder}`, setup, setupMilliseconds });
@@ -192,24 +192,13 @@ async function readShared(path: string): Promise<Uint8Array> {
   }
 }
 
-async function readOptional(path: string): Promise<Record<string, unknown>> {
-  try {
-    const value = await readJsonFile(path, { maxBytes: maxConfigBytes, maxDepth: maxConfigDepth });
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  } catch (error) {
-    if (error instanceof FileAccessError && error.details.reason === 'ENOENT') return {};
-    throw error;
-  }
-  throw new TokenizerError(`${path} does not hold an object`, { file: path, rule: 'type' });
-}
-
 const roles = ['bos_token', 'eos_token', 'unk_token', 'pad_token', 'sep_token', 'cls_token', 'mask_token'];
 
 async function readSettings(folder: string): Promise<TokenizerSettings> {
   // Older folders name their special tokens in a file of their own.
-  const config = {
-    ...(await readOptional(join(folder, 'special_tokens_map.json'))),
-    ...(await readOptional(join(folder, 'tokenizer_config.json'))),
+  const config: Record<string, unknown> = {
+    ...(await readOptionalObject(folder, 'special_tokens_map.json', configLimits)),
+    ...(await readOptionalObject(folder, 'tokenizer_config.json', configLimits)),
   };
   const named: Record<string, string> = {};
   for (const role of roles) {

@@ -1,6 +1,7 @@
 // The thread that reads a tokenizer and encodes with it.
 import * as huggingFace from '@huggingface/tokenizers';
-import { TokenizerError } from '../errors.js';
+import { parseJson } from '../checkpoint/json.js';
+import { FileFormatError, TokenizerError } from '../errors.js';
 import type { TokenTable } from './stream_decoder.js';
 import { type Moved, serve } from './thread_entry.js';
 import { buildTokenTable } from './token_table.js';
@@ -126,8 +127,9 @@ function idsOf(library: Library, text: string): Int32Array {
 
 function parse(json: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(new Uint8Array(json)));
+    return parseJson(new TextDecoder('utf-8', { fatal: true }).decode(new Uint8Array(json)), 'tokenizer.json');
   } catch (error) {
+    if (error instanceof FileFormatError) throw new TokenizerError(error.message, error.details);
     throw new TokenizerError(`tokenizer.json is not valid JSON: ${(error as Error).message}`, { rule: 'json' });
   }
 }

@@ -130,6 +130,16 @@ describe('scales', () => {
     expect(await scaleOf({ alpha_pattern: { '(?P<which>q|k)_proj': 4 } })).toBe(0.5);
   });
 
+  it.each<[Raw, RegExp]>([
+    [{ lora_alpha: Number.POSITIVE_INFINITY }, /: lora_alpha is Infinity: /],
+    [{ lora_alpha: Number.NaN }, /: lora_alpha is NaN: /],
+    [{ alpha_pattern: { q_proj: 'x' } }, /: alpha_pattern\.q_proj is "x": /],
+    [{ r: undefined }, /: r is missing: /],
+    [{ modules_to_save: [-Infinity] }, /: modules_to_save is \[-Infinity\]: /],
+  ])('refuses %o with the value that is wrong', async (change, message) => {
+    await expect(loadFixture('lora', change)).rejects.toThrow(message);
+  });
+
   it('does not hang on a hostile pattern', async () => {
     expect(await scaleOf({ alpha_pattern: { '(([a-z_.0-9])+)+!': 4 } })).toBe(2);
     await expect(scaleOf({ alpha_pattern: { '(': 4 } })).rejects.toThrow(

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -64,6 +64,31 @@ describe('loadPeftFolder', () => {
     await expect(load()).rejects.toThrow(/no JSON object/);
     write(' '.repeat((4 << 20) + 1));
     await expect(load()).rejects.toMatchObject({ code: 'ERR_HEDDLE_FILE' });
+  });
+
+  it.each(['adapter_config.json', 'adapter_model.safetensors'])(
+    'refuses %s where it is a link that leads out of the folder',
+    async (name) => {
+      renameSync(join(folder, name), join(folder, '..', name));
+      symlinkSync(join('..', name), join(folder, name));
+      await expect(load()).rejects.toMatchObject({ code: 'ERR_HEDDLE_FILE', details: { rule: 'link-outside' } });
+      renameSync(join(folder, '..', name), join(folder, 'real'));
+      rmSync(join(folder, name));
+      symlinkSync('real', join(folder, name));
+      await load();
+    },
+  );
+
+  it('reads one of several adapters in a folder of the Hugging Face cache', async () => {
+    const repository = join(folder, '../models--org--name');
+    const snapshot = join(repository, 'snapshots/0123456789abcdef/adapters');
+    mkdirSync(snapshot, { recursive: true });
+    renameSync(folder, join(repository, 'blobs'));
+    folder = join(snapshot, 'mine');
+    mkdirSync(folder);
+    for (const name of ['adapter_config.json', 'adapter_model.safetensors']) symlinkSync(`../../../../blobs/${name}`, join(folder, name));
+    await load();
+    folder = join(repository, '../mine');
   });
 
   it('passes on what is wrong with the tensors', async () => {

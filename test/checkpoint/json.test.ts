@@ -33,8 +33,9 @@ describe('both spellings of numbers that JSON does not have', () => {
   });
 
   it('are refused when misspelt', () => {
-    for (const text of ['Infinit', 'Infinityx', '+Infinity', '- Infinity', 'NaNs', 'nan', '-NaN', 'None', '[Infinity Infinity]'])
-      expect(() => parseJson(text, 'f'), text).toThrow(FileFormatError);
+    const misspelt = ['Infinit', 'Infinityx', '+Infinity', '- Infinity', 'NaNs', 'nan', '-NaN', 'None', '[Infinity Infinity]'];
+    const goingOn = ['1Infinity', '{"a": 1Infinity}', '1.Infinity', '-1Infinity', '1-Infinity', '1NaN', '1eInfinity', 'InfinityInfinity'];
+    for (const text of [...misspelt, ...goingOn]) expect(() => parseJson(text, 'f'), text).toThrow(FileFormatError);
   });
 });
 

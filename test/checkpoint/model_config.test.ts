@@ -164,6 +164,36 @@ describe('rope settings, old and new spelling', () => {
     expect(() => rope({ rope_parameters: { partial_rotary_factor: 0.2 } })).toThrow('partial_rotary_factor is 0.2');
   });
 
+  it('rope_scaling beside rope_parameters comes first, as in transformers', () => {
+    const parameters = { rope_type: 'default', rope_theta: 5000 };
+    const scaling = { type: 'linear', factor: 4 };
+    // transformers 5.18: nothing of rope_parameters is left, its rope_theta neither.
+    const linear = { type: 'linear', factor: 4, base: 10_000, partialRotaryFactor: 1 };
+    expect(rope({ rope_parameters: parameters, rope_scaling: scaling })).toEqual(linear);
+    expect(rope({ rope_parameters: parameters, rope_scaling: scaling, rope_theta: 777 })).toEqual({ ...linear, base: 777 });
+    for (const none of [{}, null]) expect(rope({ rope_parameters: parameters, rope_scaling: none }).base).toBe(5000);
+    expect(() => rope({ rope_parameters: parameters, rope_scaling: { type: 'foo' } })).toThrow(
+      /rope_scaling\.type is "foo": expected default/,
+    );
+  });
+
+  it('gemma3: rope_scaling goes over the settings of full layers', () => {
+    const gemma3 = { model_type: 'gemma3_text', ...small, rope_scaling: { rope_type: 'linear', factor: 4 } };
+    const full_attention = { rope_type: 'linear', factor: 8, rope_theta: 500_000 };
+    const sliding_attention = { rope_type: 'default', rope_theta: 1234 };
+    const both = read({ ...gemma3, rope_parameters: { full_attention, sliding_attention } });
+    expect(both.rope).toEqual({ type: 'linear', factor: 4, base: 500_000, partialRotaryFactor: 1 });
+    expect(both.slidingRope).toEqual({ type: 'default', base: 1234, partialRotaryFactor: 1 });
+    const wrong = { ...full_attention, rope_theta: -1 };
+    expect(() => read({ ...gemma3, rope_parameters: { full_attention: wrong } })).toThrow(/full_attention\.rope_theta is -1/);
+    expect(() => read({ ...gemma3, rope_scaling: { factor: -1 }, rope_parameters: { full_attention } })).toThrow(
+      /rope_scaling\.factor is -1/,
+    );
+    expect(() => read({ ...gemma3, rope_parameters: full_attention })).toThrow(
+      /rope_scaling is \{"rope_type":"linear","factor":4\}: expected none beside rope_parameters without full_attention$/,
+    );
+  });
+
   it('gemma3: two kinds of layers', () => {
     const gemma3 = { model_type: 'gemma3_text', ...small };
     const old = read({ ...gemma3, rope_theta: 500_000, rope_local_base_freq: 5000, rope_scaling: { rope_type: 'linear', factor: 8 } });
@@ -186,7 +216,19 @@ describe('refusals name the field, the value and what was expected', () => {
     ['a string for a number', { ...llama, hidden_size: '48' }, /hidden_size is "48": .*expected number/],
     ['a fraction', { ...llama, num_hidden_layers: 1.5 }, /num_hidden_layers is 1\.5/],
     ['zero', { ...llama, vocab_size: 0 }, /vocab_size is 0/],
-    ['infinity', { ...llama, rms_norm_eps: Infinity }, /rms_norm_eps/],
+    ['infinity', { ...llama, rms_norm_eps: Infinity }, /rms_norm_eps is Infinity: /],
+    [
+      'no number',
+      { ...llama, rope_parameters: { rope_theta: Number.NaN } },
+      /rope_parameters\.rope_theta is NaN: expected a positive number$/,
+    ],
+    ['minus infinity inside', { ...llama, layer_types: [-Infinity, 'Infinity'] }, /layer_types\.0 is -Infinity: /],
+    ['an odd head', { ...llama, head_dim: 7 }, /config\.json: the head width \(head_dim, or .*\) is 7: expected an even number$/],
+    [
+      'a small share of the head',
+      { ...llama, partial_rotary_factor: 0.01 },
+      /config\.json: partial_rotary_factor is 0\.01: expected a share of the head width 12 that is even and not 0$/,
+    ],
     ['many layers', { ...llama, num_hidden_layers: 1e9 }, /num_hidden_layers is 1000000000/],
     [
       'heads that do not divide',
@@ -209,6 +251,16 @@ describe('refusals name the field, the value and what was expected', () => {
       /rope_scaling\.factor is missing: expected a positive number/,
     ],
     ['a rope of the wrong kind', { ...llama, rope_scaling: [1] }, /rope_scaling is \[1\]/],
+    [
+      'a dynamic rope without bounds',
+      { ...llama, rope_parameters: { rope_type: 'dynamic', factor: 1e308 } },
+      /rope_parameters\.factor is 1e\+308: expected one that stretches max_position_embeddings 2048 to at most 2147483647$/,
+    ],
+    [
+      'an original length that is none',
+      { ...llama, rope_scaling: { type: 'yarn', factor: 2, original_max_position_embeddings: 1e308 } },
+      /rope_scaling\.original_max_position_embeddings is 1e\+308: expected a whole number up to 2147483647$/,
+    ],
     [
       'gpt2 scaling',
       { model_type: 'gpt2', scale_attn_by_inverse_layer_idx: true },

@@ -1,5 +1,5 @@
 // Wrong requests: each kind its own class and code, before anything has run.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -12,6 +12,7 @@ import {
   ModelError,
   memory,
   OptionError,
+  PoolExhaustedError,
   PromptTooLongError,
   setThreads,
 } from '../../lib/index.js';
@@ -175,6 +176,54 @@ describe('loadModel', () => {
       tensors['model.norm.weight'] = { shape: [47], data: new Float32Array(47) };
     });
     await refused(misshapen, {}, /model\.norm\.weight.*\[47\].*\[48\]/, ModelError);
+  });
+
+  it('compares the sizes of config.json with the tensors before it reserves memory for them', async () => {
+    using scratch = scratchFolder();
+    const huge = 2 ** 31 - 2;
+    const cases: [Record<string, unknown>, RegExp][] = [
+      [{ hidden_size: 2 ** 31 }, /config\.json: hidden_size is 2147483648: .*<=2147483647$/],
+      [{ hidden_size: huge, head_dim: 12 }, /embed_tokens\.weight is \[256, 48\], expected \[256, 2147483646\] by config\.json$/],
+      [{ intermediate_size: huge }, /mlp\.gate_proj\.weight is \[88, 48\], expected \[2147483646, 48\] by config\.json$/],
+      [{ head_dim: huge }, /self_attn\.q_proj\.weight is \[48, 48\], expected \[8589934584, 48\] by config\.json$/],
+      [{ num_attention_heads: huge, head_dim: 12 }, /self_attn\.q_proj\.weight is \[48, 48\], expected \[25769803752, 48\]/],
+      [{ vocab_size: huge }, /embed_tokens\.weight is \[256, 48\], expected \[2147483646, 48\] by config\.json$/],
+    ];
+    const folder = changedCopy(modelFolder('llama'), join(scratch.path, 'sizes'), 'model.safetensors', () => {});
+    const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'));
+    for (const [change, message] of cases) {
+      writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, ...change }));
+      await refused(folder, {}, message, ModelError);
+    }
+  });
+
+  it('names what asks for more memory than there is', async () => {
+    using scratch = scratchFolder();
+    const folder = changedCopy(modelFolder('llama'), join(scratch.path, 'long'), 'model.safetensors', () => {});
+    const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'));
+    writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, max_position_embeddings: 2 ** 31 - 1 }));
+    const cpu = { device: 'cpu' };
+    const longest = 'contextLength 2147483647 \\(max_position_embeddings of long\\)';
+    await refused(
+      folder,
+      cpu,
+      new RegExp(`^a pool for ${longest}: cannot allocate \\d+ bytes.* a smaller contextLength`),
+      PoolExhaustedError,
+    );
+    await refused(
+      folder,
+      { ...cpu, poolBytes: 2 ** 20, maxRequests: 4096 },
+      new RegExp(`^tokens of maxRequests 4096 of ${longest}: cannot allocate \\d+ bytes.* a smaller contextLength or maxRequests$`),
+      PoolExhaustedError,
+    );
+    await refused(
+      modelFolder('llama'),
+      { ...cpu, poolBytes: 2 ** 52 },
+      /^poolBytes 4503599627370496: cannot allocate \d+ bytes.* smaller poolBytes$/,
+      PoolExhaustedError,
+    );
+    using limited = await loadModel(folder, { device: 'cpu', contextLength: 64 });
+    expect((await limited.complete({ tokens: [3], maxTokens: 1 })).tokens).toHaveLength(1);
   });
 });
 

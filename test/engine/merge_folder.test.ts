@@ -1,5 +1,5 @@
 // Models with an adapter merged in as folders: what they compute, what they hold, what is refused.
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openSafetensors } from '../../lib/checkpoint/safetensors.js';
@@ -77,11 +77,13 @@ describe('mergeFolder', () => {
     const bias = await rejection(mergeFolder({ model: llama, adapter: adapterFolder('lora-bias'), output }));
     expect(bias).toBeInstanceOf(AdapterError);
     expect(bias.message).toMatch(/^lora-bias cannot be merged: it adds a bias/);
-    expect(readdirSync(output)).toEqual([]);
+    expect(existsSync(output)).toBe(false);
+    mkdirSync(output);
     writeFileSync(join(output, 'mine.txt'), 'mine');
     const full = await rejection(mergeFolder({ model: llama, adapter: adapterFolder('lora'), output }));
     expect(full).toBeInstanceOf(OptionError);
     expect(full.message).toMatch(/which holds mine\.txt: expected an empty folder/);
+    expect(readdirSync(output)).toEqual(['mine.txt']);
     const same = await rejection(mergeFolder({ model: llama, adapter: adapterFolder('lora'), output: llama }));
     expect(same.message).toMatch(/output is the folder of the model/);
   });
@@ -93,7 +95,41 @@ describe('mergeFolder', () => {
     const onProgress = (): void => stop.abort();
     const error = await rejection(mergeFolder({ model: llama, adapter: adapterFolder('lora'), output, signal: stop.signal, onProgress }));
     expect(error.name).toBe('AbortError');
+    expect(readdirSync(scratch.path)).toEqual([]);
+  });
+
+  it('leaves a folder that was there empty when it fails on the way, and works again', async () => {
+    using scratch = scratchFolder();
+    const { model, output } = { model: join(scratch.path, 'model'), output: join(scratch.path, 'merged') };
+    cpSync(llama, model, { recursive: true });
+    mkdirSync(output);
+    writeFileSync(join(model, 'notes.txt'), 'notes');
+    const options = { model, adapter: adapterFolder('lora'), output };
+    // What is copied once the weights are written is not there any more.
+    const failed = await rejection(mergeFolder({ ...options, onProgress: () => rmSync(join(model, 'notes.txt'), { force: true }) }));
+    expect(failed).toMatchObject({ code: 'ERR_HEDDLE_IO', message: expect.stringMatching(/^cannot copy .*notes\.txt: no such file$/) });
     expect(readdirSync(output)).toEqual([]);
+    await mergeFolder(options);
+  });
+
+  it('refuses a link that leads out of the model before it writes, and passes over one that leads nowhere', async () => {
+    using scratch = scratchFolder();
+    const { model, output } = { model: join(scratch.path, 'model'), output: join(scratch.path, 'a/b/merged') };
+    cpSync(llama, model, { recursive: true });
+    symlinkSync('nowhere', join(model, 'README.md'));
+    symlinkSync('config.json', join(model, 'same.json'));
+    const options = { model, adapter: adapterFolder('lora'), output };
+    await mergeFolder(options);
+    expect(readdirSync(output).sort()).toEqual(['config.json', 'generation_config.json', 'model.safetensors', 'same.json']);
+    writeFileSync(join(scratch.path, 'secret.txt'), 'secret');
+    symlinkSync('../secret.txt', join(model, 'secret.json'));
+    const written: number[] = [];
+    const other = { ...options, output: join(scratch.path, 'c/d'), onProgress: ({ bytes }: { bytes: number }) => written.push(bytes) };
+    const error = await rejection(mergeFolder(other));
+    expect(error).toMatchObject({ code: 'ERR_HEDDLE_FILE', details: { rule: 'link-outside' } });
+    expect(error.message).toMatch(/"secret\.json" is a link that leads out of the folder/);
+    expect(written).toEqual([]);
+    expect(existsSync(join(scratch.path, 'c'))).toBe(false);
   });
 });
 

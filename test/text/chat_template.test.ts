@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -98,6 +98,30 @@ describe('ChatTemplate.load', () => {
     for (const wrong of [5, [5], [{ name: 'a' }], { default: 1 }]) {
       config(wrong);
       await expect(ChatTemplate.load(folder)).rejects.toThrow(TokenizerError);
+    }
+  });
+
+  it('follows links inside the folder only', async () => {
+    const own = join(folder, 'model');
+    const more = join(own, 'additional_chat_templates');
+    mkdirSync(more, { recursive: true });
+    writeFileSync(join(own, 'real.jinja'), 'real');
+    symlinkSync('../real.jinja', join(more, 'rag.jinja'));
+    symlinkSync('real.jinja', join(own, 'chat_template.jinja'));
+    expect((await ChatTemplate.load(own))?.names).toEqual(['default', 'rag']);
+    for (const name of ['secret.jinja', 'tokenizer_config.json']) writeFileSync(join(folder, name), '{"chat_template": "secret"}');
+    const outward: [string, string][] = [
+      ['chat_template.jinja', '../secret.jinja'],
+      ['tokenizer_config.json', '../tokenizer_config.json'],
+      ['additional_chat_templates/more.jinja', '../../secret.jinja'],
+      ['additional_chat_templates', folder],
+    ];
+    for (const [name, target] of outward) {
+      const path = join(own, name);
+      rmSync(path, { recursive: true, force: true });
+      symlinkSync(target, path);
+      await expect(ChatTemplate.load(own), name).rejects.toMatchObject({ details: { rule: 'link-outside' } });
+      rmSync(path);
     }
   });
 

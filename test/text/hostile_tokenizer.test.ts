@@ -1,5 +1,5 @@
 // tokenizer.json files made to break their reader: each must give a TokenizerError in bounded time and leave the process as it was.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -65,7 +65,8 @@ const refused: Record<string, [change: (file: Loose) => unknown, message: RegExp
   'added token with an id of the wrong type': [(file) => file.added_tokens.push({ id: '7', content: 'x' }), /added_tokens\[3\].id is "7"/],
   'added tokens of the wrong type': [set('added_tokens', { a: 1 }), /added_tokens is an object/],
   'unknown normalizer': [set('normalizer', { type: 'Eval' }), /normalizer.type is "Eval"/],
-  'normalizer nested 1,000 deep': [set('normalizer', sequence(1000)), /at most 8 nested/],
+  'normalizer nested 1,000 deep': [set('normalizer', sequence(1000)), /nested deeper than 64/],
+  'normalizer nested 20 deep': [set('normalizer', sequence(20)), /at most 8 nested/],
   'normalizer of 10,000 steps': [
     set('normalizer', { type: 'Sequence', normalizers: Array(10_000).fill({ type: 'NFC' }) }),
     /at most 64 steps/,
@@ -135,6 +136,31 @@ describe('hostile tokenizer.json', () => {
       await expect(Tokenizer.load(folder)).rejects.toBeInstanceOf(TokenizerError);
     }
   });
+
+  it('refuses what is nested without end, where nothing reads it', async () => {
+    const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+    writeFileSync(join(folder, 'tokenizer.json'), fixture.replace(/\}\s*$/, `,"x":${deep}}`));
+    const loaded = Tokenizer.load(folder);
+    await expect(loaded).rejects.toBeInstanceOf(TokenizerError);
+    await expect(loaded).rejects.toThrow(/tokenizer\.json: line \d+, column \d+: nested deeper than 64$/);
+  });
+
+  it.each(['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json'])(
+    'refuses %s where it is a link that leads out of the folder',
+    async (name) => {
+      const own = join(folder, `linked ${name}`);
+      mkdirSync(own);
+      writeFileSync(join(own, 'tokenizer.json'), fixture);
+      writeFileSync(join(folder, `outside ${name}`), name === 'tokenizer.json' ? fixture : '{}');
+      rmSync(join(own, name), { force: true });
+      symlinkSync(`../outside ${name}`, join(own, name));
+      await expect(Tokenizer.load(own)).rejects.toMatchObject({ code: 'ERR_HEDDLE_FILE', details: { rule: 'link-outside' } });
+      rmSync(join(own, name));
+      writeFileSync(join(own, 'real'), name === 'tokenizer.json' ? fixture : '{}');
+      symlinkSync('real', join(own, name));
+      (await Tokenizer.load(own)).dispose();
+    },
+  );
 
   it('ignores padding and truncation, whatever they ask for', async () => {
     write((file) => {
