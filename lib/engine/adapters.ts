@@ -5,6 +5,7 @@ import { parseOptions } from '../runtime/parse_options.js';
 import type { AdapterRegistry } from './adapter_registry.js';
 import type { MergeBoundary } from './merge_boundary.js';
 import type { MergedAdapter } from './merged_adapter.js';
+import { mergeScale } from './options.js';
 
 /** Reads an adapter folder for this model; throws AdapterError when it does not fit. */
 export type AdapterLoader = (folder: string) => Promise<AdapterParts>;
@@ -31,7 +32,7 @@ export interface AdapterSummary {
   readonly resident: boolean;
 }
 
-const mergeSchema = z.strictObject({ scale: z.number().min(-1e6).max(1e6).default(1) });
+const mergeSchema = z.strictObject({ scale: mergeScale });
 
 /** A model's adapters. */
 export class ModelAdapters {
@@ -93,17 +94,20 @@ export class ModelAdapters {
 
   /** Takes an adapter away. Requests that use it finish first; its memory is free then. Throws MissingAdapterError. */
   unload(name: string): void {
+    this.assertUsable();
     this.registry.remove(name);
     this.folders.delete(name);
   }
 
   /** Whether an adapter of this name is loaded. */
   has(name: string): boolean {
+    this.assertUsable();
     return this.registry.find(name) !== undefined;
   }
 
   /** Throws MissingAdapterError. */
   get(name: string): AdapterSummary {
+    this.assertUsable();
     const { contentHash, summary, uses, place, arrival } = this.registry.get(name);
     const { kind, ranks, targets, parameters, bytes } = summary;
     return { name, contentHash, kind, ranks, targets, parameters, bytes, uses, resident: place !== undefined && arrival === undefined };
@@ -111,6 +115,7 @@ export class ModelAdapters {
 
   /** Every loaded adapter, in the order of loading. */
   list(): AdapterSummary[] {
+    this.assertUsable();
     return this.registry.names().map((name) => this.get(name));
   }
 }
