@@ -45,13 +45,15 @@ function keysAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): string[]
 // Of the alternatives of a union, the one that got furthest tells most.
 function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   if (issue.code !== 'invalid_union') return issue;
-  const inner = issue.errors.flat().filter((i) => i.path.length > 0);
-  const [first] = inner;
-  return first === undefined ? issue : { ...deepest(first), path: [...issue.path, ...first.path] };
+  const inner = issue.errors.flat().map(deepest);
+  const first = inner.find((i) => i.path.length > 0);
+  return first === undefined ? issue : { ...first, path: [...issue.path, ...first.path] };
 }
 
 function show(value: unknown): string {
   if (typeof value === 'function') return 'a function';
+  // JSON has no NaN and no infinity.
+  if (typeof value === 'number') return String(value);
   const text = JSON.stringify(value) ?? String(value);
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }
