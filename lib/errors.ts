@@ -88,6 +88,13 @@ export class PromptTooLongError extends HeddleError {
   }
 }
 
+/** A model, or an adapter over it, gave logits that are no finite numbers: weights that hold NaN or infinity, or an overflow. */
+export class NonFiniteError extends HeddleError {
+  constructor(...args: Arguments) {
+    super('ERR_HEDDLE_NON_FINITE', ...args);
+  }
+}
+
 /** The page pool can never hold what was asked, however long one waits. */
 export class PoolExhaustedError extends HeddleError {
   constructor(...args: Arguments) {

@@ -15,7 +15,7 @@ export {
   type NativeMemory,
   setThreads,
 } from './engine/device.js';
-export type { GenerateRequest, ScoreRequestOptions } from './engine/generate_options.js';
+export type { CallOptions, GenerateRequest, ScoreRequestOptions } from './engine/generate_options.js';
 export { loadModel } from './engine/load_model.js';
 export type { LoadProgress } from './engine/load_weights.js';
 export { type MergedFolder, type MergeFolderOptions, mergeFolder } from './engine/merge_folder.js';

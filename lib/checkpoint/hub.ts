@@ -1,6 +1,7 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AbortError, FileAccessError, FileFormatError, HeddleError, OptionError } from '../errors.js';
+import { throwIfAborted } from '../runtime/abort_signal.js';
 import { isPlainName } from './contained_path.js';
 import { type BlobToStore, linkBlob, storeBlob } from './hub_blob.js';
 import { cachedSnapshot, hubEnvironment, isCommit, isHubId, repositoryFolder } from './hub_cache.js';
@@ -112,6 +113,8 @@ export async function downloadModel(id: string, options: HubOptions = {}): Promi
 
 /** The folder that a path or an `org/name` stands for. A folder of that name on this machine comes first. */
 export async function resolveModelFolder(pathOrId: string, options: HubOptions = {}): Promise<string> {
+  if (typeof pathOrId !== 'string')
+    throw new OptionError(`the model is of type ${typeof pathOrId}: expected the path of its folder or org/name`, { path: pathOrId });
   const facts = await stat(pathOrId).catch(() => undefined);
   if (facts?.isDirectory()) return pathOrId;
   if (facts !== undefined) throw new OptionError(`${pathOrId} is a file: expected a model folder or org/name`, { path: pathOrId });
@@ -200,10 +203,6 @@ async function writeReference(path: string, hash: string): Promise<void> {
 function abortableFetch(signal: AbortSignal | undefined): typeof fetch {
   if (signal === undefined) return fetch;
   return (input, init) => fetch(input, { ...init, signal: init?.signal ? AbortSignal.any([init.signal, signal]) : signal });
-}
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new AbortError(undefined, undefined, { cause: signal.reason });
 }
 
 function toHubError(error: unknown, id: string, revision: string, endpoint: string, signal: AbortSignal | undefined): Error {

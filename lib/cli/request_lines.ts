@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { OptionError } from '../errors.js';
-import { parseOptions, showValue } from '../runtime/parse_options.js';
+import { parseOptions } from '../runtime/parse_options.js';
+import { shownValue } from '../runtime/shown_value.js';
 import { readLines, type TextLine } from '../text/text_lines.js';
 
 /** A request of a JSONL file, with the id that its answer carries. */
@@ -46,11 +47,11 @@ function parseLine<S extends z.ZodType>({ text, number, problem: unreadable }: T
   // Some writers give what is missing as null.
   const given = id === null ? undefined : id;
   const named = typeof given === 'string' || typeof given === 'number';
-  const adapter = isNested(request.adapter, adapterDepth) ? showValue(request.adapter) : (request.adapter ?? null);
+  const adapter = isNested(request.adapter, adapterDepth) ? shownValue(request.adapter) : (request.adapter ?? null);
   const common = { id: String(named ? given : number), where, adapter, request: request as z.input<S> };
   try {
     if (!named && given !== undefined)
-      throw new OptionError(`the request.id is ${showValue(given)}: expected a string or a number`, { option: 'id' });
+      throw new OptionError(`the request.id is ${shownValue(given)}: expected a string or a number`, { option: 'id' });
     parseOptions(schema, request, 'the request');
     return common;
   } catch (problem) {

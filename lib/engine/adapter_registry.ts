@@ -1,6 +1,7 @@
 import type { AdapterParts, AdapterSummary } from '../adapters/method.js';
 import { AbortError, MissingAdapterError, OptionError, PoolExhaustedError } from '../errors.js';
 import type { CacheLayout } from '../models/serving_paths.js';
+import { whenAborted } from '../runtime/abort_signal.js';
 import { didYouMean } from '../runtime/suggest.js';
 import type { AdapterPlace, AdapterPlaces } from './adapter_places.js';
 import { prefixPages } from './prefix_pages.js';
@@ -164,22 +165,21 @@ export class AdapterRegistry {
 
   private waitForRoom(wanted: Omit<WaitingLoad, 'placed' | 'refuse'>, signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
+      const letGo = whenAborted(signal, () => {
+        this.waiting.splice(this.waiting.indexOf(load), 1);
+        reject(new AbortError(undefined, {}, { cause: signal?.reason }));
+      });
       const load: WaitingLoad = {
         ...wanted,
         placed: () => {
-          signal?.removeEventListener('abort', abort);
+          letGo();
           resolve();
         },
         refuse: (error) => {
-          signal?.removeEventListener('abort', abort);
+          letGo();
           reject(error);
         },
       };
-      const abort = (): void => {
-        this.waiting.splice(this.waiting.indexOf(load), 1);
-        reject(new AbortError(undefined, {}, { cause: signal?.reason }));
-      };
-      signal?.addEventListener('abort', abort, { once: true });
       this.waiting.push(load);
       this.onWanted();
     });

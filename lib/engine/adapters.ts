@@ -1,10 +1,13 @@
 import { z } from 'zod';
 import type { AdapterParts } from '../adapters/method.js';
-import { AbortError, AdapterError } from '../errors.js';
+import { AdapterError } from '../errors.js';
+import { throwIfAborted } from '../runtime/abort_signal.js';
 import { parseOptions, unusableKey } from '../runtime/parse_options.js';
+import { signalSchema } from '../runtime/signal_schema.js';
 import type { AdapterRegistry, LoadedAdapter } from './adapter_registry.js';
 import type { MergeBoundary } from './merge_boundary.js';
 import type { MergedAdapter } from './merged_adapter.js';
+import { mergeScale } from './options.js';
 
 /** Reads an adapter folder for this model; throws AdapterError when it does not fit. */
 export type AdapterLoader = (folder: string) => Promise<AdapterParts>;
@@ -38,8 +41,8 @@ const sourceSchema = z.strictObject({
     .refine((name) => name !== unusableKey, 'expected another name'),
   folder: z.string().min(1, 'expected a folder'),
 });
-const loadSchema = z.strictObject({ signal: z.instanceof(AbortSignal).optional() });
-const mergeSchema = z.strictObject({ scale: z.number().min(-1e6).max(1e6).default(1) });
+const loadSchema = z.strictObject({ signal: signalSchema.optional() });
+const mergeSchema = z.strictObject({ scale: mergeScale });
 
 /** A model's adapters. */
 export class ModelAdapters {
@@ -81,15 +84,12 @@ export class ModelAdapters {
     folder: string,
     signal: AbortSignal | undefined,
   ): Promise<AdapterSummary> {
-    const throwIfAborted = (): void => {
-      if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
-    };
-    throwIfAborted();
+    throwIfAborted(signal);
     const parts = await this.loader(folder);
     // Whoever called first has an error of its own.
     await earlier?.catch(() => {});
     this.assertUsable();
-    throwIfAborted();
+    throwIfAborted(signal);
     const adapter = await this.registry.add(name, parts, signal);
     this.folders.set(name, folder);
     return summaryOf(adapter);
@@ -128,22 +128,26 @@ export class ModelAdapters {
 
   /** Takes an adapter away. Requests that use it finish first; its memory is free then. Throws MissingAdapterError. */
   unload(name: string): void {
+    this.assertUsable();
     this.registry.remove(name);
     this.folders.delete(name);
   }
 
   /** Whether an adapter of this name is loaded. */
   has(name: string): boolean {
+    this.assertUsable();
     return this.registry.find(name) !== undefined;
   }
 
   /** Throws MissingAdapterError. */
   get(name: string): AdapterSummary {
+    this.assertUsable();
     return summaryOf(this.registry.get(name));
   }
 
   /** Every loaded adapter, in the order of loading. */
   list(): AdapterSummary[] {
+    this.assertUsable();
     return this.registry.names().map((name) => this.get(name));
   }
 }

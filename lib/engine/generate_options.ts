@@ -1,10 +1,18 @@
 import { z } from 'zod';
+import { checkedQuickly } from '../runtime/checked_quickly.js';
+import { signalSchema } from '../runtime/signal_schema.js';
 import { samplingLimits, samplingSchema } from './sampling.js';
 
+const adapterName = "expected an adapter's name, { name, scale }, or an array of them";
 const adapterRef = z.union(
   [z.string(), z.strictObject({ name: z.string(), scale: z.number().min(-1000).max(1000).default(1) })],
-  'expected the name of an adapter, or {name, scale}',
+  adapterName,
 );
+const token = z.number().int().min(0);
+const tokenList = checkedQuickly(z.array(token), (values) => {
+  for (let i = 0; i < values.length; i++) if (!Number.isSafeInteger(values[i]) || (values[i] as number) < 0) return i;
+  return undefined;
+});
 
 const text = {
   /** Text to continue. One of prompt, messages and tokens. */
@@ -12,11 +20,9 @@ const text = {
   /** A conversation, rendered with the model's chat template. */
   messages: z.array(z.looseObject({ role: z.string() })).optional(),
   /** Token ids to continue. */
-  tokens: z.array(z.number().int().min(0)).optional(),
+  tokens: tokenList.optional(),
   /** Name of an adapter, or several with scales. Default, and null: the bare model. */
-  adapter: z
-    .union([adapterRef, z.array(adapterRef), z.null()], 'expected the name of an adapter, {name, scale}, a list of these, or null')
-    .optional(),
+  adapter: z.union([adapterRef, z.array(adapterRef), z.null()], adapterName).optional(),
 };
 
 /** A request to generate. */
@@ -29,7 +35,7 @@ export const generateSchema = samplingSchema
     stop: z.union([z.string().min(1), z.array(z.string().min(1)).max(64)]).default([]),
     /** Tokens that end the answer, besides the model's own end of text. */
     stopTokens: z
-      .array(z.number().int().min(0))
+      .array(token)
       .max(samplingLimits.stopTokens - 16)
       .default([]),
     /** Go on when the model wants to end. */
@@ -45,7 +51,7 @@ export const scoreSchema = z.strictObject({
   /** Text to score. One of text and tokens. */
   text: z.string().optional(),
   /** Token ids to score. */
-  tokens: z.array(z.number().int().min(0)).optional(),
+  tokens: tokenList.optional(),
   adapter: text.adapter,
 });
 
@@ -57,3 +63,12 @@ export function adapterList(value: z.output<typeof text.adapter>): { name: strin
   if (value === undefined || value === null) return [];
   return (Array.isArray(value) ? value : [value]).map((ref) => (typeof ref === 'string' ? { name: ref, scale: 1 } : ref));
 }
+
+/** What a call takes besides its request. */
+export const callSchema = z.strictObject({
+  /** Ends the call with AbortError. */
+  signal: signalSchema.optional(),
+});
+
+/** What a call takes besides its request. */
+export type CallOptions = z.input<typeof callSchema>;

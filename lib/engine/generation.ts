@@ -1,4 +1,5 @@
 import type { BurstResult } from '../runtime/program.js';
+import { nonFinite } from './non_finite.js';
 import { type DrawnToken, type FinishReason, type GenerationRequest, lengthOf } from './request.js';
 import { requestState } from './sampling.js';
 import type { StepBatch } from './step_batch.js';
@@ -11,22 +12,32 @@ export function collectDrawn(batch: StepBatch, result: BurstResult, later: boole
     if (request.finished) return;
     const drawn: DrawnToken[] = [];
     let reason: FinishReason | undefined;
+    let broken = false;
     for (let step = 0; step < result.steps && reason === undefined; step++) {
       const outputs = result.outputs[step] as Record<string, Int32Array | Float32Array>;
       const token = outputs.token?.[row] as number;
       if (token < 0) break;
       // Every step after the first has put the token before it into the cache.
       if (later || step > 0) request.computed++;
+      const logprob = outputs.logprob?.[row] as number;
+      // -infinity where not one logit is a number: then nothing was drawn.
+      broken = !Number.isFinite(logprob);
+      if (broken) break;
       request.tokens.push(token);
       drawn.push({
         token,
-        logprob: outputs.logprob?.[row] as number,
+        logprob,
         top: topTokens(outputs, row, batch.extents.tops as number, request.sampling.topLogprobs),
       });
       const state = outputs.state?.[row];
       if (state !== requestState.running) reason = state === requestState.stopped ? 'stop' : 'length';
     }
     deliver(request, drawn, reason);
+    // Unless a stop string ended it before.
+    if (broken && !request.finished) {
+      request.finished = true;
+      request.fail(nonFinite(request, request.tokens.length));
+    }
   });
 }
 

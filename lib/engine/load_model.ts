@@ -5,10 +5,11 @@ import { CheckpointBase } from '../adapters/checkpoint_base.js';
 import { loadPeftFolder } from '../adapters/peft_folder.js';
 import { resolveModelFolder } from '../checkpoint/hub.js';
 import { type HuggingFaceFolder, openHuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
-import { AbortError, OptionError, PoolExhaustedError } from '../errors.js';
+import { OptionError, PoolExhaustedError } from '../errors.js';
 import { architectureOf } from '../models/index.js';
 import { WeightStore } from '../models/weight_store.js';
 import { blockTokens } from '../ops/index.js';
+import { throwIfAborted } from '../runtime/abort_signal.js';
 import { choosesItself, cpu, type Device, openDevice, standsInTheWay } from '../runtime/device.js';
 import { type DeviceTensor, emptyTensor } from '../runtime/device_tensor.js';
 import { parseOptions } from '../runtime/parse_options.js';
@@ -37,7 +38,7 @@ const adapterRowTable = 1 << 20;
 export async function loadModel(pathOrId: string, options: LoadOptions = {}): Promise<Model> {
   const parsed = parseOptions(loadSchema, options, 'loadModel');
   const { signal } = parsed;
-  if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+  throwIfAborted(signal);
   const device = openDevice(parsed.device);
   const path = await resolveModelFolder(pathOrId, { signal });
   try {
@@ -138,7 +139,7 @@ async function loadOn(device: Device, path: string, parsed: z.output<typeof load
       prefixCache: parsed.prefixCache,
     });
     for (const [name, path] of Object.entries(parsed.adapters)) {
-      if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+      throwIfAborted(signal);
       await model.adapters.load(name, path);
     }
     return model;

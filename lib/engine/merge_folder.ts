@@ -1,6 +1,7 @@
 // A model with an adapter merged in, as a folder of its own.
 import { access, constants, copyFile, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import { z } from 'zod';
 import { CheckpointBase } from '../adapters/checkpoint_base.js';
 import { mergedTensors } from '../adapters/merged_tensors.js';
 import { loadPeftFolder } from '../adapters/peft_folder.js';
@@ -16,25 +17,32 @@ import { architectureOf } from '../models/index.js';
 import type { Site } from '../models/model_builder.js';
 import { WeightStore } from '../models/weight_store.js';
 import { cpu } from '../runtime/device.js';
+import { parseOptions } from '../runtime/parse_options.js';
+import { signalSchema } from '../runtime/signal_schema.js';
 import { atOnce } from '../runtime/steps.js';
 import { cacheLayout, widestAdapterRow } from './memory_plan.js';
 import { checkpointDtype } from './merged_adapter.js';
 import { ModelGraphs } from './model_programs.js';
+import { mergeScale } from './options.js';
+
+const mergeFolderSchema = z.strictObject({
+  /** Model folder, or org/name on the Hugging Face Hub. */
+  model: z.string().min(1),
+  /** PEFT folder, or org/name on the Hub. */
+  adapter: z.string().min(1),
+  /** Folder to write; must be empty or not there. */
+  output: z.string().min(1),
+  /** Multiplies what the adapter changes. */
+  scale: mergeScale,
+  signal: signalSchema.optional(),
+  /** Told while tensors are written. */
+  onProgress: z
+    .custom<(progress: { bytes: number; totalBytes: number }) => void>((f) => typeof f === 'function', 'expected a function')
+    .optional(),
+});
 
 /** What to merge, and where to. */
-export interface MergeFolderOptions {
-  /** Model folder, or org/name on the Hugging Face Hub. */
-  readonly model: string;
-  /** PEFT folder, or org/name on the Hub. */
-  readonly adapter: string;
-  /** Folder to write; must be empty or not there. */
-  readonly output: string;
-  /** Multiplies what the adapter changes. Default 1. */
-  readonly scale?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-  /** Told while tensors are written. */
-  readonly onProgress?: ((progress: { bytes: number; totalBytes: number }) => void) | undefined;
-}
+export type MergeFolderOptions = z.input<typeof mergeFolderSchema>;
 
 /** What was written. */
 export interface MergedFolder {
@@ -56,21 +64,27 @@ const pickledIndex = /\.bin\.index\.json$/i;
  * empty, FileFormatError for a link that leads out of the model's folder, FileAccessError, AbortError.
  */
 export async function mergeFolder(options: MergeFolderOptions): Promise<MergedFolder> {
-  const { output, signal } = options;
-  const source = await resolveModelFolder(options.model, { signal });
-  const adapter = await resolveModelFolder(options.adapter, { signal });
+  const parsed = parseOptions(mergeFolderSchema, options, 'mergeFolder');
+  const { output, signal } = parsed;
+  const source = await resolveModelFolder(parsed.model, { signal });
+  const adapter = await resolveModelFolder(parsed.adapter, { signal });
   const target = await UnfinishedFolder.open(output);
   try {
     await expectEmpty(output, source);
-    return await mergeInto(target, source, adapter, options);
+    return await mergeInto(target, source, adapter, parsed);
   } catch (error) {
     await target.discard();
     throw error;
   }
 }
 
-async function mergeInto(target: UnfinishedFolder, source: string, adapter: string, options: MergeFolderOptions): Promise<MergedFolder> {
-  const { scale = 1 } = options;
+async function mergeInto(
+  target: UnfinishedFolder,
+  source: string,
+  adapter: string,
+  options: z.output<typeof mergeFolderSchema>,
+): Promise<MergedFolder> {
+  const { scale } = options;
   const folder = await openHuggingFaceFolder(source);
   try {
     const others = await otherFiles(source);

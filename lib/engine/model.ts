@@ -1,9 +1,9 @@
-import { setMaxListeners } from 'node:events';
 import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import type { ModelConfig, RopeSettings } from '../checkpoint/model_config.js';
-import { AbortError, DisposedError, OptionError, PromptTooLongError } from '../errors.js';
+import { AbortError, DisposedError, OptionError } from '../errors.js';
 import type { Site } from '../models/model_builder.js';
 import type { WeightStore } from '../models/weight_store.js';
+import { throwIfAborted, whenAborted } from '../runtime/abort_signal.js';
 import type { Device } from '../runtime/device.js';
 import { parseOptions } from '../runtime/parse_options.js';
 import type { Program } from '../runtime/program.js';
@@ -12,12 +12,22 @@ import { StopStrings } from '../text/stop_strings.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { type AdapterRegistry, type AdapterUse, adapterKey, virtualTokensOf } from './adapter_registry.js';
 import { type AdapterLoader, ModelAdapters } from './adapters.js';
-import { adapterList, type GenerateRequest, generateSchema, type ScoreRequestOptions, scoreSchema } from './generate_options.js';
+import {
+  adapterList,
+  type CallOptions,
+  callSchema,
+  type GenerateRequest,
+  generateSchema,
+  type ScoreRequestOptions,
+  scoreSchema,
+} from './generate_options.js';
 import { MergeBoundary } from './merge_boundary.js';
 import type { WeightMerger } from './merged_adapter.js';
 import type { ModelGraphs, ModelState, StepLimits } from './model_programs.js';
+import { nonFinite } from './non_finite.js';
 import type { PagePool } from './page_pool.js';
 import { PrefixCache } from './prefix_cache.js';
+import { PromptReader } from './prompt_reader.js';
 import type { DrawnToken, FinishReason, GenerationRequest, RequestPiece, ScoreRequest } from './request.js';
 import { randomSeed } from './sampling.js';
 import { Scheduler, type SchedulerStats } from './scheduler.js';
@@ -50,7 +60,7 @@ export interface Score {
   readonly count: number;
   /** Sum of the negative log-probabilities. */
   readonly nll: number;
-  /** e to the mean negative log-probability. */
+  /** e to the mean negative log-probability; 1 where no token was predicted. */
   readonly perplexity: number;
 }
 
@@ -128,11 +138,13 @@ export class Model {
   readonly adapters: ModelAdapters;
   private readonly scheduler: Scheduler;
   private readonly merging: MergeBoundary;
+  private readonly reader: PromptReader;
   private readonly programs = new ProgramCache();
   private ended = false;
 
   /** @internal */
   constructor(private readonly parts: ModelParts) {
+    this.reader = new PromptReader({ ...parts, name: parts.folder.name, vocabularySize: parts.config.vocabularySize });
     const prefixes = new PrefixCache(parts.pool, parts.prefixCache);
     this.scheduler = new Scheduler({
       limits: parts.limits,
@@ -175,19 +187,20 @@ export class Model {
 
   /**
    * Continues a text, piece by piece. Leaving the loop ends the request. Throws OptionError, MissingAdapterError, PromptTooLongError,
-   * PoolExhaustedError where it can never run, DisposedError, and AbortError when `signal` is aborted.
+   * PoolExhaustedError where it can never run, NonFiniteError where the model gives no numbers, DisposedError, and AbortError when `signal`
+   * is aborted.
    */
-  generate(request: GenerateRequest, options: { signal?: AbortSignal | undefined } = {}): AsyncGenerator<GeneratedPiece, void, undefined> {
-    return this.stream(request, options.signal);
+  generate(request: GenerateRequest, options: CallOptions = {}): AsyncGenerator<GeneratedPiece, void, undefined> {
+    return this.stream(request, options);
   }
 
   /** Continues a text and gives the whole answer. Throws as `generate` does. */
-  async complete(request: GenerateRequest, options: { signal?: AbortSignal | undefined } = {}): Promise<Completion> {
+  async complete(request: GenerateRequest, options: CallOptions = {}): Promise<Completion> {
     let text = '';
     let finishReason: FinishReason = 'abort';
     const logprobs: DrawnToken[] = [];
     let promptTokens = 0;
-    const pieces = this.stream(request, options.signal, (sequence) => {
+    const pieces = this.stream(request, options, (sequence) => {
       promptTokens = sequence.promptLength;
     });
     for await (const piece of pieces) {
@@ -199,31 +212,33 @@ export class Model {
   }
 
   /** Answers many requests in shared steps, in the order given. One that fails ends and rejects them all. */
-  async generateBatch(requests: readonly GenerateRequest[], options: { signal?: AbortSignal | undefined } = {}): Promise<Completion[]> {
-    // Node warns at eleven listeners, and a batch has one for each request.
+  async generateBatch(requests: readonly GenerateRequest[], options: CallOptions = {}): Promise<Completion[]> {
+    const { signal } = parseOptions(callSchema, options, 'generateBatch');
+    if (!Array.isArray(requests)) throw new OptionError(`generateBatch: requests is of type ${typeof requests}: expected an array`);
     const ended = new AbortController();
-    setMaxListeners(0, ended.signal);
-    const end = (): void => ended.abort(options.signal?.reason);
-    if (options.signal?.aborted) end();
-    options.signal?.addEventListener('abort', end, { once: true });
+    const end = (): void => ended.abort(signal?.reason);
+    if (signal?.aborted) end();
+    const letGo = whenAborted(signal, end);
     try {
       return await Promise.all(requests.map((request) => this.complete(request, { signal: ended.signal })));
     } catch (error) {
       ended.abort(error);
       throw error;
     } finally {
-      options.signal?.removeEventListener('abort', end);
+      letGo();
     }
   }
 
   /** The natural log-probability of every token of a text given those before it. Throws as `generate` does. */
-  async score(request: ScoreRequestOptions, options: { signal?: AbortSignal | undefined } = {}): Promise<Score> {
+  async score(request: ScoreRequestOptions, options: CallOptions = {}): Promise<Score> {
     this.assertUsable();
-    const { signal } = options;
-    if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+    const { signal } = parseOptions(callSchema, options, 'score');
+    throwIfAborted(signal);
     const parsed = parseOptions(scoreSchema, request, 'score');
     if ((parsed.text === undefined) === (parsed.tokens === undefined)) throw new OptionError('score: expected one of text and tokens');
-    const tokens = this.checkTokens(parsed.tokens ?? (await this.encode(parsed.text as string)));
+    const reading = { signal, most: this.parts.contextLength };
+    const tokens = parsed.tokens ? this.reader.tokens(parsed.tokens, reading) : await this.reader.text(parsed.text as string, reading);
+    this.assertUsable();
     if (tokens.length === 0) throw new OptionError('the text is empty: expected at least one token');
     const adapters = this.acquire(adapterList(parsed.adapter));
     const { virtualTokens, prefixPages } = this.expectRoom(adapters, tokens.length, this.parts.contextLength);
@@ -233,6 +248,7 @@ export class Model {
       await new Promise<void>((resolve, reject) => {
         const sequence: ScoreRequest = {
           kind: 'score',
+          model: this.name,
           tokens,
           promptLength: tokens.length,
           adapters,
@@ -243,7 +259,11 @@ export class Model {
           pages: [],
           aborted: false,
           logprobs,
-          finish: resolve,
+          finish: () => {
+            const broken = logprobs.findIndex((value) => !Number.isFinite(value));
+            if (broken < 0) resolve();
+            else reject(nonFinite(sequence, broken));
+          },
           fail: reject,
           abort: () => reject(new AbortError(undefined, {}, { cause: signal?.reason })),
         };
@@ -260,21 +280,14 @@ export class Model {
       logprobs: Array.from(logprobs, (value, i) => (i === 0 ? null : value)),
       count,
       nll,
-      perplexity: Math.exp(nll / count),
+      perplexity: Math.exp(nll / Math.max(1, count)),
     };
   }
 
-  /** Token ids of a request's prompt, as it would be run. */
+  /** Token ids of a request's prompt, as it would be run, however many they are. */
   async promptTokens(request: GenerateRequest): Promise<number[]> {
-    const { prompt, messages, tokens } = request;
-    const given = [prompt, messages, tokens].filter((v) => v !== undefined);
-    if (given.length !== 1) throw new OptionError(`a request gives one of prompt, messages and tokens: got ${given.length}`);
-    if (tokens !== undefined) return this.checkTokens([...tokens]);
-    if (prompt !== undefined) return this.encode(prompt);
-    const { chatTemplate } = this.parts;
-    if (chatTemplate === undefined) throw new OptionError(`${this.name} has no chat template: give prompt or tokens instead of messages`);
-    // A template writes the special tokens itself.
-    return this.encode(await chatTemplate.render(messages as { role: string }[]), false);
+    this.assertUsable();
+    return this.reader.prompt(parseOptions(generateSchema, request, 'generate'), {});
   }
 
   /** Counters since the model was loaded. */
@@ -289,12 +302,14 @@ export class Model {
 
   /** Collects time by op in the generation program. */
   async setProfiling(on: boolean): Promise<void> {
+    this.assertUsable();
     const program = await this.programs.get('generation', () => this.parts.graphs.generation(this.parts.state));
     program.setProfiling(on);
   }
 
-  /** What the model holds in native memory, in bytes. */
+  /** What the model holds in native memory, in bytes. Throws DisposedError after `dispose()`. */
   memory(): ModelMemory {
+    this.assertUsable();
     const { pool, weights, registry } = this.parts;
     const programs = this.programs.compiled.reduce((sum, p) => sum + p.memory.arenaBytes + p.memory.workspaceBytes, 0);
     return {
@@ -336,10 +351,11 @@ export class Model {
 
   private stream(
     request: GenerateRequest,
-    signal: AbortSignal | undefined,
+    options: CallOptions,
     started: (sequence: GenerationRequest) => void = () => {},
   ): Stream<GeneratedPiece> {
     return new Stream(async (stream) => {
+      const { signal } = parseOptions(callSchema, options, 'generate');
       const sequence = await this.prepare(request, stream, signal);
       started(sequence);
       return { leave: () => this.stop(sequence), close: this.submit(sequence, signal) };
@@ -349,15 +365,13 @@ export class Model {
   // Gives what lets go of the signal. The signal may have been aborted while the prompt was read.
   private submit(sequence: GenerationRequest | ScoreRequest, signal: AbortSignal | undefined): () => void {
     try {
-      if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+      throwIfAborted(signal);
       this.scheduler.submit(sequence);
     } catch (error) {
       this.parts.registry.release(sequence.adapters);
       throw error;
     }
-    const stop = (): void => this.stop(sequence);
-    signal?.addEventListener('abort', stop, { once: true });
-    return () => signal?.removeEventListener('abort', stop);
+    return whenAborted(signal, () => this.stop(sequence));
   }
 
   private stop(sequence: GenerationRequest | ScoreRequest): void {
@@ -367,13 +381,14 @@ export class Model {
 
   private async prepare(request: GenerateRequest, stream: Stream<GeneratedPiece>, signal?: AbortSignal): Promise<GenerationRequest> {
     this.assertUsable();
-    if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+    throwIfAborted(signal);
     const parsed = parseOptions(generateSchema, request, 'generate');
-    const tokens = await this.promptTokens(request);
+    this.reader.check(parsed.stopTokens, 'stopTokens');
+    this.reader.check(Object.keys(parsed.logitBias).map(Number), 'logitBias');
+    const { contextLength, tokenizer, config } = this.parts;
+    const tokens = await this.reader.prompt(parsed, { signal, most: contextLength - 1 });
     this.assertUsable();
     if (tokens.length === 0) throw new OptionError('the prompt is empty: expected at least one token');
-    const { contextLength, tokenizer, config } = this.parts;
-    for (const token of Object.keys(parsed.logitBias)) this.checkToken(Number(token), 'logitBias');
     const stop = typeof parsed.stop === 'string' ? [parsed.stop] : parsed.stop;
     if (stop.length > 0 && tokenizer === undefined)
       throw new OptionError(`${this.name} has no tokenizer: stop strings cannot be seen, give stopTokens`);
@@ -381,6 +396,7 @@ export class Model {
     const { virtualTokens, prefixPages } = this.expectRoom(adapters, tokens.length, contextLength - 1);
     return {
       kind: 'generate',
+      model: this.name,
       tokens,
       promptLength: tokens.length,
       adapters,
@@ -412,37 +428,13 @@ export class Model {
     return this.parts.registry.acquire(wanted, this.parts.limits.maxAdaptersPerRequest);
   }
 
-  private async encode(text: string, addSpecialTokens = true): Promise<number[]> {
-    const { tokenizer } = this.parts;
-    if (tokenizer === undefined) throw new OptionError(`${this.name} has no tokenizer: give tokens instead of text`);
-    return this.checkTokens(await tokenizer.encodeAsync(text, { addSpecialTokens }));
-  }
-
-  private checkTokens(tokens: number[]): number[] {
-    for (const token of tokens) this.checkToken(token, 'tokens');
-    return tokens;
-  }
-
-  private checkToken(token: number, what: string): void {
-    const { vocabularySize } = this.parts.config;
-    if (!Number.isInteger(token) || token < 0 || token >= vocabularySize)
-      throw new OptionError(`${what}: ${token} is no token of ${this.name}: expected 0 to ${vocabularySize - 1}`, {
-        actual: token,
-        expected: vocabularySize - 1,
-      });
-  }
-
   // What an adapter puts in front of the text takes room of the context.
   private expectRoom(adapters: readonly AdapterUse[], actual: number, most: number): ReturnType<typeof virtualTokensOf> {
     const virtual = virtualTokensOf(adapters);
     const expected = most - virtual.virtualTokens;
     if (actual <= expected) return virtual;
     this.parts.registry.release(adapters);
-    const besides = virtual.virtualTokens > 0 ? ` beside the ${virtual.virtualTokens} that the adapter brings` : '';
-    throw new PromptTooLongError(
-      `the text has ${actual} tokens: ${this.name} takes at most ${expected}${besides} in a context of ${this.parts.contextLength}`,
-      { actual, expected },
-    );
+    throw this.reader.tooLong({ actual, expected, virtualTokens: virtual.virtualTokens });
   }
 
   private assertUsable(): void {

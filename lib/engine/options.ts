@@ -1,8 +1,12 @@
 import { z } from 'zod';
 import { deviceSchema } from '../runtime/device.js';
+import { signalSchema } from '../runtime/signal_schema.js';
 import type { LoadProgress } from './load_weights.js';
 
 const count = z.number().int().min(1);
+
+/** What a merge multiplies the adapter's changes by. */
+export const mergeScale = z.number().min(-1e6).max(1e6).default(1);
 
 /** Options of `loadModel`. */
 export const loadSchema = z.strictObject({
@@ -45,7 +49,7 @@ export const loadSchema = z.strictObject({
   prefixCache: z.boolean().default(true),
   /** Told while weights are read. */
   onProgress: z.custom<(progress: LoadProgress) => void>((f) => typeof f === 'function', 'expected a function').optional(),
-  signal: z.instanceof(AbortSignal).optional(),
+  signal: signalSchema.optional(),
 });
 
 /** Options of `loadModel`. */

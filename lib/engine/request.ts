@@ -25,6 +25,8 @@ export interface RequestPiece {
 
 /** What a generation and a scoring request share: a text, whose keys and values are computed from the front. */
 interface SequenceState {
+  /** The model's name, for messages. */
+  readonly model: string;
   /** Prompt, then what was generated. */
   readonly tokens: number[];
   readonly promptLength: number;

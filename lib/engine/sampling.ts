@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
+import { checkedQuickly } from '../runtime/checked_quickly.js';
 
 // Columns of native/kernels/sampling/sampling_layout.h.
 export const controlColumns = 8;
@@ -10,6 +11,19 @@ export const requestState = { running: 0, stopped: 1, lengthReached: 2 } as cons
 
 /** Limits of one step's tables: what a single request may ask for. */
 export const samplingLimits = { biases: 512, stopTokens: 64, topLogprobs: 20 } as const;
+
+const largestBias = 1e30;
+const tokenKey = /^(0|[1-9]\d*)$/;
+const logitBias = checkedQuickly(
+  z.record(z.string().regex(tokenKey, 'expected token ids as keys'), z.number().min(-largestBias).max(largestBias)),
+  (biases) => {
+    for (const key in biases) {
+      const bias: unknown = biases[key];
+      if (!tokenKey.test(key) || typeof bias !== 'number' || !(Math.abs(bias) <= largestBias)) return key;
+    }
+    return undefined;
+  },
+);
 
 const probability = z.number().min(0).max(1);
 
@@ -35,8 +49,7 @@ export const samplingSchema = z.object({
   /** Subtract once a token was generated. */
   presencePenalty: z.number().min(-100).max(100).default(0),
   /** Added to the logits of single tokens, by token id. */
-  logitBias: z
-    .record(z.string().regex(/^\d+$/, 'expected token ids as keys'), z.number().min(-1e30).max(1e30))
+  logitBias: logitBias
     .refine((biases) => Object.keys(biases).length <= samplingLimits.biases, `expected at most ${samplingLimits.biases} tokens`)
     .default({}),
   /** The same seed and text give the same tokens, whatever else runs. Default: random. */

@@ -1,6 +1,6 @@
-import { inspect } from 'node:util';
 import { z } from 'zod';
 import { OptionError } from '../errors.js';
+import { shownValue } from './shown_value.js';
 import { suggest } from './suggest.js';
 
 /** The name that no record can hold: setting it on an object changes its prototype instead. */
@@ -33,7 +33,10 @@ export function parseOptions<S extends z.ZodType>(schema: S, value: unknown, wha
     });
   }
   const actual = issue.path.reduce<unknown>((v, key) => (v as Record<PropertyKey, unknown> | undefined)?.[key], value);
-  throw new OptionError(`${at} is ${showValue(actual)}: ${issue.message}`, { option: issue.path.join('.'), actual });
+  throw new OptionError(`${at} is ${actual === undefined ? 'undefined' : shownValue(actual)}: ${issue.message}`, {
+    option: issue.path.join('.'),
+    actual,
+  });
 }
 
 // What an object at `path` may have; of a union, what any of its alternatives may.
@@ -52,9 +55,9 @@ function keysAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): string[]
 // Of the alternatives of a union, the one that got furthest tells most.
 function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   if (issue.code !== 'invalid_union') return issue;
-  const inner = issue.errors.flat().filter((i) => i.path.length > 0);
-  const [first] = inner;
-  return first === undefined ? issue : { ...deepest(first), path: [...issue.path, ...first.path] };
+  const inner = issue.errors.flat().map(deepest);
+  const first = inner.find((i) => i.path.length > 0);
+  return first === undefined ? issue : { ...first, path: [...issue.path, ...first.path] };
 }
 
 // Records leave this key out without a word: what stands under it would be missing.
@@ -68,21 +71,5 @@ function expectRealKeys(value: unknown, what: string): void {
         actual: unusableKey,
       });
     for (const [key, inner] of Object.entries(item)) open.push([`${at}.${key}`, inner]);
-  }
-}
-
-/** The beginning of a value as messages show it. */
-export function showValue(value: unknown): string {
-  if (typeof value === 'function') return 'a function';
-  const text = jsonOf(value) ?? String(value);
-  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
-}
-
-function jsonOf(value: unknown): string | undefined {
-  try {
-    return JSON.stringify(value);
-  } catch {
-    // A BigInt, an object that holds itself, or nesting deeper than the stack.
-    return inspect(value, { depth: 2, breakLength: Number.POSITIVE_INFINITY });
   }
 }

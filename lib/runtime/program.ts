@@ -1,4 +1,5 @@
-import { AbortError, DisposedError, DTypeError, fromNative, OptionError, ShapeError } from '../errors.js';
+import { DisposedError, DTypeError, fromNative, OptionError, ShapeError } from '../errors.js';
+import { throwIfAborted, whenAborted } from './abort_signal.js';
 import { binding, type NativeProgram, type NativeRunControl, type NativeRunResult } from './binding.js';
 import type { Device } from './device.js';
 import { type DType, dtypeBytes, holderName, holds, type TensorData, viewAs } from './dtype.js';
@@ -90,12 +91,11 @@ export class Program {
   ): Promise<void> {
     if (this.native.disposed) throw new DisposedError('the program was used after dispose()');
     const { signal } = options;
-    if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+    throwIfAborted(signal);
     const data = this.collect(inputs);
     const extents = this.solveExtents(data, options.extents ?? {});
     const control = options.control ?? (signal === undefined ? undefined : new (binding().RunControl)());
-    const abort = (): void => control?.abort();
-    signal?.addEventListener('abort', abort, { once: true });
+    const letGo = whenAborted(signal, () => control?.abort());
     try {
       let next: Promise<NativeRunResult> | undefined = this.native.run(extents, data, options.steps ?? 1, control, partMilliseconds);
       while (next !== undefined) {
@@ -104,10 +104,10 @@ export class Program {
         take({ steps: result.steps, nanoseconds: result.nanoseconds, outputs: this.split(result) });
       }
     } catch (error) {
-      if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+      throwIfAborted(signal);
       throw fromNative(error, { device: this.device.name });
     } finally {
-      signal?.removeEventListener('abort', abort);
+      letGo();
     }
   }
 

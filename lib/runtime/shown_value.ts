@@ -1,15 +1,27 @@
-/** A value of a file or an option as messages show it: as JSON, with the numbers that JSON does not have, cut where it is long. */
-export function shownValue(value: unknown): string {
-  const text = JSON.stringify(value, (_, item: unknown) =>
-    typeof item === 'number' && !Number.isFinite(item) ? `${notInJson}${item}` : item,
-  );
-  if (text === undefined) return 'missing';
-  const spelled = text.replaceAll(/"\\u0000(-?Infinity|NaN)"/g, '$1');
-  return spelled.length > longest ? `${spelled.slice(0, longest - 3)}...` : spelled;
-}
+import { inspect } from 'node:util';
 
 const notInJson = '\0';
 const longest = 96;
+
+/** A value of a file or an option as messages show it: as JSON, with what JSON does not have, cut where it is long. */
+export function shownValue(value: unknown): string {
+  if (value === undefined) return 'missing';
+  if (typeof value === 'function') return 'a function';
+  const text = jsonOf(value).replaceAll(/"\\u0000(-?Infinity|NaN)"/g, '$1');
+  return text.length > longest ? `${text.slice(0, longest - 1)}…` : text;
+}
+
+function jsonOf(value: unknown): string {
+  try {
+    const text = JSON.stringify(value, (_, item: unknown) =>
+      typeof item === 'number' && !Number.isFinite(item) ? `${notInJson}${item}` : item,
+    );
+    return text ?? String(value);
+  } catch {
+    // A BigInt, an object that holds itself, or nesting deeper than the stack.
+    return inspect(value, { depth: 2, breakLength: Number.POSITIVE_INFINITY });
+  }
+}
 
 /** What lies at a path of keys in a value; undefined where nothing does. */
 export function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {

@@ -29,7 +29,7 @@ export interface RenderOptions {
   /** Which of several templates; default: `tool_use` where tools are given and it exists, else `default`. */
   name?: string;
   /** Gives up waiting. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 const maxTemplateLength = 1024 * 1024;

@@ -2,6 +2,7 @@
 // whatever they hold, the event loop stays free and a hang ends with the thread.
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { AbortError, DisposedError, TokenizerError } from '../errors.js';
+import { throwIfAborted, whenAborted } from '../runtime/abort_signal.js';
 import type { Answer, ThreadData } from './thread_entry.js';
 
 /** What a ThreadHost needs to know. */
@@ -28,6 +29,7 @@ interface Running {
   port: MessagePort;
   answered: Int32Array;
   ready: boolean;
+  began: number;
 }
 
 const setupId = 0;
@@ -40,6 +42,7 @@ export class ThreadHost {
   #queue: Pending[] = [];
   #timer: NodeJS.Timeout | undefined;
   #nextId = 1;
+  #startMilliseconds = 0;
   #disposed = false;
   /** The calling thread waits for a job: nothing else is started. */
   #waiting = false;
@@ -63,8 +66,8 @@ export class ThreadHost {
   /** Runs a job; jobs run in the order they were given. */
   run(job: unknown, milliseconds: number, signal?: AbortSignal): Promise<unknown> {
     if (this.#disposed) return Promise.reject(this.#disposedError());
-    if (signal?.aborted) return Promise.reject(new AbortError(undefined, {}, { cause: signal.reason }));
     return new Promise((resolve, reject) => {
+      throwIfAborted(signal);
       const pending: Pending = { id: this.#nextId++, job, milliseconds, resolve, reject };
       if (signal !== undefined) this.#listen(pending, signal);
       this.#queue.push(pending);
@@ -126,7 +129,7 @@ export class ThreadHost {
       execArgv: [],
       name: `heddle ${this.#options.entry}`,
     });
-    const thread: Running = { worker, port: port1, answered, ready: false };
+    const thread: Running = { worker, port: port1, answered, ready: false, began: performance.now() };
     this.#thread = thread;
     port1.on('message', (answer: Answer) => this.#receive(answer));
     const died = (error?: Error): void => {
@@ -180,6 +183,7 @@ export class ThreadHost {
     if (thread === undefined) return;
     if (answer.id === setupId) {
       thread.ready = true;
+      this.#startMilliseconds = performance.now() - thread.began;
       const waiting = this.#onReady;
       this.#onReady = undefined;
       if (answer.error !== undefined) {
@@ -227,20 +231,25 @@ export class ThreadHost {
 
   #listen(pending: Pending, signal: AbortSignal): void {
     const { resolve, reject } = pending;
-    const onAbort = (): void => {
+    const letGo = whenAborted(signal, () => {
       reject(new AbortError(undefined, {}, { cause: signal.reason }));
       const place = this.#queue.indexOf(pending);
       if (place >= 0) this.#queue.splice(place, 1);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
+      else if (pending === this.#current) this.#armTimer(this.#patience());
+    });
     pending.resolve = (value) => {
-      signal.removeEventListener('abort', onAbort);
+      letGo();
       resolve(value);
     };
     pending.reject = (error) => {
-      signal.removeEventListener('abort', onAbort);
+      letGo();
       reject(error);
     };
+  }
+
+  /** What nobody waits for any more gets the time that a new thread would take to start: then the thread ends. */
+  #patience(): number {
+    return this.#thread?.ready === true ? this.#startMilliseconds : this.#options.setupMilliseconds;
   }
 
   #valueOf(answer: Answer): unknown {

@@ -136,6 +136,9 @@ const byteOfCharacter = ((): Map<number, number> => {
   return map;
 })();
 
+/** The characters that byte-level vocabularies write bytes as. */
+export const byteCharacters: readonly string[] = Array.from(byteOfCharacter.keys(), (code) => String.fromCharCode(code));
+
 function levelBytes(text: string): Uint8Array | undefined {
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) {

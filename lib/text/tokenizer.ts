@@ -19,7 +19,12 @@ export interface EncodeOptions {
 /** How a text is encoded off the event loop. */
 export interface EncodeAsyncOptions extends EncodeOptions {
   /** Gives up waiting. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
+  /**
+   * A text whose length says that it has more tokens is refused before it is tokenised: TokenizerError of rule 'tokens', `details.atLeast` says
+   * how many. Not every tokenizer can tell.
+   */
+  mostTokens?: number | undefined;
 }
 
 const maxFileBytes = 128 * 1024 * 1024;
@@ -98,7 +103,8 @@ export class Tokenizer implements Disposable {
 
   /** The ids of a text, computed while the event loop goes on. */
   async encodeAsync(text: string, options: EncodeAsyncOptions = {}): Promise<number[]> {
-    return this.#surround((await this.#host.run(textJob(text), budget(text), options.signal)) as Int32Array, options);
+    const job: TokenizerJob = { ...textJob(text), mostTokens: options.mostTokens };
+    return this.#surround((await this.#host.run(job, budget(text), options.signal)) as Int32Array, options);
   }
 
   /** The ids of several texts in one crossing, each without special tokens around it, computed while the event loop goes on. */

@@ -5,6 +5,7 @@ import { FileFormatError, TokenizerError } from '../errors.js';
 import type { TokenTable } from './stream_decoder.js';
 import { type Moved, serve } from './thread_entry.js';
 import { buildTokenTable } from './token_table.js';
+import { charactersPerToken } from './token_width.js';
 import { type AddedToken, checkTokenizerFile, type TokenizerFile } from './tokenizer_rules.js';
 
 /** What the thread reads. */
@@ -35,8 +36,11 @@ export interface TokenizerReady {
   after: number[];
 }
 
-/** What the thread is asked: the ids of a text, those of several texts, or the id of a token. */
-export type TokenizerJob = { text: string } | { texts: string[] } | { token: string };
+/**
+ * What the thread is asked: the ids of a text, those of several texts, or the id of a token. A text that must have more than `mostTokens` is
+ * refused before the slow part, with how many there are at least.
+ */
+export type TokenizerJob = { text: string; mostTokens?: number | undefined } | { texts: string[] } | { token: string };
 
 /** Ids of several texts, end to end, and where each text's begin; one more entry than there are texts. */
 export interface EncodedTexts {
@@ -45,12 +49,14 @@ export interface EncodedTexts {
 }
 
 interface Library {
-  normalizer: NormalizerStep | null;
+  normalizer: NormalizerStep | ((text: string) => string) | null;
+  added_tokens_map: ReadonlyMap<string, unknown>;
   encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | undefined)[] };
   token_to_id(token: string): number | undefined;
 }
 
 interface NormalizerStep {
+  (text: string): string;
   normalize(text: string): string;
   normalizers?: NormalizerStep[];
 }
@@ -66,7 +72,42 @@ type DecoderClass = new (step: object) => { decode_chain(tokens: string[]): stri
 // A normalizer may make text longer (one ligature becomes 18 characters at most), but not without end.
 const maxGrowth = 20;
 
-serve<TokenizerSetup, Library, TokenizerJob>(
+/** Ends a text that is too long, once it is normalised. */
+class LengthLimit {
+  /** Characters that may still come. */
+  #room = Number.POSITIVE_INFINITY;
+  #mostTokens = 0;
+
+  constructor(
+    library: Library,
+    private readonly width: number | undefined,
+  ) {
+    const { normalizer } = library;
+    library.normalizer = (text) => {
+      const normalised = normalizer === null ? text : normalizer(text);
+      this.#room -= normalised.length;
+      if (this.#room < 0) this.#refuse();
+      return normalised;
+    };
+  }
+
+  begin(mostTokens = Number.POSITIVE_INFINITY): void {
+    this.#mostTokens = mostTokens;
+    this.#room = this.width === undefined ? Number.POSITIVE_INFINITY : mostTokens * this.width;
+  }
+
+  #refuse(): never {
+    const atLeast = this.#mostTokens + Math.ceil(-this.#room / (this.width as number));
+    throw new TokenizerError(`the text has at least ${atLeast} tokens: expected at most ${this.#mostTokens}`, { rule: 'tokens', atLeast });
+  }
+}
+
+interface Encoder {
+  library: Library;
+  limit: LengthLimit;
+}
+
+serve<TokenizerSetup, Encoder, TokenizerJob>(
   ({ json, config }) => {
     const file = checkTokenizerFile(parse(json));
     const ids = idsOfTokens(file);
@@ -89,10 +130,12 @@ serve<TokenizerSetup, Library, TokenizerJob>(
     }
     const ready: TokenizerReady = { table, named, ...surroundings(file, config, named) };
     const transfer = [table.bytes.buffer, table.offsets.buffer, table.special.buffer] as ArrayBuffer[];
-    return { state: library, ready: { value: ready, transfer } };
+    const width = charactersPerToken(file, [...ids.keys(), ...library.added_tokens_map.keys()]);
+    return { state: { library, limit: new LengthLimit(library, width) }, ready: { value: ready, transfer } };
   },
-  (library, job) => {
+  ({ library, limit }, job) => {
     if ('token' in job) return { value: library.token_to_id(job.token), transfer: [] };
+    limit.begin('text' in job ? job.mostTokens : undefined);
     return 'texts' in job ? encodeAll(library, job.texts) : encode(library, job.text);
   },
 );
@@ -199,7 +242,7 @@ function surround(step: Record<string, unknown>, around: { before: number[]; aft
 }
 
 function boundNormalizer(library: Library): void {
-  const { normalizer } = library;
+  const normalizer = library.normalizer as NormalizerStep | null;
   if (normalizer === null) return;
   const steps = flatten(normalizer);
   normalizer.normalize = (text) => {

@@ -1,10 +1,13 @@
 // A whole training: from options to saved adapters and a report.
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { makeFolder } from '../checkpoint/make_folder.js';
 import { setThreads } from '../engine/device.js';
 import { InternalError, OptionError } from '../errors.js';
 import { peakBytesOn } from '../runtime/device.js';
+import { parseOptions } from '../runtime/parse_options.js';
+import { signalSchema } from '../runtime/signal_schema.js';
 import { type AdapterData, calibrationBatches, loadAdapterData, mostLabels } from './adapter_data.js';
 import { type Configuration, configurationOf, expectSameConfiguration } from './configuration.js';
 import type { EndEvent, PlannedBytes, TrainEvent } from './events.js';
@@ -19,17 +22,22 @@ import { Checkpoint, listCheckpoints, removeUnfinished, type TrainingState } fro
 import { readLog, TrainingLog } from './training_log.js';
 import { checkpointTensors, firstState, TrainingLoop } from './training_loop.js';
 
-/** How a training is watched and steered. */
-export interface TrainControl {
+const listener = <Told>() => z.custom<(told: Told) => void>((f) => typeof f === 'function', 'expected a function').optional();
+
+// Beside the options, which have a schema of their own.
+const controlSchema = z.looseObject({
   /** Go on from the last checkpoint in the output folder; begin where there is none. */
-  readonly resume?: boolean;
+  resume: z.boolean().optional(),
   /** Ends the training after the step that is under way; what is done is saved. */
-  readonly signal?: AbortSignal;
+  signal: signalSchema.optional(),
   /** Told of everything that happens. */
-  readonly onEvent?: (event: TrainEvent) => void;
+  onEvent: listener<TrainEvent>(),
   /** Told while files are read, before the first step. */
-  readonly onProgress?: (progress: LoadingProgress) => void;
-}
+  onProgress: listener<LoadingProgress>(),
+});
+
+/** How a training is watched and steered. */
+export type TrainControl = Pick<z.input<typeof controlSchema>, 'resume' | 'signal' | 'onEvent' | 'onProgress'>;
 
 /** What is being read. */
 export interface LoadingProgress {
@@ -70,7 +78,7 @@ export interface TrainResult {
  * no number or a checkpoint is of another configuration, PoolExhaustedError without memory, AbortError after the signal: then all is saved.
  */
 export async function train(options: TrainOptions & TrainControl): Promise<TrainResult> {
-  const { resume, signal, onEvent, onProgress, ...words } = options;
+  const { resume, signal, onEvent, onProgress, ...words } = parseOptions(controlSchema, options, 'train');
   return runTraining(await readTrainOptions(words), { resume, signal, onEvent, onProgress }, openTrainingModel);
 }
 

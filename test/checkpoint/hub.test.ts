@@ -226,8 +226,9 @@ it('without @huggingface/hub installed the error says how to install it', () => 
     'checkpoint/json',
     'checkpoint/json_syntax',
     'checkpoint/whole_file',
+    'runtime/abort_signal',
   ];
-  mkdirSync(join(away, 'checkpoint'), { recursive: true });
+  for (const folder of ['checkpoint', 'runtime']) mkdirSync(join(away, folder), { recursive: true });
   writeFileSync(join(root, 'away/package.json'), '{"type":"module"}');
   for (const file of files) {
     const source = readFileSync(join(import.meta.dirname, `../../lib/${file}.ts`), 'utf8');

@@ -108,7 +108,7 @@ describe('heddle generate', () => {
     expect(others.map(({ id, error }) => [id, (error as { message: string }).message])).toEqual([
       ['2', 'standard input:2: the request.id is ["b"]: expected a string or a number'],
       ['3', "standard input:3: no adapter named 'peot' is loaded: loaded are poet. Did you mean 'poet'?"],
-      ['4', expect.stringContaining('expected the name of an adapter, {name, scale}, a list of these, or null')],
+      ['4', expect.stringContaining('the request.adapter.name is undefined')],
     ]);
     expect(code).toBe(1);
   });

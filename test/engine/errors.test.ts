@@ -58,6 +58,30 @@ describe('a request with a mistake', () => {
     ],
     ['a token beyond the vocabulary', { tokens: [3, 256] }, /^tokens: 256 is no token of llama: expected 0 to 255$/],
     ['a token that is no number', { tokens: [3, 'x'] }, /^generate\.tokens\.1 is "x": /],
+    ['a stop token that is none', { tokens: [3], stopTokens: [300] }, /^stopTokens: 300 is no token of llama: expected 0 to 255$/],
+    [
+      'a bias for a token in a spelling of its own',
+      { tokens: [3], logitBias: { '05': 1 } },
+      /^generate\.logitBias has the key '05': expected token ids/,
+    ],
+    ['a bias that is no number', { tokens: [3], logitBias: { 5: '1' } }, /^generate\.logitBias\.5 is "1": Invalid input: expected number/],
+    ['biases that are no record', { tokens: [3], logitBias: [1] }, /^generate\.logitBias is \[1\]: Invalid input: expected record/],
+    ['a number that is none', { tokens: [3], temperature: Number.NaN }, /^generate\.temperature is NaN: /],
+    ['an infinite number', { tokens: [3], temperature: Number.POSITIVE_INFINITY }, /^generate\.temperature is Infinity: /],
+    ['a scale out of range', { tokens: [3], adapter: { name: 'a', scale: 5000 } }, /^generate\.adapter\.scale is 5000: Too big: .*<=1000$/],
+    [
+      'a scale of the wrong type',
+      { tokens: [3], adapter: ['a', { name: 'b', scale: 'x' }] },
+      /^generate\.adapter\.1\.scale is "x": .*expected number/,
+    ],
+    [
+      'an adapter that is none',
+      { tokens: [3], adapter: 5 },
+      /^generate\.adapter is 5: expected an adapter's name, \{ name, scale \}, or an array of them$/,
+    ],
+    ['a token below zero', { tokens: [3, -1] }, /^generate\.tokens\.1 is -1: Too small: expected number to be >=0$/],
+    ['half a token', { tokens: [1.5] }, /^generate\.tokens\.0 is 1\.5: Invalid input: expected int/],
+    ['tokens that are no array', { tokens: 'abc' }, /^generate\.tokens is "abc": Invalid input: expected array/],
     ['an empty prompt', { tokens: [] }, /^the prompt is empty: expected at least one token$/],
     ['nothing to continue', { maxTokens: 4 }, /one of prompt, messages and tokens: got 0$/],
     ['two things to continue', { tokens: [3], prompt: 'x' }, /one of prompt, messages and tokens: got 2$/],
@@ -69,7 +93,7 @@ describe('a request with a mistake', () => {
     ],
     ['a BigInt', { tokens: [3], maxTokens: 4n }, /^generate\.maxTokens is 4n: /],
     ['an object that holds itself', { tokens: [3], prompt: holdsItself }, /^generate\.prompt is <ref \*1> \{ self: \[Circular \*1\] \}: /],
-    ['an adapter that is none', { tokens: [3], adapter: [5] }, /^generate\.adapter\.0 is 5: expected the name of an adapter, or/],
+    ['an adapter that is none', { tokens: [3], adapter: [5] }, /^generate\.adapter\.0 is 5: expected an adapter/],
     ['no object at all', 'Once upon a time', /^generate is "Once upon a time": /],
     ['nothing', undefined, /^generate is undefined: /],
   ];
@@ -100,6 +124,44 @@ describe('a request with a mistake', () => {
     expect(error.details).toEqual({ actual: 256, expected: 255 });
     expect((await model.score({ tokens: randomTokens(256, 256, 1) })).count).toBe(255);
     expect(await rejection(model.score({ tokens: randomTokens(257, 256, 1) }))).toBeInstanceOf(PromptTooLongError);
+  });
+
+  it('is found without holding up the event loop, however long it is', async () => {
+    const tokens = new Array<number>(1_000_000).fill(3);
+    const start = performance.now();
+    const answer = rejection(model.complete({ tokens }));
+    expect(performance.now() - start).toBeLessThan(60);
+    expect((await answer).message).toMatch(/^the text has 1000000 tokens: /);
+  });
+
+  it('leaves what was passed to whoever passed it', async () => {
+    const request = { tokens: [3, 4], logitBias: { 5: 1e30 }, temperature: 0, maxTokens: 40, ignoreEos: true };
+    const answer = model.complete(request);
+    Object.assign(request.logitBias, { 999: 1 });
+    expect(new Set((await answer).tokens)).toEqual(new Set([5]));
+    expect(request.tokens).toEqual([3, 4]);
+  });
+
+  it('in the options of a call', async () => {
+    const { steps } = model.stats();
+    const calls: [string, (options: object) => Promise<unknown>][] = [
+      ['generate', (options) => model.complete({ tokens: [3] }, options)],
+      ['generate', (options) => model.generate({ tokens: [3] }, options).next()],
+      ['generateBatch', (options) => model.generateBatch([{ tokens: [3] }], options)],
+      ['score', (options) => model.score({ tokens: [3, 4] }, options)],
+    ];
+    for (const [what, call] of calls) {
+      const mistyped = await rejection(call({ sgnal: AbortSignal.abort() }));
+      expect(mistyped).toBeInstanceOf(OptionError);
+      expect(mistyped.message).toBe(`${what} has no option 'sgnal': did you mean 'signal'?`);
+      const wrong = await rejection(call({ signal: {} }));
+      expect(wrong).toBeInstanceOf(OptionError);
+      expect(wrong.message).toBe(`${what}.signal is {}: expected an AbortSignal`);
+      expect(await rejection(call(null as never))).toBeInstanceOf(OptionError);
+    }
+    expect(await rejection(model.generateBatch({} as never))).toBeInstanceOf(OptionError);
+    expect(await rejection(model.promptTokens(undefined as never))).toBeInstanceOf(OptionError);
+    expect(model.stats()).toMatchObject({ steps, runningRequests: 0, waitingRequests: 0 });
   });
 
   it('to score', async () => {
@@ -136,6 +198,11 @@ describe('loadModel', () => {
     await refused(folder, { poolBytes: 100 }, /^poolBytes is 100: expected at least one page of \d+ bytes$/);
     await refused(folder, { onProgress: 'loud' }, /^loadModel\.onProgress is "loud": expected a function$/);
     await refused(folder, { signal: {} }, /^loadModel\.signal /);
+  });
+
+  it('takes a path or an id', async () => {
+    for (const path of [undefined, 5, new URL('file:///llama')])
+      await refused(path as never, {}, /^the model is of type \w+: expected the path of its folder or org\/name$/);
   });
 
   it('stops for its signal, with nothing left behind', async () => {
@@ -243,6 +310,15 @@ describe('a model that was disposed', () => {
       rejection(gone.generateBatch([{ tokens: [3] }])),
       rejection(gone.score({ tokens: [3] })),
       rejection(gone.adapters.load('a', modelFolder('llama'))),
+      rejection(gone.promptTokens({ tokens: [3] })),
+      rejection(gone.setProfiling(true)),
+      ...[
+        () => gone.memory(),
+        () => gone.adapters.list(),
+        () => gone.adapters.has('a'),
+        () => gone.adapters.get('a'),
+        () => gone.adapters.unload('a'),
+      ].map((ask) => rejection(Promise.resolve().then(ask))),
     ];
     for (const error of await Promise.all(late)) {
       expect(error).toBeInstanceOf(DisposedError);

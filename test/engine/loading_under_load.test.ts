@@ -66,8 +66,8 @@ describe('an adapter that is replaced', () => {
 describe('an adapter that is loaded into a full pool', () => {
   it('takes pages of the youngest requests, which are computed again to the same tokens', async () => {
     const { model: probe, adapterPages } = await modelBeside(0);
-    probe.dispose();
     const { pageBytes } = probe.memory().pool;
+    probe.dispose();
     using model = await loadModel(modelFolder('llama'), { poolBytes: (2 * adapterPages + 8) * pageBytes, prefixCache: false });
     // Eight pages each at the end.
     const requests = [0, 1, 2].map((seed) => ({ ...greedy, tokens: randomTokens(60, 256, seed), maxTokens: 60 }));

@@ -88,6 +88,23 @@ describe('mergeFolder', () => {
     expect(same.message).toMatch(/output is the folder of the model/);
   });
 
+  it.each([
+    [{ scal: 2 }, /^mergeFolder has no option 'scal': did you mean 'scale'\?$/],
+    [{ scale: '2' }, /^mergeFolder\.scale is "2": /],
+    [{ scale: Number.NaN }, /^mergeFolder\.scale is NaN: /],
+    [{ output: undefined }, /^mergeFolder\.output is undefined: /],
+    [{ signal: {} }, /^mergeFolder\.signal is \{\}: expected an AbortSignal$/],
+    [undefined, /^mergeFolder is undefined: /],
+  ])('refuses %j before it writes anything', async (change, message) => {
+    using scratch = scratchFolder();
+    const output = join(scratch.path, 'merged');
+    const options = change && { model: llama, adapter: adapterFolder('lora'), output, ...change };
+    const error = await rejection(mergeFolder(options as never));
+    expect(error).toBeInstanceOf(OptionError);
+    expect(error.message).toMatch(message);
+    expect(existsSync(output)).toBe(false);
+  });
+
   it('ends when it is told to, without a folder that looks whole', async () => {
     using scratch = scratchFolder();
     const output = join(scratch.path, 'merged');

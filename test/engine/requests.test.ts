@@ -104,7 +104,7 @@ describe('log-probabilities', () => {
     expect(count).toBe(tokens.length - 1);
     expect(nll).toBeCloseTo(-logprobs.slice(1).reduce<number>((sum, p) => sum + (p as number), 0), 12);
     expect(perplexity).toBeCloseTo(Math.exp(nll / count), 12);
-    expect(await model.score({ tokens: [9] })).toMatchObject({ logprobs: [null], count: 0, nll: 0 });
+    expect(await model.score({ tokens: [9] })).toMatchObject({ logprobs: [null], count: 0, nll: 0, perplexity: 1 });
   });
 });
 

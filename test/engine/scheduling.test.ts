@@ -248,6 +248,22 @@ describe('requests that are given up', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 
+  it('listens to a signal once, however many requests it ends', async () => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const running = Array.from({ length: 12 }, (_, i) => [
+      model.complete({ prompt: 'Once', maxTokens: 900 - i }, { signal }),
+      model.score({ text: 'Once upon' }, { signal }),
+    ]).flat();
+    const ends = Promise.all(running.map((each) => each.catch((error) => error.code)));
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+    await until(() => model.stats().runningRequests > 0, 'requests run');
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+    controller.abort();
+    expect(await ends).toContain('ABORT_ERR');
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+  });
+
   it('ends the rest of a batch when one of it fails', async () => {
     const error = await rejection(model.generateBatch([long(10), { ...long(11), adapter: 'nobody' }, long(12)]));
     expect(error.code).toBe('ERR_HEDDLE_MISSING_ADAPTER');

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AbortError, DisposedError, FileAccessError, TokenizerError } from '../../lib/errors.js';
 import { Tokenizer } from '../../lib/text/tokenizer.js';
@@ -144,13 +145,13 @@ describe('Tokenizer of storyteller', () => {
   it('does not block the event loop with a long text', async () => {
     const text = 'It was the best of times, it was the worst of times. '.repeat(8000);
     const expected = tokenizer.encode(text);
-    const delay = monitorEventLoopDelay({ resolution: 1 });
-    delay.enable();
+    const loop = monitorEventLoopDelay({ resolution: 1 });
+    loop.enable();
     const ids = await tokenizer.encodeAsync(text);
-    delay.disable();
+    loop.disable();
     expect(ids).toEqual(expected);
-    expect(delay.percentile(50) / 1e6).toBeLessThan(20);
-    expect(delay.max / 1e6).toBeLessThan(200);
+    expect(loop.percentile(50) / 1e6).toBeLessThan(20);
+    expect(loop.max / 1e6).toBeLessThan(200);
   });
 
   it('encodes while other texts wait, in order, and stops waiting when told to', async () => {
@@ -164,6 +165,22 @@ describe('Tokenizer of storyteller', () => {
     expect(await short).toEqual(tokenizer.encode('short'));
     expect((await long).length).toBeGreaterThan(50_000);
     await expect(tokenizer.encodeAsync('x', { signal: AbortSignal.abort() })).rejects.toBeInstanceOf(AbortError);
+  });
+
+  it('does not keep others waiting for a text that was given up', async () => {
+    const text = 'word '.repeat(400_000);
+    const start = performance.now();
+    await tokenizer.encodeAsync(text);
+    const whole = performance.now() - start;
+    const abort = new AbortController();
+    const long = tokenizer.encodeAsync(text, { signal: abort.signal });
+    long.catch(() => {});
+    await delay(20);
+    const began = performance.now();
+    abort.abort();
+    await expect(long).rejects.toBeInstanceOf(AbortError);
+    expect((await tokenizer.encodeAsync('short')).length).toBeGreaterThan(0);
+    expect(performance.now() - began).toBeLessThan(whole * 0.7);
   });
 
   it('refuses what is no text', async () => {
@@ -195,6 +212,29 @@ describe.each(['llama3', 'qwen2', 'llama2', 'gemma', 'unigram', 'wordpiece'])('T
       expect(tokenizer.encode(text, { addSpecialTokens: false })).toEqual(plain);
       expect(tokenizer.decode(plain, { skipSpecialTokens: false })).toBe(decoded);
       expect(tokenizer.decode(ids)).toBe(skipped);
+    }
+  });
+
+  it('tells by its length that a text has too many tokens, where it can, and never of one that has not', async () => {
+    const text = `${expected.cases.map((one) => one.text).join(' ')}   \u0041\u030a\u212b ${'\u1112\u1161\u11ab'.repeat(9)}${'word '.repeat(40)}`;
+    const words = text.split(/(?<=\s)/);
+    const next = random(3);
+    for (let round = 0; round < 60; round++) {
+      const some = Array.from({ length: 1 + (next() % 40) }, () => words[next() % words.length]).join('');
+      const ids = await tokenizer.encodeAsync(some, { addSpecialTokens: false });
+      expect(await tokenizer.encodeAsync(some, { addSpecialTokens: false, mostTokens: ids.length })).toEqual(ids);
+    }
+    const long = 'word '.repeat(10_000);
+    const { length } = await tokenizer.encodeAsync(long, { addSpecialTokens: false });
+    const limited = tokenizer.encodeAsync(long, { addSpecialTokens: false, mostTokens: 20 });
+    if (['unigram', 'wordpiece'].includes(name)) expect(await limited).toHaveLength(length);
+    else {
+      const error = await limited.catch((reason: TokenizerError) => reason);
+      expect(error).toBeInstanceOf(TokenizerError);
+      const { rule, atLeast } = (error as TokenizerError).details;
+      expect(rule).toBe('tokens');
+      expect(atLeast).toBeGreaterThan(1000);
+      expect(atLeast).toBeLessThanOrEqual(length);
     }
   });
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { OptionError } from '../../lib/errors.js';
 import { parseTrainOptions } from '../../lib/train/options.js';
+import { train } from '../../lib/train/train.js';
 import { trainJsonSchema } from '../../lib/train/train_schema.js';
 
 const least = { model: 'm', output: 'out', data: 'a.txt' };
@@ -87,5 +88,18 @@ describe('the published schema', () => {
     expect(published.required).toEqual(['model', 'output']);
     expect(published.additionalProperties).toBe(false);
     expect(Object.keys(properties.adapters?.additionalProperties?.properties ?? {})).toContain('rank');
+  });
+});
+
+describe('train', () => {
+  it.each([
+    [undefined, /^train is undefined: /],
+    [5, /^train is 5: /],
+    [{ ...least, signal: {} }, /^train\.signal is \{\}: expected an AbortSignal$/],
+    [{ ...least, onEvent: 'loud' }, /^train\.onEvent is "loud": expected a function$/],
+  ])('refuses %j', async (options, message) => {
+    const refused = train(options as never);
+    await expect(refused).rejects.toBeInstanceOf(OptionError);
+    await expect(refused).rejects.toThrow(message);
   });
 });

@@ -1,6 +1,6 @@
 // A line of JSONL as an example.
 import { findSyntaxFault } from '../../checkpoint/json_syntax.js';
-import { showValue } from '../../runtime/parse_options.js';
+import { shownValue } from '../../runtime/shown_value.js';
 import { didYouMean } from '../../runtime/suggest.js';
 import type { ChatMessage } from '../../text/chat_template.js';
 
@@ -113,7 +113,7 @@ function idsOf(value: Record<string, unknown>, field: string, valid: (id: unknow
   const ids = value[field];
   if (!Array.isArray(ids)) throw new BadExample(`${field} is ${kindOf(ids)}: expected an array of ids`);
   const wrong = ids.findIndex((id) => !valid(id));
-  if (wrong >= 0) throw new BadExample(`${field}[${wrong}] is ${showValue(ids[wrong])}: expected ${expected}`);
+  if (wrong >= 0) throw new BadExample(`${field}[${wrong}] is ${shownValue(ids[wrong])}: expected ${expected}`);
   return ids as number[];
 }
 
