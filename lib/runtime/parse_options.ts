@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { OptionError } from '../errors.js';
-import { suggest } from './suggest.js';
+import { showValue, unknownName } from './option_errors.js';
 
 /** Checks what a user passed against a schema. Throws OptionError naming the option, its value and what was expected. */
 export function parseOptions<S extends z.ZodType>(schema: S, value: unknown, what: string): z.output<S> {
@@ -10,12 +10,7 @@ export function parseOptions<S extends z.ZodType>(schema: S, value: unknown, wha
   const at = [what, ...issue.path].join('.');
   if (issue.code === 'unrecognized_keys') {
     const [name] = issue.keys as [string];
-    const known = keysAt(schema, issue.path);
-    const near = suggest(name, known);
-    throw new OptionError(
-      `${at} has no option '${name}'${near === undefined ? `: expected one of ${known.join(', ')}` : `: did you mean '${near}'?`}`,
-      { option: name, suggestion: near, known },
-    );
+    throw unknownName(at, 'option', name, keysAt(schema, issue.path));
   }
   if (issue.code === 'invalid_key') {
     const key = String(issue.path.at(-1));
@@ -26,7 +21,7 @@ export function parseOptions<S extends z.ZodType>(schema: S, value: unknown, wha
     });
   }
   const actual = issue.path.reduce<unknown>((v, key) => (v as Record<PropertyKey, unknown> | undefined)?.[key], value);
-  throw new OptionError(`${at} is ${show(actual)}: ${issue.message}`, { option: issue.path.join('.'), actual });
+  throw new OptionError(`${at} is ${showValue(actual)}: ${issue.message}`, { option: issue.path.join('.'), actual });
 }
 
 // What an object at `path` may have; of a union, what any of its alternatives may.
@@ -48,10 +43,4 @@ function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   const inner = issue.errors.flat().filter((i) => i.path.length > 0);
   const [first] = inner;
   return first === undefined ? issue : { ...deepest(first), path: [...issue.path, ...first.path] };
-}
-
-function show(value: unknown): string {
-  if (typeof value === 'function') return 'a function';
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }
