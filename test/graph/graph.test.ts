@@ -226,6 +226,13 @@ describe('a program', () => {
     expect((await program.run({ x: new Float32Array(4) }, { extents: { a: 2 } })).y).toHaveLength(4);
   });
 
+  it('learns an extent whatever it is called', async () => {
+    const g = graph();
+    const y = relu(g.input('x', 'f32', ['constructor', 2]));
+    using program = compile(g, { outputs: { y }, extents: { constructor: { max: 4 } } });
+    expect((await program.run({ x: pair })).y).toEqual(pair);
+  });
+
   it('needs no value of an extent that is bounded but not used', async () => {
     const g = graph();
     const y = relu(g.input('x', 'f32', ['n']));
