@@ -156,6 +156,7 @@ const cudaErrors: ReadonlySet<string> = new Set<CudaErrorCode>([
 
 const nativeErrors: Record<string, new (...args: Arguments) => HeddleError> = {
   ERR_HEDDLE_ARGUMENT: OptionError,
+  ERR_HEDDLE_DISPOSED: DisposedError,
   ERR_HEDDLE_PROGRAM: InternalError,
   ERR_HEDDLE_FILE: FileFormatError,
   ERR_HEDDLE_IO: FileAccessError,

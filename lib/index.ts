@@ -30,6 +30,7 @@ export { type CompileOptions, compile } from './graph/compile.js';
 export type { GradientOptions } from './graph/gradient.js';
 export { Graph, graph } from './graph/graph.js';
 export type { RecomputePolicy } from './graph/recompute.js';
+export type { StepOptions } from './graph/steps.js';
 export { Tensor } from './graph/tensor.js';
 export { gradient } from './ops/gradient.js';
 /** The operations of graphs: each checks shapes and dtypes where it is called. */

@@ -14,10 +14,10 @@ export function readMethodOptions<Schema extends z.ZodType>(
   const path = issue?.path ?? [];
   const option = path.join('.');
   const actual = valueAt(raw, path);
-  throw new AdapterError(`${adapter}: ${option} is ${shownValue(actual)}: ${issue?.message}`, { option, actual });
+  throw new AdapterError(`${adapter}: ${option} is ${shownValue(actual, 'missing')}: ${issue?.message}`, { option, actual });
 }
 
 /** Throws AdapterError for an option with a value that changes results and is not supported. */
 export function refuseOption(adapter: string, option: string, actual: unknown, meaning: string): never {
-  throw new AdapterError(`${adapter}: ${option} is ${shownValue(actual)}: ${meaning}`, { option, actual });
+  throw new AdapterError(`${adapter}: ${option} is ${shownValue(actual, 'missing')}: ${meaning}`, { option, actual });
 }

@@ -42,14 +42,14 @@ export function readPeftConfig(raw: unknown, adapter: string): PeftConfig {
   const type = options.peft_type;
   const method = typeof type === 'string' ? methods.get(type.toUpperCase()) : undefined;
   if (method === undefined)
-    throw new AdapterError(`${adapter}: peft_type is ${shownValue(type)}: supported are ${[...methods.keys()].join(', ')}`, {
+    throw new AdapterError(`${adapter}: peft_type is ${shownValue(type, 'missing')}: supported are ${[...methods.keys()].join(', ')}`, {
       option: 'peft_type',
       actual: type,
       expected: [...methods.keys()],
     });
   const modules = options.modules_to_save ?? [];
   if (!Array.isArray(modules) || modules.some((name) => typeof name !== 'string'))
-    throw new AdapterError(`${adapter}: modules_to_save is ${shownValue(modules)}: expected a list of module names`, {
+    throw new AdapterError(`${adapter}: modules_to_save is ${shownValue(modules, 'missing')}: expected a list of module names`, {
       option: 'modules_to_save',
       actual: modules,
     });

@@ -210,7 +210,11 @@ export function toModelConfig(json: unknown, model: string): ModelConfig {
       expected: Object.keys(defaults),
     });
   const refuse = (field: string, actual: unknown, expected: string): never => {
-    throw new ModelError(`${model}: config.json: ${field} is ${shownValue(actual)}: expected ${expected}`, { field, actual, expected });
+    throw new ModelError(`${model}: config.json: ${field} is ${shownValue(actual, 'missing')}: expected ${expected}`, {
+      field,
+      actual,
+      expected,
+    });
   };
   const gpt2 = raw.model_type === 'gpt2';
   const hiddenSize = (gpt2 ? raw.n_embd : raw.hidden_size) ?? known.hiddenSize;
@@ -271,7 +275,7 @@ function checked(json: unknown, model: string): Raw {
   const path = issue?.path ?? [];
   const actual = valueAt(json, path);
   const field = path.join('.') || 'the whole';
-  throw new ModelError(`${model}: config.json: ${field} is ${shownValue(actual)}: ${issue?.message}`, {
+  throw new ModelError(`${model}: config.json: ${field} is ${shownValue(actual, 'missing')}: ${issue?.message}`, {
     field,
     actual,
     issues: parsed.error.issues,

@@ -82,7 +82,7 @@ export function readRope(fields: RopeFields, context: RopeContext): { rope: Rope
   }
   if (scaling && parameters && context.slidingApart)
     throw new ModelError(
-      `${context.model}: config.json: rope_scaling is ${shownValue(scaling)}: expected none beside rope_parameters without full_attention`,
+      `${context.model}: config.json: rope_scaling is ${shownValue(scaling, 'missing')}: expected none beside rope_parameters without full_attention`,
       { field: 'rope_scaling', actual: scaling },
     );
   const rope = scaling ? read(scaling, (name) => `rope_scaling.${name}`) : read(parameters ?? {}, (name) => `rope_parameters.${name}`);
@@ -99,7 +99,7 @@ function readSettings(
   context: RopeContext,
 ): RopeSettings {
   const refuseField = (field: string, actual: unknown, expected: string): never => {
-    throw new ModelError(`${context.model}: config.json: ${field} is ${shownValue(actual)}: expected ${expected}`, {
+    throw new ModelError(`${context.model}: config.json: ${field} is ${shownValue(actual, 'missing')}: expected ${expected}`, {
       field,
       actual,
       expected,

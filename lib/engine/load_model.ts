@@ -13,7 +13,7 @@ import { throwIfAborted } from '../runtime/abort_signal.js';
 import { choosesItself, cpu, type Device, openDevice, standsInTheWay } from '../runtime/device.js';
 import { type DeviceTensor, emptyTensor } from '../runtime/device_tensor.js';
 import { parseOptions } from '../runtime/parse_options.js';
-import { inTurns } from '../runtime/steps.js';
+import { inTurns } from '../runtime/slices.js';
 import { ChatTemplate } from '../text/chat_template.js';
 import { Tokenizer } from '../text/tokenizer.js';
 import { AdapterPlaces } from './adapter_places.js';

@@ -19,7 +19,7 @@ import { WeightStore } from '../models/weight_store.js';
 import { cpu } from '../runtime/device.js';
 import { parseOptions } from '../runtime/parse_options.js';
 import { signalSchema } from '../runtime/signal_schema.js';
-import { atOnce } from '../runtime/steps.js';
+import { atOnce } from '../runtime/slices.js';
 import { cacheLayout, widestAdapterRow } from './memory_plan.js';
 import { checkpointDtype } from './merged_adapter.js';
 import { ModelGraphs } from './model_programs.js';

@@ -10,7 +10,7 @@ import type { WeightStore } from '../models/weight_store.js';
 import { advance, gatherRows, sample, tokenLogprob } from '../ops/index.js';
 import { type DeviceTensor, emptyTensor } from '../runtime/device_tensor.js';
 import type { Program } from '../runtime/program.js';
-import { inTurns, type Steps } from '../runtime/steps.js';
+import { inTurns, type Slices } from '../runtime/slices.js';
 import { controlColumns, integerColumns, samplingLimits } from './sampling.js';
 
 /** Native memory that lives as long as the model and that steps read or change. */
@@ -49,7 +49,7 @@ export class ModelGraphs {
   ) {}
 
   /** Sites in the order of their numbers. Asks for every weight on the way, which compares config.json with the checkpoint. */
-  *sites(): Steps<readonly Site[]> {
+  *sites(): Slices<readonly Site[]> {
     // What is sized by the sites or by config.json comes later: a stand-in does for the walk.
     const pool = emptyTensor('u8', [64], this.weights.device);
     try {
@@ -128,7 +128,7 @@ export class ModelGraphs {
     };
   }
 
-  private *build(state: Pick<ModelState, 'pool' | 'entries' | 'adapterRows'>): Steps<{
+  private *build(state: Pick<ModelState, 'pool' | 'entries' | 'adapterRows'>): Slices<{
     graph: Graph;
     step: TokenTensors & ServingTensors;
     logits: Tensor;

@@ -1,33 +1,36 @@
 import { OptionError, ShapeError } from '../errors.js';
 import { opTable } from '../generated/op_table.js';
 import { type LogicalProgram, newValue, type PlanNode, type Value } from '../plan/ir.js';
-import { arenaBytes, compilePlan, planInSteps } from '../plan/plan.js';
+import { arenaBytes, compilePlan, planInSlices } from '../plan/plan.js';
 import type { Device } from '../runtime/device.js';
+import { expectKnownKeys } from '../runtime/option_errors.js';
 import type { Program } from '../runtime/program.js';
-import { atOnce, inTurns, type Steps } from '../runtime/steps.js';
+import { countElements, formatShape } from '../runtime/shape.js';
+import { shownValue } from '../runtime/shown_value.js';
+import { atOnce, inTurns, type Slices } from '../runtime/slices.js';
 import type { Graph } from './graph.js';
-import type { OpCall, Tensor } from './tensor.js';
+import { expectSteps, type StepOptions } from './steps.js';
+import { type OpCall, Tensor } from './tensor.js';
 
 /** What to compile of a graph. */
-export interface CompileOptions {
+export interface CompileOptions extends StepOptions {
   /** Results by name. What no output needs is left out. */
   outputs: Readonly<Record<string, Tensor>>;
   /** Results that are computed for what they change in state; they are not copied out. */
   effects?: readonly Tensor[];
   /** The largest value of each symbolic extent: memory is reserved for it. */
   extents?: Readonly<Record<string, { max: number }>>;
-  /** Results that become inputs of the next step of a burst. */
-  feeds?: readonly { output: string; input: string }[];
-  /** An i32 [1] output: a burst ends when it is 0. */
-  while?: string;
   /** Where it runs, for a graph without weights, parameters and state. Default: where those lie, otherwise the processor. */
   device?: Device | undefined;
 }
 
+const compileOptionNames: readonly (keyof CompileOptions)[] = ['outputs', 'effects', 'extents', 'feeds', 'while', 'device'];
+
 /**
  * Plans and verifies the part of `graph` that the outputs need, and reserves its memory for the largest extents.
- * Throws OptionError for an extent without a bound, ShapeError for an output of another graph, PoolExhaustedError without memory,
- * DeviceError where its tensors lie on several devices.
+ * Throws OptionError for an unknown option or name or an extent without a bound, ShapeError for an output of another graph, ShapeError or
+ * DTypeError for a feed or condition that does not fit, PoolExhaustedError without memory, DisposedError for a tensor whose buffer was
+ * disposed of, DeviceError where its tensors lie on several devices.
  */
 export function compile(graph: Graph, options: CompileOptions): Program {
   return compilePlan(lower(graph, options), options.device);
@@ -35,8 +38,8 @@ export function compile(graph: Graph, options: CompileOptions): Program {
 
 /** The same without holding the event loop for long, for large graphs. */
 export async function compileInTurns(graph: Graph, options: CompileOptions): Promise<Program> {
-  const program = await inTurns(lowerInSteps(graph, options));
-  return inTurns(planInSteps(program, options.device));
+  const program = await inTurns(lowerInSlices(graph, options));
+  return inTurns(planInSlices(program, options.device));
 }
 
 /** Bytes of intermediates that a program would reserve, without making it. */
@@ -45,15 +48,18 @@ export function planArena(graph: Graph, options: CompileOptions): number {
 }
 
 /** The graph as plain nodes in order of creation, dead ones left out. */
-export const lower = (graph: Graph, options: CompileOptions): LogicalProgram => atOnce(lowerInSteps(graph, options));
+export const lower = (graph: Graph, options: CompileOptions): LogicalProgram => atOnce(lowerInSlices(graph, options));
 
-function* lowerInSteps(graph: Graph, options: CompileOptions): Steps<LogicalProgram> {
-  const names = Object.entries(options.outputs);
-  const effects = options.effects ?? [];
+function* lowerInSlices(graph: Graph, options: CompileOptions): Slices<LogicalProgram> {
+  expectKnownKeys(options, compileOptionNames, 'compile');
+  const names = Object.entries(options?.outputs ?? {});
+  const effects = options?.effects ?? [];
   if (names.length + effects.length === 0) throw new OptionError('compile: expected at least one output');
   const calls = new Set<OpCall>();
   const tensors = new Set<Tensor>();
   const pending = [...names, ...effects.map((tensor) => ['effect', tensor] as const)].map(([name, tensor]) => {
+    if (!(tensor instanceof Tensor))
+      throw new OptionError(`output '${name}' is ${shownValue(tensor)}: expected a tensor of the graph`, { name, actual: tensor });
     if (tensor.graph !== graph) throw new ShapeError(`output '${name}' belongs to another graph`, { name });
     return tensor;
   });
@@ -85,6 +91,7 @@ function* lowerInSteps(graph: Graph, options: CompileOptions): Steps<LogicalProg
     .sort((a, b) => a.id - b.id);
   const producers = new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
   const outputs = names.map(([name, tensor]) => ({ name, value: ownedOutput(values.get(tensor) as Value, producers, nodes) }));
+  expectSteps(options, inputs, outputs);
   return { nodes, inputs, outputs, extents: boundExtents(tensors, options), feeds: options.feeds ?? [], while: options.while };
 }
 
@@ -124,16 +131,26 @@ function ownedOutput(value: Value, producers: ReadonlyMap<Value, PlanNode>, node
   return copied;
 }
 
-function boundExtents(tensors: ReadonlySet<Tensor>, options: CompileOptions): Map<string, number> {
-  const bounds = new Map(Object.entries(options.extents ?? {}).map(([name, { max }]) => [name, max]));
-  for (const [name, max] of bounds)
-    if (!Number.isSafeInteger(max) || max < 0)
-      throw new OptionError(`extents.${name}.max is ${max}: expected a whole number, 0 or more`, { name });
-  for (const tensor of tensors)
-    for (const dimension of tensor.shape)
-      if (typeof dimension !== 'number' && !bounds.has(dimension.extent))
-        throw new OptionError(`the extent '${dimension.extent}' has no bound: give extents: { ${dimension.extent}: { max: … } }`, {
-          extent: dimension.extent,
-        });
-  return bounds;
+// What the native side takes as one tensor.
+const maxElements = 2 ** 46;
+
+// Of the extents that are used; as with inputs, what no output needs is left out.
+function boundExtents(tensors: ReadonlySet<Tensor>, { extents = {} }: CompileOptions): Map<string, number> {
+  for (const [name, bound] of Object.entries(extents)) {
+    expectKnownKeys(bound, ['max'], `extents.${name}`);
+    if (!Number.isSafeInteger(bound?.max) || bound.max < 0)
+      throw new OptionError(`extents.${name}.max is ${shownValue(bound?.max)}: expected a whole number, 0 or more`, { name });
+  }
+  const used = new Set<string>();
+  for (const { shape } of tensors) for (const dimension of shape) if (typeof dimension !== 'number') used.add(dimension.extent);
+  const unbounded = [...used].find((name) => !Object.hasOwn(extents, name));
+  if (unbounded !== undefined)
+    throw new OptionError(`the extent '${unbounded}' has no bound: give extents: { ${unbounded}: { max: … } }`, { extent: unbounded });
+  const largest = Object.fromEntries(Object.entries(extents).map(([name, { max }]) => [name, max]));
+  for (const { shape } of tensors)
+    if (countElements(shape, largest) > maxElements)
+      throw new OptionError(`a tensor ${formatShape(shape)} with ${shownValue(largest)}: expected at most 2^46 elements`, {
+        actual: largest,
+      });
+  return new Map(Object.entries(largest).filter(([name]) => used.has(name)));
 }

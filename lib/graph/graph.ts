@@ -1,8 +1,9 @@
 import { OptionError, ShapeError } from '../errors.js';
 import type { OpName } from '../generated/op_table.js';
 import type { DeviceTensor } from '../runtime/device_tensor.js';
-import type { DType } from '../runtime/dtype.js';
+import { type DType, expectKnownDType } from '../runtime/dtype.js';
 import { type DimensionLike, formatShape, type Shape, toShape } from '../runtime/shape.js';
+import { shownValue } from '../runtime/shown_value.js';
 import { type OpCall, Tensor } from './tensor.js';
 
 /** Type of an op's output before it becomes a tensor. */
@@ -18,10 +19,12 @@ export class Graph {
   private currentSegment: number | undefined;
   private readonly next = (): number => this.count++;
 
-  /** A value given at each run. A string in `shape` names a symbolic extent. Throws OptionError for a name that is taken, ShapeError for a bad size. */
+  /** A value given at each run. A string in `shape` names a symbolic extent. Throws OptionError for a name that is taken, DTypeError, ShapeError for a bad size. */
   input(name: string, dtype: DType, shape: readonly DimensionLike[]): Tensor {
+    expectKnownDType(dtype, `input '${name}'`);
+    const known = toShape(shape, `input '${name}'`);
     this.claim(name);
-    return new Tensor(this, this.next(), dtype, toShape(shape, `input '${name}'`), { kind: 'input', name }, this.next);
+    return new Tensor(this, this.next(), dtype, known, { kind: 'input', name }, this.next);
   }
 
   /** A frozen weight in native memory. No gradient is ever built for it. */
@@ -66,9 +69,14 @@ export class Graph {
   }
 
   private bound(kind: 'weight' | 'state' | 'parameter', name: string, tensor: DeviceTensor): Tensor {
-    this.claim(name);
+    if (!Array.isArray(tensor?.dims))
+      throw new OptionError(`${kind} '${name}' is ${shownValue(tensor)}: expected a tensor in native memory, as tensor() makes`, {
+        name,
+        actual: tensor,
+      });
     const shape = toShape(tensor.dims, `${kind} '${name}'`);
     if (shape.length === 0) throw new ShapeError(`${kind} '${name}' is ${formatShape(shape)}: expected at least one dimension`);
+    this.claim(name);
     return new Tensor(this, this.next(), tensor.dtype, shape, { kind, name, tensor }, this.next);
   }
 

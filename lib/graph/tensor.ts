@@ -61,7 +61,8 @@ export class Tensor {
   /** Columns `from` up to, not including, `to` of a [rows, columns] tensor, without a copy. */
   columns(from: number, to: number): Tensor {
     const width = this.shape[1];
-    if (this.shape.length !== 2 || typeof width !== 'number' || from < 0 || to > width || from > to)
+    const whole = Number.isSafeInteger(from) && Number.isSafeInteger(to);
+    if (!whole || this.shape.length !== 2 || typeof width !== 'number' || from < 0 || to > width || from > to)
       throw new ShapeError(`[columns] x is ${formatShape(this.shape)}: cannot take columns ${from} to ${to}`, { actual: this.shape });
     const shape = [this.shape[0] as Dimension, to - from];
     return new Tensor(this.graph, this.nextId(), this.dtype, shape, { kind: 'view', base: this, firstColumn: from }, this.nextId);

@@ -2,7 +2,7 @@ import { OptionError, ShapeError } from '../errors.js';
 import type { Tensor } from '../graph/tensor.js';
 import { type Dimension, formatShape } from '../runtime/shape.js';
 import { scatterAddRows } from './layout.js';
-import { apply, expectDType, expectRank, type Rules } from './op_rule.js';
+import { apply, expectDType, expectRank, expectTensor, optionsOf, type Rules } from './op_rule.js';
 
 /** Width is known from plain rows; packed panels may be padded, so there the caller says it. */
 export function embeddingRule(width?: number): Rules<'embedding'>['embedding'] {
@@ -43,8 +43,9 @@ export const embeddingRules: Rules<'embedding' | 'gather_rows'> = {
 
 /** Rows ids of weight as f32. ids i32 [tokens]; weight [vocabulary, width], or packed for `linear` with `vocabulary` rows of `width`. */
 export const embedding = (ids: Tensor, weight: Tensor, options: { vocabulary?: number; width?: number } = {}): Tensor => {
-  const vocabulary = options.vocabulary ?? (weight.shape[0] as number);
-  return apply('embedding', embeddingRule(options.width), { ids, weight }, { vocabulary }).y;
+  expectTensor('embedding', 'weight', weight);
+  const { vocabulary, width } = optionsOf('embedding', options, { vocabulary: weight.shape[0] as number, width: undefined });
+  return apply('embedding', embeddingRule(width), { ids, weight }, { vocabulary }).y;
 };
 
 /** Rows of x by number. x [n, ..], rows i32 [m] (negative: zeros) → [m, ..]. */

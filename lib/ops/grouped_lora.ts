@@ -12,6 +12,7 @@ import {
   expectShape,
   fixed,
   type GradientCall,
+  optionsOf,
   type Rules,
 } from './op_rule.js';
 
@@ -109,13 +110,10 @@ export const groupedLora = (
   base: Tensor,
   routing: AdapterRouting,
   options: { site: number; columns: Tensor; baseBias?: Tensor | undefined },
-): Tensor =>
-  apply(
-    'grouped_lora',
-    groupedLoraRules.grouped_lora,
-    { x, base, baseBias: options.baseBias, ...routing, columns: options.columns },
-    { site: options.site },
-  ).y;
+): Tensor => {
+  const { site, columns, baseBias } = optionsOf('grouped_lora', options, { site: undefined, columns: undefined, baseBias: undefined });
+  return apply('grouped_lora', groupedLoraRules.grouped_lora, { x, base, baseBias, ...routing, columns }, { site }).y;
+};
 
 /** Embedding rows plus each token's adapter delta for its id. ids i32 [tokens], base f32 [tokens, width]. */
 export const groupedEmbedding = (ids: Tensor, base: Tensor, routing: AdapterRouting, options: { site: number }): Tensor =>

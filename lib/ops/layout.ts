@@ -3,7 +3,7 @@ import type { Tensor } from '../graph/tensor.js';
 import { type Dimension, formatShape, type Shape } from '../runtime/shape.js';
 import { zerosLike } from './elementwise.js';
 import { gatherRows } from './embedding.js';
-import { apply, expectDType, expectRank, expectSameDimension, fixed, type Rules } from './op_rule.js';
+import { apply, expectDType, expectRank, expectSameDimension, expectTensor, fixed, type Rules } from './op_rule.js';
 
 type RowOp = 'concat_rows' | 'slice_rows' | 'pad_rows' | 'scatter_add_rows' | 'replace_rows';
 
@@ -158,6 +158,7 @@ export function concatRows(parts: readonly Tensor[]): Tensor {
  * symbolic rows that is known when the program runs.
  */
 export function sliceRows(x: Tensor, from: number, to: number): Tensor {
+  expectTensor('slice_rows', 'x', x);
   const rows = x.shape[0];
   const whole = Number.isSafeInteger(from) && Number.isSafeInteger(to) && from >= 0 && from <= to;
   if (!whole || (typeof rows === 'number' && to > rows))

@@ -1,7 +1,7 @@
 import { ShapeError } from '../errors.js';
 import type { Tensor } from '../graph/tensor.js';
 import { type Dimension, formatShape } from '../runtime/shape.js';
-import { apply, expectDType, expectRank, fixed, type Rules } from './op_rule.js';
+import { apply, expectDType, expectRank, fixed, optionsOf, type Rules } from './op_rule.js';
 import { sumRows } from './reduce.js';
 
 /** How bf16 weights are multiplied where the processor has a bf16 dot product: inputs rounded to bf16, or split in two bf16 parts. */
@@ -82,8 +82,13 @@ export const linear = (
   x: Tensor,
   weight: Tensor,
   options: { outputs: number; bias?: Tensor | undefined; precision?: LinearPrecision },
-): Tensor => apply('linear', linearRule(options.outputs), { x, weight, bias: options.bias }, { activation: options.precision ?? 'fast' }).y;
+): Tensor => {
+  const { outputs, bias, precision } = optionsOf('linear', options, { outputs: undefined, bias: undefined, precision: 'fast' });
+  return apply('linear', linearRule(outputs), { x, weight, bias }, { activation: precision }).y;
+};
 
 /** dy W: what `linear` passes back to its x. dy f32 [rows, outputs]; weight as `linear` takes it → f32 [rows, inputs]. */
-export const linearGrad = (dy: Tensor, weight: Tensor, options: { inputs: number; precision?: LinearPrecision }): Tensor =>
-  apply('linear_grad', linearGradRule(options.inputs), { dy, weight }, { activation: options.precision ?? 'fast' }).dx;
+export const linearGrad = (dy: Tensor, weight: Tensor, options: { inputs: number; precision?: LinearPrecision }): Tensor => {
+  const { inputs, precision } = optionsOf('linear_grad', options, { inputs: undefined, precision: 'fast' });
+  return apply('linear_grad', linearGradRule(inputs), { dy, weight }, { activation: precision }).dx;
+};

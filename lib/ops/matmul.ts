@@ -2,7 +2,7 @@ import { ShapeError } from '../errors.js';
 import type { Tensor } from '../graph/tensor.js';
 import { type Dimension, formatShape, product } from '../runtime/shape.js';
 import { copy } from './elementwise.js';
-import { apply, expectDType, expectRank, expectSameDimension, type Rules } from './op_rule.js';
+import { apply, expectDType, expectRank, expectSameDimension, expectTensor, optionsOf, type Rules } from './op_rule.js';
 
 /** Which operands of `matmul` are given transposed. */
 export interface MatmulOptions {
@@ -49,7 +49,9 @@ export const matmulRules: Rules<'matmul'> = {
  * Throws DTypeError or ShapeError where operands do not fit.
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
-  const { transposeA = false, transposeB = false } = options;
+  expectTensor('matmul', 'a', a);
+  expectTensor('matmul', 'b', b);
+  const { transposeA, transposeB } = optionsOf('matmul', options, { transposeA: false, transposeB: false });
   if (a.shape.length === 3 && b.shape.length === 2) {
     const [batch, rows, inner] = a.shape as [Dimension, Dimension, Dimension];
     const all = product([batch, rows]);

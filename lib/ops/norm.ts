@@ -1,6 +1,6 @@
 import type { Tensor } from '../graph/tensor.js';
 import { add, mul, scale, scaleColumns } from './elementwise.js';
-import { apply, expectDType, expectRank, expectSameDimension, expectShape, fixed, type Rules } from './op_rule.js';
+import { apply, expectDType, expectRank, expectSameDimension, expectShape, fixed, optionsOf, type Rules } from './op_rule.js';
 import { repeatColumns, sumRows } from './reduce.js';
 import { spread, spreadMean, subtract } from './row_statistics.js';
 
@@ -96,20 +96,25 @@ export const normRules: Rules<NormOp | 'inverse_rms'> = {
  * x f32 [.., n], weight f32 [n]. Zhang and Sennrich, https://arxiv.org/abs/1910.07467.
  */
 export const rmsNorm = (x: Tensor, weight: Tensor | undefined, options: { eps: number; weightOffset?: number }): Tensor =>
-  apply('rms_norm', normRules.rms_norm, { x, weight }, { eps: options.eps, weightOffset: options.weightOffset ?? 0 }).y;
+  apply('rms_norm', normRules.rms_norm, { x, weight }, optionsOf('rms_norm', options, { eps: undefined, weightOffset: 0 })).y;
 
 /** (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension. f32. Ba et al., https://arxiv.org/abs/1607.06450. */
 export const layerNorm = (x: Tensor, weight: Tensor | undefined, bias: Tensor | undefined, options: { eps: number }): Tensor =>
-  apply('layer_norm', normRules.layer_norm, { x, weight, bias }, { eps: options.eps }).y;
+  apply('layer_norm', normRules.layer_norm, { x, weight, bias }, optionsOf('layer_norm', options, { eps: undefined })).y;
 
 /** Gradient of `rmsNorm` with respect to x from the gradient dy of its result. f32, shapes as there. */
 export const rmsNormGrad = (x: Tensor, weight: Tensor | undefined, dy: Tensor, options: { eps: number; weightOffset?: number }): Tensor =>
-  apply('rms_norm_grad', normRules.rms_norm_grad, { x, weight, dy }, { eps: options.eps, weightOffset: options.weightOffset ?? 0 }).dx;
+  apply(
+    'rms_norm_grad',
+    normRules.rms_norm_grad,
+    { x, weight, dy },
+    optionsOf('rms_norm_grad', options, { eps: undefined, weightOffset: 0 }),
+  ).dx;
 
 /** Gradient of `layerNorm` with respect to x from the gradient dy of its result. f32, shapes as there. */
 export const layerNormGrad = (x: Tensor, weight: Tensor | undefined, dy: Tensor, options: { eps: number }): Tensor =>
-  apply('layer_norm_grad', normRules.layer_norm_grad, { x, weight, dy }, { eps: options.eps }).dx;
+  apply('layer_norm_grad', normRules.layer_norm_grad, { x, weight, dy }, optionsOf('layer_norm_grad', options, { eps: undefined })).dx;
 
 /** 1 / sqrt(mean(x²) + eps) over the last dimension. f32 [.., n] → f32 [..]. */
 export const inverseRms = (x: Tensor, options: { eps: number }): Tensor =>
-  apply('inverse_rms', normRules.inverse_rms, { x }, { eps: options.eps }).y;
+  apply('inverse_rms', normRules.inverse_rms, { x }, optionsOf('inverse_rms', options, { eps: undefined })).y;

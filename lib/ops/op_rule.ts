@@ -1,9 +1,11 @@
 import { DTypeError, OptionError, ShapeError } from '../errors.js';
 import { type OpName, opTable } from '../generated/op_table.js';
 import type { Graph, TensorType } from '../graph/graph.js';
-import type { Tensor } from '../graph/tensor.js';
+import { Tensor } from '../graph/tensor.js';
 import type { DType } from '../runtime/dtype.js';
-import { type Dimension, formatShape, type Shape, sameDimension, sameShape } from '../runtime/shape.js';
+import { expectKnownKeys } from '../runtime/option_errors.js';
+import { type Dimension, formatShape, type Shape, sameDimension, sameShape, toShape } from '../runtime/shape.js';
+import { shownValue } from '../runtime/shown_value.js';
 import { didYouMean } from '../runtime/suggest.js';
 
 type Table = typeof opTable;
@@ -58,28 +60,71 @@ export function apply<O extends OpName>(
   inputs: Inputs<O>,
   attrs: Attrs<O>,
 ): { readonly [K in keyof OutputTypes<O>]: Tensor } {
-  expectChoices(op, attrs);
-  const outputs = rule.infer(inputs, attrs);
+  expectOperands(op, inputs);
+  expectAttributes(op, attrs);
+  const outputs: Readonly<Record<string, TensorType>> = rule.infer(inputs, attrs);
+  // A size that the caller gave, such as the outputs of `linear`, may be none.
+  for (const [name, { shape }] of Object.entries(outputs)) toShape(shape, `[${op}] ${name}`);
   const first = Object.values<Tensor | undefined>(inputs).find((t) => t !== undefined) as Tensor;
   const graph = first.graph as Graph;
-  return graph.call(op, inputs, attrs as Record<string, number | boolean | string>, outputs as Record<string, TensorType>) as {
+  return graph.call(op, inputs, attrs as Record<string, number | boolean | string>, outputs) as {
     readonly [K in keyof OutputTypes<O>]: Tensor;
   };
 }
 
-// Words such as the function of `map`: JavaScript has no compiler that knows them.
-function expectChoices(op: OpName, attrs: Readonly<Record<string, unknown>>): void {
-  for (const [name, type] of Object.entries<unknown>(opTable[op].attrs)) {
-    if (!Array.isArray(type) || type.includes(attrs[name])) continue;
-    const actual = String(attrs[name]);
-    throw new OptionError(`[${op}] ${name} is '${actual}': expected ${type.join(', ')}.${didYouMean(actual, type as string[])}`, {
-      op,
-      option: name,
-      actual: attrs[name],
-      expected: type,
-    });
+// JavaScript has no compiler that knows operands and attributes: what TypeScript would refuse is refused here.
+function expectOperands(op: OpName, operands: Readonly<Record<string, unknown>>): void {
+  const { inputs, optional } = opTable[op] as { inputs: readonly string[]; optional: readonly string[] };
+  expectKnownKeys(operands, inputs, `[${op}]`, 'operand');
+  for (const name of inputs) if (operands[name] !== undefined || !optional.includes(name)) expectTensor(op, name, operands[name]);
+}
+
+/** Throws OptionError unless `value` is a tensor of a graph. */
+export function expectTensor(op: OpName, name: string, value: unknown): asserts value is Tensor {
+  if (value instanceof Tensor) return;
+  throw new OptionError(`[${op}] ${name} is ${shownValue(value)}: expected a tensor of a graph`, { op, operand: name, actual: value });
+}
+
+function expectAttributes(op: OpName, attrs: Readonly<Record<string, unknown>>): void {
+  const types: Readonly<Record<string, AttributeKind>> = opTable[op].attrs;
+  expectKnownKeys(attrs, Object.keys(types), `[${op}]`);
+  for (const [name, type] of Object.entries(types)) {
+    const actual = attrs[name];
+    if (typeof type === 'string' && attributeKinds[type].fits(actual)) continue;
+    if (typeof type !== 'string' && type.includes(actual as string)) continue;
+    const expected = typeof type === 'string' ? attributeKinds[type].expected : type;
+    const message =
+      typeof type === 'string'
+        ? `[${op}] ${name} is ${shownValue(actual)}: expected ${expected}`
+        : `[${op}] ${name} is '${actual}': expected ${type.join(', ')}.${didYouMean(String(actual), type)}`;
+    throw new OptionError(message, { op, option: name, actual, expected });
   }
 }
+
+type AttributeKind = keyof typeof attributeKinds | readonly string[];
+
+const attributeKinds = {
+  f32: { expected: 'a number', fits: (value: unknown) => typeof value === 'number' },
+  i32: { expected: 'a whole number of 32 bits', fits: (value: unknown) => Number.isSafeInteger(value) && value === Number(value) >> 0 },
+  i64: { expected: 'a whole number', fits: (value: unknown) => Number.isSafeInteger(value) },
+  bool: { expected: 'true or false', fits: (value: unknown) => typeof value === 'boolean' },
+} as const;
+
+/**
+ * What a user gave as the options of an op, with `defaults` where they are left out; undefined: there is none. Throws OptionError for a
+ * name that is not among them.
+ */
+export function optionsOf<T extends object, const D extends Defaults<T>>(op: OpName, given: T, defaults: D): Chosen<T, D> {
+  expectKnownKeys(given, Object.keys(defaults), `[${op}]`);
+  const chosen: Record<string, unknown> = { ...defaults };
+  for (const [name, value] of Object.entries(given ?? {})) if (value !== undefined) chosen[name] = value;
+  return chosen as Chosen<T, D>;
+}
+
+type Defaults<T> = { readonly [K in keyof Required<T>]: T[K] | undefined };
+type Chosen<T, D extends Defaults<T>> = {
+  readonly [K in keyof Required<T>]: undefined extends D[K] ? T[K] : Exclude<T[K], undefined>;
+};
 
 /** Throws DTypeError unless `tensor` has one of `dtypes`. */
 export function expectDType(op: OpName, name: string, tensor: Tensor | undefined, ...dtypes: DType[]): void {

@@ -1,6 +1,6 @@
 import { OptionError } from '../errors.js';
 import type { Tensor } from '../graph/tensor.js';
-import { apply, expectDType, expectShape, type Rules } from './op_rule.js';
+import { apply, expectDType, expectShape, optionsOf, type Rules } from './op_rule.js';
 
 type StepOp = 'adamw' | 'sgd';
 
@@ -111,7 +111,8 @@ export function adamw(
   operands: { parameters: Tensor; gradients: Tensor; first: Tensor; second: Tensor; schedule: Tensor; factor?: Tensor | undefined },
   options: AdamwOptions = {},
 ): { newParameters: Tensor; newFirst: Tensor; newSecond: Tensor; applied: Tensor } {
-  const { betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0, rateScale = 1 } = options;
+  const defaults = { betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, rateScale: 1 } as const;
+  const { betas, eps, weightDecay, rateScale } = optionsOf('adamw', options, defaults);
   checkBetas(betas);
   expectNumber('adamw', 'eps', eps, eps >= 0 && Number.isFinite(eps), 'a number from 0 on');
   checkRates('adamw', weightDecay, rateScale);
@@ -148,7 +149,12 @@ export function sgd(
   operands: { parameters: Tensor; gradients: Tensor; velocity: Tensor; schedule: Tensor; factor?: Tensor | undefined },
   options: SgdOptions = {},
 ): { newParameters: Tensor; newVelocity: Tensor; applied: Tensor } {
-  const { momentum = 0, nesterov = false, weightDecay = 0, rateScale = 1 } = options;
+  const { momentum, nesterov, weightDecay, rateScale } = optionsOf('sgd', options, {
+    momentum: 0,
+    nesterov: false,
+    weightDecay: 0,
+    rateScale: 1,
+  });
   expectNumber('sgd', 'momentum', momentum, momentum >= 0 && momentum < 1, 'a number from 0 to less than 1');
   checkRates('sgd', weightDecay, rateScale);
   return apply('sgd', optimiserRules.sgd, operands, { momentum, nesterov, weightDecay, rateScale });

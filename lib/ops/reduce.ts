@@ -3,7 +3,7 @@ import type { Tensor } from '../graph/tensor.js';
 import { type Dimension, formatShape, type Shape } from '../runtime/shape.js';
 import { add, divide, mul, scale } from './elementwise.js';
 import { map } from './map.js';
-import { apply, expectDType, expectRank, expectSameDimension, fixed, type Rules } from './op_rule.js';
+import { apply, expectDType, expectRank, expectSameDimension, expectTensor, fixed, type Rules } from './op_rule.js';
 
 function lastDropped(op: 'reduce' | 'argmax', x: Tensor) {
   expectDType(op, 'x', x, 'f32');
@@ -80,6 +80,7 @@ export const sumRows = (x: Tensor): Tensor => apply('sum_rows', reduceRules.sum_
  * Throws ShapeError where n differs.
  */
 export function repeatRows(x: Tensor, like: Tensor | Dimension): Tensor {
+  expectTensor('repeat_rows', 'x', x);
   const named = typeof like === 'object' && 'shape' in like;
   if (named) expectSameDimension('repeat_rows', { name: 'x', tensor: x, axis: 0 }, { name: 'like', tensor: like, axis: -1 });
   const shape = named ? like.shape : [like, x.shape[0] as Dimension];
@@ -91,6 +92,7 @@ export function repeatRows(x: Tensor, like: Tensor | Dimension): Tensor {
  * others must be those of x (ShapeError). Only the shape of `like` is used.
  */
 export function repeatColumns(x: Tensor, like: Tensor | Dimension): Tensor {
+  expectTensor('repeat_columns', 'x', x);
   const named = typeof like === 'object' && 'shape' in like;
   if (named && like.shape.length !== x.shape.length + 1)
     throw new ShapeError(

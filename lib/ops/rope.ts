@@ -1,7 +1,7 @@
 import { ShapeError } from '../errors.js';
 import type { Tensor } from '../graph/tensor.js';
 import { formatShape, sameDimension } from '../runtime/shape.js';
-import { type Attrs, apply, expectDType, expectRank, expectSameDimension, expectShape, fixed, type Rules } from './op_rule.js';
+import { type Attrs, apply, expectDType, expectRank, expectSameDimension, expectShape, fixed, optionsOf, type Rules } from './op_rule.js';
 
 /** @internal Result types of the family's ops, and the errors where inputs do not fit. */
 export const ropeRules: Rules<'rope_table' | 'rope'> = {
@@ -42,15 +42,13 @@ export const ropeTable = (
   inputs: { positions: Tensor; frequencies: Tensor; longFrequencies?: Tensor; lengths?: Tensor },
   options: Partial<Attrs<'rope_table'>> = {},
 ): Tensor =>
-  apply('rope_table', ropeRules.rope_table, inputs, {
-    scale: 1,
-    longScale: 1,
-    dynamicFactor: 0,
-    base: 10000,
-    originalLength: 0,
-    ...options,
-  }).table;
+  apply(
+    'rope_table',
+    ropeRules.rope_table,
+    inputs,
+    optionsOf('rope_table', options, { scale: 1, longScale: 1, dynamicFactor: 0, base: 10000, originalLength: 0 }),
+  ).table;
 
 /** Rotates x f32 [tokens, heads, width] by `table`, or with `inverse` by the negative angles. Su et al., https://arxiv.org/abs/2104.09864. */
 export const rope = (x: Tensor, table: Tensor, options: { interleaved?: boolean; inverse?: boolean } = {}): Tensor =>
-  apply('rope', ropeRules.rope, { x, table }, { interleaved: options.interleaved ?? false, inverse: options.inverse ?? false }).y;
+  apply('rope', ropeRules.rope, { x, table }, optionsOf('rope', options, { interleaved: false, inverse: false })).y;

@@ -1,6 +1,6 @@
 import type { Dimension } from '../runtime/shape.js';
 
-import { apply, expectDType, expectRank, expectSameDimension, expectShape, type Inputs, type Rules } from './op_rule.js';
+import { apply, expectDType, expectRank, expectSameDimension, expectShape, type Inputs, optionsOf, type Rules } from './op_rule.js';
 
 /** `tops` is the width of top_tokens: not an operand, so the caller says it. */
 export function sampleRule(tops: Dimension): Rules<'sample'>['sample'] {
@@ -42,7 +42,8 @@ export const samplingRules: Rules<'sample' | 'advance'> = {
 };
 
 /** Draws one token per row; every control is a tensor, so that requests with different settings share a step. Columns: sampling_layout.h. */
-export const sample = (inputs: Inputs<'sample'>, options: { tops: Dimension }) => apply('sample', sampleRule(options.tops), inputs, {});
+export const sample = (inputs: Inputs<'sample'>, options: { tops: Dimension }) =>
+  apply('sample', sampleRule(optionsOf('sample', options, { tops: undefined }).tops), inputs, {});
 
 /** Appends the drawn tokens to their histories and tells which requests go on. */
 export const advance = (inputs: Inputs<'advance'>) => apply('advance', samplingRules.advance, inputs, {});

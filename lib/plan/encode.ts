@@ -2,7 +2,7 @@ import { InternalError } from '../errors.js';
 import { opTable, opTableHash } from '../generated/op_table.js';
 import type { NativeBuffer } from '../runtime/binding.js';
 import { dtypeCode } from '../runtime/dtype.js';
-import type { Steps } from '../runtime/steps.js';
+import type { Slices } from '../runtime/slices.js';
 import { type LogicalProgram, type NamedValue, place, type Value } from './ir.js';
 import type { ArenaLayout } from './memory.js';
 
@@ -45,7 +45,7 @@ class Writer {
 }
 
 /** The encoded program and the buffers it is bound to. The reader is native/executor/decode.cc. */
-export function* encode(program: LogicalProgram, layout: ArenaLayout): Steps<{ bytes: Uint8Array; buffers: NativeBuffer[] }> {
+export function* encode(program: LogicalProgram, layout: ArenaLayout): Slices<{ bytes: Uint8Array; buffers: NativeBuffer[] }> {
   const extentNumbers = new Map([...program.extents.keys()].map((name, i) => [name, i]));
   const buffers = new Set<NativeBuffer>();
   const values = new Map<Value, number>();

@@ -1,8 +1,8 @@
-import type { Steps } from '../runtime/steps.js';
-import { type LogicalProgram, type PlanNode, place, type Value } from './ir.js';
+import type { Slices } from '../runtime/slices.js';
+import { type LogicalProgram, type Place, type PlanNode, place, resultsInPlace, type Value } from './ir.js';
 
 /** Replaces what one kernel can do in one pass, without a change of any bit. */
-export function* fuse(program: LogicalProgram): Steps<void> {
+export function* fuse(program: LogicalProgram): Slices<void> {
   const uses = new Uses(program);
   const gone = new Set<PlanNode>();
   for (const node of program.nodes) {
@@ -18,9 +18,9 @@ function normOfSum(node: PlanNode, uses: Uses): PlanNode | undefined {
   const sum = node.inputs[0] as Value;
   const add = uses.producer(sum);
   if (add?.op !== 'add') return undefined;
-  // The weight is frozen, so it is there when the addition runs.
+  // Only a frozen weight is sure to be there, as it will be, when the addition runs.
   const weight = node.inputs[1];
-  if (weight !== undefined && weight.bound === undefined) return undefined;
+  if (weight !== undefined && place(weight).owner.frozen !== true) return undefined;
   add.op = 'add_rms_norm';
   add.inputs = [...add.inputs, weight];
   add.outputs = [sum, node.outputs[0] as Value];
@@ -35,7 +35,7 @@ function rotatedKeys(write: PlanNode, uses: Uses): PlanNode | undefined {
   if (given !== undefined || rope?.op !== 'rope' || rope.attrs.inverse === true || !uses.onlyFor(keys as Value, write)) return undefined;
   if (place(values as Value).owner === keys) return undefined;
   const [x, table] = rope.inputs as [Value, Value];
-  if (!staysAsItIs(x) || !staysAsItIs(table)) return undefined;
+  if (!uses.staysAsItIs(x) || !uses.staysAsItIs(table)) return undefined;
   write.inputs = [x, values, pool, blockTable, positions, request, table];
   write.attrs = { ...write.attrs, interleaved: rope.attrs.interleaved as boolean };
   return rope;
@@ -53,19 +53,13 @@ function gated(mul: PlanNode, uses: Uses): PlanNode | undefined {
     const activate = uses.producer(active);
     const x = activate?.inputs[0];
     if (activate?.op !== 'activate' || x === undefined || x.shape.length !== 2) continue;
-    if (!uses.onlyFor(active, mul) || place(up).owner === active || !staysAsItIs(x)) continue;
+    if (!uses.onlyFor(active, mul) || place(up).owner === active || !uses.staysAsItIs(x)) continue;
     mul.op = 'gate';
     mul.inputs = [x, up];
     mul.attrs = activate.attrs;
     return activate;
   }
   return undefined;
-}
-
-/** Whether a later node may read it as well: state can change in between. */
-function staysAsItIs(value: Value): boolean {
-  const { owner } = place(value);
-  return owner.bound === undefined || owner.frozen === true;
 }
 
 /** Who makes and who reads each value. */
@@ -89,6 +83,18 @@ class Uses {
   onlyFor(value: Value, node: PlanNode): boolean {
     const readers = this.readers.get(value);
     return readers?.size === 1 && readers.has(node) && !value.pinned;
+  }
+
+  /** Whether a later node may read it as well: state, and what an op left in it, can change in between. */
+  staysAsItIs(value: Value): boolean {
+    for (let seen: Value | undefined = value; seen !== undefined; ) {
+      const { owner }: Place = place(seen);
+      if (owner.bound !== undefined) return owner.frozen === true;
+      const producer = this.producer(owner);
+      const under = producer && resultsInPlace(producer).find(({ result }) => result === owner);
+      seen = under && producer.inputs[under.input];
+    }
+    return true;
   }
 
   private read(value: Value, node: PlanNode | undefined): void {

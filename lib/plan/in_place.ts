@@ -1,33 +1,25 @@
 import { InternalError } from '../errors.js';
-import { opTable } from '../generated/op_table.js';
-import type { Steps } from '../runtime/steps.js';
-import { type LogicalProgram, newValue, overlap, type PlanNode, place, type Value } from './ir.js';
+import type { Slices } from '../runtime/slices.js';
+import { type LogicalProgram, newValue, overlap, type PlanNode, place, resultsInPlace, type Value } from './ir.js';
 
 /**
  * Lets the result of an op that works in place lie over its operand. Where somebody still needs the operand as it was
  * (a later reader, the program's caller, a frozen weight) the op works on a copy instead.
  */
-export function* placeInPlace(program: LogicalProgram): Steps<void> {
+export function* placeInPlace(program: LogicalProgram): Slices<void> {
   const reads = new Reads(program);
   const nodes: PlanNode[] = [];
   for (const [i, node] of program.nodes.entries()) {
-    const { inputs, outputs, alias } = opTable[node.op] as {
-      inputs: readonly string[];
-      outputs: readonly string[];
-      alias: Readonly<Record<string, string>>;
-    };
-    for (const [outputName, inputName] of Object.entries(alias)) {
-      const index = inputs.indexOf(inputName);
-      const operand = node.inputs[index];
-      const result = node.outputs[outputs.indexOf(outputName)];
-      if (operand === undefined || result === undefined) throw new InternalError(`[${node.op}] in-place operand ${inputName} is missing`);
+    for (const { result, input } of resultsInPlace(node)) {
+      const operand = node.inputs[input];
+      if (operand === undefined || result === undefined) throw new InternalError(`[${node.op}] an operand of work in place is missing`);
       const { owner } = place(operand);
       let under = operand;
       const state = owner.bound !== undefined && owner.frozen !== true;
       if (!state && (owner.frozen === true || owner.pinned || reads.after(i, operand, owner))) {
         under = newValue(operand.dtype, operand.shape);
         nodes.push({ op: 'copy', inputs: [operand], outputs: [under], attrs: {} });
-        node.inputs[index] = under;
+        node.inputs[input] = under;
       }
       result.viewOf = under;
       reads.merge(result, place(under).owner);

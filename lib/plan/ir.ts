@@ -1,4 +1,4 @@
-import type { OpName } from '../generated/op_table.js';
+import { type OpName, opTable } from '../generated/op_table.js';
 import type { DeviceTensor } from '../runtime/device_tensor.js';
 import { type DType, dtypeBytes } from '../runtime/dtype.js';
 import { isColumns, type Shape, sizeOf } from '../runtime/shape.js';
@@ -25,6 +25,16 @@ export interface PlanNode {
   inputs: (Value | undefined)[];
   outputs: Value[];
   attrs: Readonly<Record<string, number | boolean | string>>;
+}
+
+/** Results that an op writes over operands, each with the position of its operand among the inputs. */
+export function resultsInPlace(node: PlanNode): { result: Value | undefined; input: number }[] {
+  const { inputs, outputs, alias } = opTable[node.op] as {
+    inputs: readonly string[];
+    outputs: readonly string[];
+    alias: Readonly<Record<string, string>>;
+  };
+  return Object.entries(alias).map(([output, input]) => ({ result: node.outputs[outputs.indexOf(output)], input: inputs.indexOf(input) }));
 }
 
 /** A named value at the border of a program. */

@@ -1,4 +1,4 @@
-import type { Steps } from '../runtime/steps.js';
+import type { Slices } from '../runtime/slices.js';
 import { type LogicalProgram, maxBytes, place, type Value } from './ir.js';
 
 /** Where every owner of memory lies in the arena, and how large the arena is. */
@@ -17,7 +17,7 @@ interface Interval {
 const alignment = 64;
 
 /** Lays all intermediates out in one arena: values whose lives do not meet share bytes. Largest first, each at the lowest free offset. */
-export function* layOutArena(program: LogicalProgram): Steps<ArenaLayout> {
+export function* layOutArena(program: LogicalProgram): Slices<ArenaLayout> {
   const intervals = new Map<Value, Interval>();
   const touch = (value: Value | undefined, time: number): void => {
     if (value === undefined) return;

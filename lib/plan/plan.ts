@@ -2,7 +2,7 @@ import { DeviceError, fromNative } from '../errors.js';
 import { binding } from '../runtime/binding.js';
 import { cpu, type Device, sameDevice } from '../runtime/device.js';
 import { Program } from '../runtime/program.js';
-import { atOnce, type Steps } from '../runtime/steps.js';
+import { atOnce, type Slices } from '../runtime/slices.js';
 import { encode } from './encode.js';
 import { fuse } from './fuse.js';
 import { placeInPlace } from './in_place.js';
@@ -13,7 +13,7 @@ import { layOutArena } from './memory.js';
  * Plans a program: fuses, shares memory, encodes, and has the native side verify the result. It runs where the memory that it is bound to
  * lies; `given` says where without any. Throws DeviceError where they differ. Large models take tens of milliseconds in all.
  */
-export function* planInSteps(program: LogicalProgram, given?: Device): Steps<Program> {
+export function* planInSlices(program: LogicalProgram, given?: Device): Slices<Program> {
   const device = deviceOf(program, given);
   yield* fuse(program);
   yield* placeInPlace(program);
@@ -47,7 +47,7 @@ function deviceOf(program: LogicalProgram, given: Device | undefined): Device {
 }
 
 /** The same in one go. */
-export const compilePlan = (program: LogicalProgram, device?: Device): Program => atOnce(planInSteps(program, device));
+export const compilePlan = (program: LogicalProgram, device?: Device): Program => atOnce(planInSlices(program, device));
 
 /** Bytes of the arena that a program needs; the program is used up. */
 export function arenaBytes(program: LogicalProgram): number {

@@ -1,7 +1,9 @@
-import { DTypeError, fromNative, ShapeError } from '../errors.js';
+import { fromNative, ShapeError } from '../errors.js';
 import { binding, type NativeBuffer } from './binding.js';
+import { allocate } from './checked_buffer.js';
 import { cpu, type Device } from './device.js';
-import { type DType, dtypeBytes, holderName, holds, type TensorData } from './dtype.js';
+import { type DType, dtypeBytes, expectData, expectKnownDType, type TensorData } from './dtype.js';
+import { shownValue } from './shown_value.js';
 
 // A cache line, and what vector loads like best.
 const sliceAlignment = 64;
@@ -20,32 +22,41 @@ export interface DeviceTensor {
   readonly device: Device;
 }
 
-/** A zeroed tensor in native memory. Throws PoolExhaustedError when there is no memory, DeviceError when the device is lost. */
+/** A zeroed tensor in native memory. Throws DTypeError, ShapeError, PoolExhaustedError when there is no memory, DeviceError when the device is lost. */
 export function emptyTensor(dtype: DType, dims: readonly number[], device: Device = cpu): DeviceTensor {
-  const elements = dims.reduce((count, size) => count * size, 1);
-  return { dtype, dims, buffer: allocate(elements * dtypeBytes[dtype], device), offset: 0, device };
+  expectKnownDType(dtype, 'the tensor');
+  return { dtype, dims, buffer: allocate(countElements(dims) * dtypeBytes[dtype], device), offset: 0, device };
 }
 
-function allocate(bytes: number, device: Device): NativeBuffer {
-  try {
-    return new (binding().Buffer)(bytes, device.ordinal);
-  } catch (error) {
-    throw fromNative(error, { bytes, device: device.name });
-  }
+// Bytes are counted exactly, of which an element has four at most.
+const maxElements = Number.MAX_SAFE_INTEGER / 4;
+
+function countElements(dims: readonly number[], what = 'a tensor'): number {
+  if (!Array.isArray(dims)) throw new ShapeError(`${what} has the dimensions ${shownValue(dims)}: expected an array`, { actual: dims });
+  for (const size of dims)
+    if (!Number.isSafeInteger(size) || size < 0)
+      throw new ShapeError(`${what} [${dims.join(', ')}] has a dimension of ${shownValue(size)}: expected a whole number, 0 or more`, {
+        actual: size,
+      });
+  const elements = dims.reduce((count, size) => count * size, 1);
+  if (elements > maxElements) throw new ShapeError(`${what} [${dims.join(', ')}] is larger than any memory`, { actual: elements });
+  return elements;
+}
+
+function expectCount(data: TensorData, dims: readonly number[], what: string): void {
+  const elements = countElements(dims, what);
+  if (data.length !== elements)
+    throw new ShapeError(`${what} [${dims.join(', ')}] has ${elements} elements, got ${data.length}`, {
+      expected: elements,
+      actual: data.length,
+    });
 }
 
 /** A tensor in native memory with a copy of `data`; 16-bit floats are given as their bits. */
 export function tensor(dtype: DType, dims: readonly number[], data: TensorData, device: Device = cpu): DeviceTensor {
-  if (!holds(dtype, data))
-    throw new DTypeError(`a ${dtype} tensor takes a ${holderName(dtype)}, got ${(data as object | undefined)?.constructor.name}`, {
-      expected: holderName(dtype),
-    });
-  const elements = dims.reduce((count, size) => count * size, 1);
-  if (data.length !== elements)
-    throw new ShapeError(`a tensor [${dims.join(', ')}] has ${elements} elements, got ${data.length}`, {
-      expected: elements,
-      actual: data.length,
-    });
+  expectKnownDType(dtype, 'the tensor');
+  expectData(dtype, data, 'the tensor');
+  expectCount(data, dims, 'a tensor');
   const made = emptyTensor(dtype, dims, device);
   // Only a lost device refuses it, and that refuses whatever would read the tensor.
   made.buffer.write(0, data).catch(() => {});
@@ -57,34 +68,23 @@ export function tensor(dtype: DType, dims: readonly number[], data: TensorData, 
  * these bytes: a device then copies while it computes. Throws DeviceError when the device is lost.
  */
 export async function writeBytes(
-  { buffer, offset, device }: DeviceTensor,
+  { buffer, offset }: DeviceTensor,
   at: number,
   data: TensorData,
   order: 'in order' | 'beside' = 'in order',
 ): Promise<void> {
-  try {
-    await buffer.write(offset + at, data, order === 'beside');
-  } catch (error) {
-    throw fromNative(error, { device: device.name });
-  }
+  await buffer.write(offset + at, data, order === 'beside');
 }
 
 /** What lies in a tensor's memory once everything before has run, from byte `at` of it on. Throws DeviceError when the device is lost. */
-export async function readBytes({ buffer, offset, device }: DeviceTensor, at: number, bytes: number): Promise<ArrayBuffer> {
-  try {
-    return await buffer.read(offset + at, bytes);
-  } catch (error) {
-    throw fromNative(error, { device: device.name });
-  }
+export function readBytes({ buffer, offset }: DeviceTensor, at: number, bytes: number): Promise<ArrayBuffer> {
+  return buffer.read(offset + at, bytes);
 }
 
 /** A f32 weight [outputs, inputs] in host memory, packed for `linear`. */
 export async function packedWeight(data: Float32Array, outputs: number, inputs: number, device: Device = cpu): Promise<DeviceTensor> {
-  if (data.length !== outputs * inputs)
-    throw new ShapeError(`a weight [${outputs}, ${inputs}] has ${outputs * inputs} elements, got ${data.length}`, {
-      expected: outputs * inputs,
-      actual: data.length,
-    });
+  expectData('f32', data, 'the weight');
+  expectCount(data, [outputs, inputs], 'a weight');
   const native = binding();
   const buffer = allocate(native.packedBytes(0, outputs, inputs), device);
   try {
@@ -102,9 +102,9 @@ export async function packedWeight(data: Float32Array, outputs: number, inputs: 
  */
 export function tensorSlice(whole: DeviceTensor, first: number, dims: readonly number[]): DeviceTensor {
   const size = dtypeBytes[whole.dtype];
-  const available = whole.dims.reduce((count, n) => count * n, 1);
-  const elements = dims.reduce((count, n) => count * n, 1);
-  if (!Number.isSafeInteger(first) || first < 0 || !Number.isSafeInteger(elements) || elements < 0 || first + elements > available)
+  const available = countElements(whole.dims);
+  const elements = countElements(dims);
+  if (!Number.isSafeInteger(first) || first < 0 || first + elements > available)
     throw new ShapeError(`a slice [${dims.join(', ')}] from element ${first} on does not lie within [${whole.dims.join(', ')}]`, {
       actual: first + elements,
       expected: available,

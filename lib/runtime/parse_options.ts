@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { OptionError } from '../errors.js';
+import { unknownName } from './option_errors.js';
 import { shownValue } from './shown_value.js';
-import { suggest } from './suggest.js';
 
 /** The name that no record can hold: setting it on an object changes its prototype instead. */
 export const unusableKey = '__proto__';
@@ -17,12 +17,7 @@ export function parseOptions<S extends z.ZodType>(schema: S, value: unknown, wha
   const at = [what, ...issue.path].join('.');
   if (issue.code === 'unrecognized_keys') {
     const [name] = issue.keys as [string];
-    const known = keysAt(schema, issue.path);
-    const near = suggest(name, known);
-    throw new OptionError(
-      `${at} has no option '${name}'${near === undefined ? `: expected one of ${known.join(', ')}` : `: did you mean '${near}'?`}`,
-      { option: name, suggestion: near, known },
-    );
+    throw unknownName(at, 'option', name, keysAt(schema, issue.path));
   }
   if (issue.code === 'invalid_key') {
     const key = String(issue.path.at(-1));
@@ -33,10 +28,7 @@ export function parseOptions<S extends z.ZodType>(schema: S, value: unknown, wha
     });
   }
   const actual = issue.path.reduce<unknown>((v, key) => (v as Record<PropertyKey, unknown> | undefined)?.[key], value);
-  throw new OptionError(`${at} is ${actual === undefined ? 'undefined' : shownValue(actual)}: ${issue.message}`, {
-    option: issue.path.join('.'),
-    actual,
-  });
+  throw new OptionError(`${at} is ${shownValue(actual)}: ${issue.message}`, { option: issue.path.join('.'), actual });
 }
 
 // What an object at `path` may have; of a union, what any of its alternatives may.

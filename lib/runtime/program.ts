@@ -1,9 +1,11 @@
-import { DisposedError, DTypeError, fromNative, OptionError, ShapeError } from '../errors.js';
+import { DisposedError, fromNative, OptionError, ShapeError } from '../errors.js';
 import { throwIfAborted, whenAborted } from './abort_signal.js';
 import { binding, type NativeProgram, type NativeRunControl, type NativeRunResult } from './binding.js';
 import type { Device } from './device.js';
-import { type DType, dtypeBytes, holderName, holds, type TensorData, viewAs } from './dtype.js';
-import { formatShape, type Shape, sizeOf } from './shape.js';
+import { type DType, dtypeBytes, expectData, holderName, type TensorData, viewAs } from './dtype.js';
+import { expectKnownKeys } from './option_errors.js';
+import { countElements, formatShape, type Shape, sizeOf } from './shape.js';
+import { shownValue } from './shown_value.js';
 
 /** A named input or output of a program. */
 export interface Port {
@@ -42,15 +44,44 @@ export interface BurstResult {
   readonly outputs: readonly Readonly<Record<string, TensorData>>[];
 }
 
+const runOptionNames: readonly (keyof RunOptions)[] = ['extents', 'steps', 'signal', 'control'];
+const maxSteps = 2 ** 20;
+
+function checkedSteps(steps: number | undefined): number {
+  if (steps === undefined) return 1;
+  if (Number.isSafeInteger(steps) && steps >= 1 && steps <= maxSteps) return steps;
+  throw new OptionError(`run: steps is ${shownValue(steps)}: expected a whole number from 1 to ${maxSteps}`, {
+    option: 'steps',
+    actual: steps,
+  });
+}
+
+function expectExtent(name: string, value: number | undefined, max: number): number {
+  if (value === undefined)
+    throw new ShapeError(`the extent '${name}' cannot be told from the inputs: give it in extents`, { extent: name });
+  if (Number.isInteger(value) && value >= 0 && value <= max) return value;
+  throw new ShapeError(`the extent '${name}' is ${shownValue(value)}: expected 0 to ${max}, what the program was compiled for`, {
+    extent: name,
+    actual: value,
+    expected: max,
+  });
+}
+
 /** A compiled graph: verified, with all its memory, ready to run any number of times off the event loop. */
 export class Program {
+  private readonly inputNames: readonly string[];
+  private readonly extentNames: readonly string[];
+
   constructor(
     private readonly native: NativeProgram,
     /** Inputs, outputs and bounds of the extents. */
     readonly description: ProgramDescription,
     /** What it runs on. */
     readonly device: Device,
-  ) {}
+  ) {
+    this.inputNames = description.inputs.map(({ name }) => name);
+    this.extentNames = [...description.extents.keys()];
+  }
 
   /**
    * Runs once, off the event loop. Inputs and outputs are typed arrays by name (16-bit floats as their bits); outputs are copies.
@@ -90,14 +121,16 @@ export class Program {
     take: (part: BurstResult) => void,
   ): Promise<void> {
     if (this.native.disposed) throw new DisposedError('the program was used after dispose()');
+    expectKnownKeys(options, runOptionNames, 'run');
     const { signal } = options;
     throwIfAborted(signal);
+    const steps = checkedSteps(options.steps);
     const data = this.collect(inputs);
     const extents = this.solveExtents(data, options.extents ?? {});
     const control = options.control ?? (signal === undefined ? undefined : new (binding().RunControl)());
     const letGo = whenAborted(signal, () => control?.abort());
     try {
-      let next: Promise<NativeRunResult> | undefined = this.native.run(extents, data, options.steps ?? 1, control, partMilliseconds);
+      let next: Promise<NativeRunResult> | undefined = this.native.run(extents, data, steps, control, partMilliseconds);
       while (next !== undefined) {
         const result: NativeRunResult = await next;
         next = result.rest;
@@ -143,27 +176,24 @@ export class Program {
 
   private collect(inputs: Readonly<Record<string, TensorData>>): TensorData[] {
     const { inputs: ports } = this.description;
-    for (const name of Object.keys(inputs))
-      if (!ports.some((port) => port.name === name))
-        throw new OptionError(`the program has no input '${name}': it has ${ports.map((p) => p.name).join(', ')}`, { name });
+    if (inputs === undefined) throw new OptionError('run: inputs is undefined: expected typed arrays by name', { option: 'inputs' });
+    expectKnownKeys(inputs, this.inputNames, 'the program', 'input');
     return ports.map((port) => {
       const data = inputs[port.name];
       if (data === undefined)
         throw new OptionError(`input '${port.name}' is missing: expected a ${holderName(port.dtype)} of shape ${formatShape(port.shape)}`, {
           name: port.name,
         });
-      if (!holds(port.dtype, data))
-        throw new DTypeError(
-          `input '${port.name}' is ${port.dtype}: expected a ${holderName(port.dtype)}, got ${(data as object).constructor.name}`,
-          { name: port.name },
-        );
+      expectData(port.dtype, data, `input '${port.name}'`);
       return data;
     });
   }
 
   // An input whose shape has one unknown extent determines it by its length; repeat until nothing new is learned.
   private solveExtents(data: readonly TensorData[], given: Readonly<Record<string, number>>): number[] {
-    const known: Record<string, number> = { ...given };
+    expectKnownKeys(given, this.extentNames, 'the program', 'extent');
+    // Without a prototype: an extent may be called 'constructor'.
+    const known: Record<string, number> = Object.assign(Object.create(null), given);
     const { inputs, extents } = this.description;
     for (let learned = true; learned; ) {
       learned = false;
@@ -177,11 +207,9 @@ export class Program {
         learned = true;
       });
     }
+    const solved = [...extents].map(([name, max]) => expectExtent(name, known[name], max));
     inputs.forEach((port, i) => {
-      const expected = port.shape.reduce<number>(
-        (n, d) => n * (typeof d === 'number' ? d : d.coefficient * (known[d.extent] ?? Number.NaN)),
-        1,
-      );
+      const expected = countElements(port.shape, known);
       const { length } = data[i] as TensorData;
       if (expected !== length)
         throw new ShapeError(`input '${port.name}' is ${formatShape(port.shape)}: expected ${expected} elements, got ${length}`, {
@@ -190,18 +218,7 @@ export class Program {
           actual: length,
         });
     });
-    return [...extents].map(([name, max]) => {
-      const value = known[name];
-      if (value === undefined)
-        throw new ShapeError(`the extent '${name}' cannot be told from the inputs: give it in extents`, { extent: name });
-      if (!Number.isInteger(value) || value < 0 || value > max)
-        throw new ShapeError(`the extent '${name}' is ${value}: expected 0 to ${max}, what the program was compiled for`, {
-          extent: name,
-          actual: value,
-          expected: max,
-        });
-      return value;
-    });
+    return solved;
   }
 
   private split(result: { steps: number; bytes: number[]; data: ArrayBuffer }): Record<string, TensorData>[] {

@@ -1,4 +1,5 @@
 import { ShapeError } from '../errors.js';
+import { shownValue } from './shown_value.js';
 
 /** `coefficient` times a symbolic extent: known when a program runs, bounded when it is compiled. */
 export interface SymbolicDimension {
@@ -19,16 +20,21 @@ const maxRank = 4;
 
 /** Normalises what users write; throws ShapeError for negative or fractional sizes. */
 export function toShape(dimensions: readonly DimensionLike[], what: string): Shape {
+  if (!Array.isArray(dimensions))
+    throw new ShapeError(`${what} has the shape ${shownValue(dimensions)}: expected an array of dimensions`, { actual: dimensions });
   if (dimensions.length > maxRank)
     throw new ShapeError(`${what} has ${dimensions.length} dimensions: at most ${maxRank} are supported`, { actual: dimensions });
   return dimensions.map((dimension) => {
     if (typeof dimension === 'string') return { extent: dimension, coefficient: 1 };
-    const size = typeof dimension === 'number' ? dimension : dimension.coefficient;
+    const size = isSymbolic(dimension) ? dimension.coefficient : dimension;
     if (!Number.isSafeInteger(size) || size < 0)
-      throw new ShapeError(`${what} has a dimension of ${size}: expected a whole number, 0 or more`, { actual: size });
+      throw new ShapeError(`${what} has a dimension of ${shownValue(size)}: expected a whole number, 0 or more`, { actual: size });
     return dimension;
   });
 }
+
+const isSymbolic = (dimension: unknown): dimension is SymbolicDimension =>
+  typeof (dimension as SymbolicDimension | null | undefined)?.extent === 'string';
 
 /** `[2 tokens, 64]` */
 export function formatShape(shape: Shape): string {

@@ -3,10 +3,11 @@ import { inspect } from 'node:util';
 const notInJson = '\0';
 const longest = 96;
 
-/** A value of a file or an option as messages show it: as JSON, with what JSON does not have, cut where it is long. */
-export function shownValue(value: unknown): string {
-  if (value === undefined) return 'missing';
+/** A value of a file or an option as messages show it: as JSON, with what JSON does not have, cut where it is long. `absent`: of undefined. */
+export function shownValue(value: unknown, absent = 'undefined'): string {
+  if (value === undefined) return absent;
   if (typeof value === 'function') return 'a function';
+  if (typeof value === 'object' && value !== null && !isPlain(value)) return `a ${value.constructor?.name ?? 'object'}`;
   const text = jsonOf(value).replaceAll(/"\\u0000(-?Infinity|NaN)"/g, '$1');
   return text.length > longest ? `${text.slice(0, longest - 1)}…` : text;
 }
@@ -21,6 +22,11 @@ function jsonOf(value: unknown): string {
     // A BigInt, an object that holds itself, or nesting deeper than the stack.
     return inspect(value, { depth: 2, breakLength: Number.POSITIVE_INFINITY });
   }
+}
+
+function isPlain(value: object): boolean {
+  const prototype = Object.getPrototypeOf(value);
+  return Array.isArray(value) || prototype === Object.prototype || prototype === null;
 }
 
 /** What lies at a path of keys in a value; undefined where nothing does. */

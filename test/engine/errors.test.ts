@@ -285,8 +285,8 @@ describe('loadModel', () => {
     );
     await refused(
       modelFolder('llama'),
-      { ...cpu, poolBytes: 2 ** 52 },
-      /^poolBytes 4503599627370496: cannot allocate \d+ bytes.* smaller poolBytes$/,
+      { ...cpu, poolBytes: 2 ** 49 },
+      /^poolBytes 562949953421312: cannot allocate \d+ bytes.* smaller poolBytes$/,
       PoolExhaustedError,
     );
     using limited = await loadModel(folder, { device: 'cpu', contextLength: 64 });

@@ -4,7 +4,7 @@ import { lower } from '../../lib/graph/compile.js';
 import { compile, gradient, graph, ops, type Tensor } from '../../lib/index.js';
 import { placeInPlace } from '../../lib/plan/in_place.js';
 import { layOutArena } from '../../lib/plan/memory.js';
-import { atOnce } from '../../lib/runtime/steps.js';
+import { atOnce } from '../../lib/runtime/slices.js';
 import { randomNormal } from '../kernels/numbers.js';
 
 const [tokens, vocabulary] = [48, 4099];

@@ -1,15 +1,19 @@
 // Graphs: shapes and dtypes are checked where the user made the mistake, and what is compiled computes what was written.
 import { describe, expect, it } from 'vitest';
 import {
+  type CompileOptions,
   compile,
+  type DeviceTensor,
   DisposedError,
   DTypeError,
+  gradient,
   graph,
   OptionError,
   ops,
   type Program,
   packedWeight,
   ShapeError,
+  type Tensor,
   tensor,
 } from '../../lib/index.js';
 import { randomNormal } from '../kernels/numbers.js';
@@ -57,6 +61,46 @@ describe('the graph refuses', () => {
     refused(() => ops.reduce(x, undefined as unknown as 'sum'), "[reduce] kind is 'undefined': expected sum, mean, max.");
   });
 
+  it('operands that are no tensors of a graph, and names that an op does not know', () => {
+    const g = graph();
+    const x = g.input('x', 'f32', [4, 2]);
+    const refused = (build: () => unknown, message: string): void => {
+      expect(build).toThrow(OptionError);
+      expect(build).toThrow(message);
+    };
+    const none = undefined as unknown as Tensor;
+    refused(() => add(x, none), '[add] b is undefined: expected a tensor of a graph');
+    refused(() => add(x, new Float32Array(8) as unknown as Tensor), '[add] b is a Float32Array: expected a tensor of a graph');
+    for (const build of [ops.matmul, ops.embedding, ops.repeatRows, ops.repeatColumns]) refused(() => build(none, none), 'is undefined');
+    refused(() => ops.sliceRows(none, 0, 1), '[slice_rows] x is undefined');
+    const operands = { parameters: x, gradients: x, velocity: x, schedule: x, facter: x };
+    refused(() => ops.sgd(operands), "[sgd] has no operand 'facter': did you mean 'factor'?");
+  });
+
+  it('attributes of another type, and options that an op does not have', () => {
+    const g = graph();
+    const x = g.input('x', 'f32', [4, 2]);
+    const w = g.input('w', 'f32', [2]);
+    const refused = (build: () => unknown, message: string): void => {
+      expect(build).toThrow(OptionError);
+      expect(build).toThrow(message);
+    };
+    refused(() => scale(x, undefined as unknown as number), '[scale] factor is undefined: expected a number');
+    refused(() => scale(x, '2' as unknown as number), '[scale] factor is "2": expected a number');
+    refused(() => ops.matmul(x, x, { transposeB: 1 as unknown as boolean }), '[matmul] transposeB is 1: expected true or false');
+    refused(() => ops.matmul(x, x, { transposedB: true } as object), "[matmul] has no option 'transposedB': did you mean 'transposeB'?");
+    const options = (given: object): { eps: number } => given as { eps: number };
+    refused(() => rmsNorm(x, w, options({ epsilon: 1e-6 })), "[rms_norm] has no option 'epsilon': expected one of eps, weightOffset");
+    refused(
+      () => rmsNorm(x, w, options({ eps: 0, weightOfset: 1 })),
+      "[rms_norm] has no option 'weightOfset': did you mean 'weightOffset'?",
+    );
+    refused(() => rmsNorm(x, w, options({})), '[rms_norm] eps is undefined: expected a number');
+    refused(() => rmsNorm(x, w, 1e-6 as unknown as { eps: number }), '[rms_norm] is 0.000001: expected an object with eps, weightOffset');
+    expect(() => ops.repeatRows(w, 1.5)).toThrow('[repeat_rows] y has a dimension of 1.5: expected a whole number, 0 or more');
+    expect(rmsNorm(x, w, { eps: 0, weightOffset: undefined }).shape).toEqual([4, 2]);
+  });
+
   it('a weight that was packed for other sizes', async () => {
     const g = graph();
     const weight = g.weight('w', await packedWeight(new Float32Array(20 * 8), 20, 8));
@@ -69,6 +113,12 @@ describe('the graph refuses', () => {
     const g = graph();
     expect(() => g.input('x', 'f32', [1.5])).toThrow("input 'x' has a dimension of 1.5: expected a whole number, 0 or more");
     expect(() => g.input('y', 'f32', [-1])).toThrow(ShapeError);
+    expect(() => g.input('v', 'f99' as 'f32', [1])).toThrow("input 'v' has the dtype 'f99': expected f32, f16, bf16, i32, u8.");
+    expect(() => g.input('v', 'f32', [null as unknown as number])).toThrow("input 'v' has a dimension of null: expected a whole number");
+    expect(() => g.input('v', 'f32', 'rows' as unknown as [])).toThrow(`input 'v' has the shape "rows": expected an array of dimensions`);
+    expect(() => g.weight('v', undefined as unknown as DeviceTensor)).toThrow(
+      "weight 'v' is undefined: expected a tensor in native memory",
+    );
     expect(() => g.input('z', 'f32', [1, 2, 3, 4, 5])).toThrow("input 'z' has 5 dimensions: at most 4 are supported");
     const a = g.input('a', 'f32', [2]);
     expect(() => g.input('a', 'f32', [2])).toThrow("the graph already has something named 'a'");
@@ -81,6 +131,7 @@ describe('the graph refuses', () => {
     const x = graph().input('x', 'f32', ['tokens', 12]);
     expect(() => x.reshape(['tokens', 5])).toThrow('[reshape] x is [tokens, 12]: cannot be seen as [tokens, 5]');
     expect(() => x.columns(4, 13)).toThrow('[columns] x is [tokens, 12]: cannot take columns 4 to 13');
+    expect(() => x.columns(0.5, 2)).toThrow('[columns] x is [tokens, 12]: cannot take columns 0.5 to 2');
     expect(() => x.columns(4, 8).reshape(['tokens', 2, 2])).not.toThrow();
     expect(() => x.columns(4, 8).reshape([{ extent: 'tokens', coefficient: 4 }])).toThrow(
       /slice of columns \[tokens, 4\]: its first dimension must stay/,
@@ -95,6 +146,41 @@ describe('the graph refuses', () => {
     expect(() => compile(g, { outputs: { y: relu(x) }, extents: { tokens: { max: -3 } } })).toThrow(
       'extents.tokens.max is -3: expected a whole number, 0 or more',
     );
+    expect(() => compile(g, { outputs: { y: relu(x) }, extents: { tokens: { max: 2 ** 52 } } })).toThrow(
+      'a tensor [tokens, 2] with {"tokens":4503599627370496}: expected at most 2^46 elements',
+    );
+    expect(() => compile(g, { outputs: { y: undefined as unknown as Tensor } })).toThrow("output 'y' is undefined: expected a tensor");
+  });
+
+  it('options of compile and gradient that there are none of', () => {
+    const g = graph();
+    const x = g.input('x', 'f32', [1]);
+    const y = relu(x);
+    const effects = { efects: [y] } as object;
+    expect(() => compile(g, { outputs: { y }, ...effects })).toThrow("compile has no option 'efects': did you mean 'effects'?");
+    expect(() => gradient(y, [x], { recompte: undefined } as object)).toThrow(
+      "gradient has no option 'recompte': did you mean 'recompute'?",
+    );
+  });
+
+  it('feeds and conditions that do not fit the program', () => {
+    const g = graph();
+    const [a, b] = [g.input('alpha', 'f32', ['n', 2]), g.input('b', 'f32', ['n', 3])];
+    const whole = g.input('whole', 'i32', ['n', 2]);
+    const outputs = { double: scale(a, 2), b2: scale(b, 2), kept: ops.copy(whole) };
+    const refused = (rest: Pick<CompileOptions, 'feeds' | 'while'>, kind: typeof OptionError, message: string): void => {
+      const build = (): unknown => compile(g, { outputs, extents: { n: { max: 4 } }, ...rest });
+      expect(build).toThrow(kind);
+      expect(build).toThrow(message);
+    };
+    const fed = (output: string, input: string) => ({ feeds: [{ output, input }] });
+    refused(fed('doubel', 'alpha'), OptionError, "feeds[0]: the program has no output 'doubel': did you mean 'double'?");
+    refused(fed('double', 'nope'), OptionError, "feeds[0]: the program has no input 'nope': expected one of alpha, b, whole");
+    refused(fed('double', 'whole'), DTypeError, "feeds[0]: output 'double' is f32 but input 'whole' is i32: expected one dtype");
+    refused(fed('double', 'b'), ShapeError, "feeds[0]: output 'double' is [n, 2] but input 'b' is [n, 3]: expected equally many elements");
+    refused({ while: 'nope' }, OptionError, "while: the program has no output 'nope': expected one of double, b2, kept");
+    refused({ while: 'double' }, DTypeError, "while: output 'double' is f32: expected i32");
+    refused({ while: 'kept' }, ShapeError, "while: output 'kept' is [n, 2]: expected [1]");
   });
 });
 
@@ -124,7 +210,7 @@ describe('a program', () => {
   it('names inputs that are missing, unknown or of the wrong kind', async () => {
     using program = small();
     await expect(program.run({ x: pair })).rejects.toThrow("input 'z' is missing: expected a Float32Array of shape [tokens, 2]");
-    await expect(program.run({ x: pair, z: pair, w: pair })).rejects.toThrow("the program has no input 'w': it has x, z");
+    await expect(program.run({ x: pair, z: pair, w: pair })).rejects.toThrow("the program has no input 'w': expected one of x, z");
     await expect(program.run({ x: pair, z: Int32Array.of(1, 2) })).rejects.toThrow(
       "input 'z' is f32: expected a Float32Array, got Int32Array",
     );
@@ -134,8 +220,45 @@ describe('a program', () => {
     const g = graph();
     const x = g.input('x', 'f32', ['a', 'b']);
     using program = compile(g, { outputs: { y: relu(x) }, extents: { a: { max: 4 }, b: { max: 4 } } });
-    await expect(program.run({ x: new Float32Array(4) })).rejects.toThrow(ShapeError);
+    await expect(program.run({ x: new Float32Array(4) })).rejects.toThrow(
+      "the extent 'a' cannot be told from the inputs: give it in extents",
+    );
     expect((await program.run({ x: new Float32Array(4) }, { extents: { a: 2 } })).y).toHaveLength(4);
+  });
+
+  it('learns an extent whatever it is called', async () => {
+    const g = graph();
+    const y = relu(g.input('x', 'f32', ['constructor', 2]));
+    using program = compile(g, { outputs: { y }, extents: { constructor: { max: 4 } } });
+    expect((await program.run({ x: pair })).y).toEqual(pair);
+  });
+
+  it('needs no value of an extent that is bounded but not used', async () => {
+    const g = graph();
+    const y = relu(g.input('x', 'f32', ['n']));
+    using program = compile(g, { outputs: { y }, extents: { other: { max: 2 }, n: { max: 4 } } });
+    expect((await program.run({ x: Float32Array.of(-1, 1) })).y).toEqual(Float32Array.of(0, 1));
+    expect([...program.description.extents]).toEqual([['n', 4]]);
+  });
+
+  it('refuses options and extents that it does not have, and steps that are none', async () => {
+    using program = small();
+    const inputs = { x: pair, z: pair };
+    const extents = { tokesn: 1 };
+    await expect(program.run(inputs, { extents })).rejects.toThrow("the program has no extent 'tokesn': did you mean 'tokens'?");
+    await expect(program.run(inputs, { extent: {} } as object)).rejects.toThrow("run has no option 'extent': did you mean 'extents'?");
+    await expect(program.run(undefined as unknown as typeof inputs)).rejects.toThrow(OptionError);
+    for (const steps of [0, -1, 1.5, Number.NaN, 2 ** 40]) await expect(program.runBurst(inputs, { steps })).rejects.toThrow(OptionError);
+    await expect(program.runBurst(inputs, { steps: 0 })).rejects.toThrow('run: steps is 0: expected a whole number from 1 to 1048576');
+  });
+
+  it('refuses inputs whose memory is shared or gone', async () => {
+    using program = small();
+    const shared = new Float32Array(new SharedArrayBuffer(8));
+    await expect(program.run({ x: shared, z: pair })).rejects.toThrow("input 'x' lies in a SharedArrayBuffer: expected memory of its own");
+    const gone = Float32Array.of(1, 2);
+    structuredClone(gone.buffer, { transfer: [gone.buffer] });
+    await expect(program.run({ x: gone, z: gone })).rejects.toThrow("input 'x' is detached: its ArrayBuffer was transferred away");
   });
 
   it('is not used after dispose, but finishes what runs', async () => {

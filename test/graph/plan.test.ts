@@ -6,7 +6,7 @@ import { fuse } from '../../lib/plan/fuse.js';
 import { placeInPlace } from '../../lib/plan/in_place.js';
 import { overlap, place } from '../../lib/plan/ir.js';
 import { layOutArena } from '../../lib/plan/memory.js';
-import { atOnce } from '../../lib/runtime/steps.js';
+import { atOnce } from '../../lib/runtime/slices.js';
 import { randomNormal } from '../kernels/numbers.js';
 
 const { add, mul, relu, rmsNorm, rope, scale } = ops;
@@ -315,5 +315,31 @@ describe('fusion of an activation with the product that it is for', () => {
       results.push((await compiled.run({ x: normal(5 * 33, 7), up: normal(5 * 33, 8) })).y);
     }
     expect(results[0]).toEqual(results[1]);
+  });
+});
+
+describe('fusion beside state that changes', () => {
+  const ones = (): Float32Array => new Float32Array(2).fill(1);
+
+  it.each(['state', 'parameter'] as const)('leaves a norm whose weight is a %s behind the change of it', async (kind) => {
+    const g = graph();
+    const w = g[kind]('w', tensor('f32', [2], ones()));
+    const sum = add(g.input('a', 'f32', [1, 2]), g.input('b', 'f32', [1, 2]));
+    const changed = ops.accumulate(w, g.input('d', 'f32', [2]));
+    using program = compile(g, { outputs: { y: rmsNorm(sum, w, { eps: 0 }) }, effects: [changed] });
+    const { y } = await program.run({ a: ones(), b: ones(), d: Float32Array.of(100, 200) });
+    closeTo(y as Float32Array, [101, 201]);
+  });
+
+  it('reads what an op left in state before the next op changes it', async () => {
+    const g = graph();
+    const w = g.state('w', tensor('f32', [1, 2], ones()));
+    const d = g.input('d', 'f32', [1, 2]);
+    const once = ops.accumulate(w, d);
+    const active = relu(once);
+    const twice = ops.accumulate(once, d);
+    using program = compile(g, { outputs: { y: mul(active, g.input('up', 'f32', [1, 2])) }, effects: [twice] });
+    const { y } = await program.run({ d: Float32Array.of(10, 20), up: ones() });
+    closeTo(y as Float32Array, [11, 21]);
   });
 });

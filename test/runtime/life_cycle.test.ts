@@ -105,7 +105,7 @@ describe('dispose', () => {
     buffer.dispose();
     expect(new Float32Array(await reading)).toEqual(Float32Array.of(2, 3));
     expect(buffer.disposed).toBe(true);
-    expect(() => buffer.read(0, 4)).toThrow(/used after dispose/);
+    await expect(buffer.read(0, 4)).rejects.toThrow(/used after dispose/);
   });
 });
 

@@ -1,7 +1,7 @@
 import type { ModelConfig } from '../../checkpoint/model_config.js';
 import type { Tensor } from '../../graph/tensor.js';
 import { type Activation, add, gate, rope, scale, softCap } from '../../ops/index.js';
-import type { Steps } from '../../runtime/steps.js';
+import type { Slices } from '../../runtime/slices.js';
 import type { ModelBuilder } from '../model_builder.js';
 import { rotaryTable } from './rotary.js';
 
@@ -23,7 +23,7 @@ export interface DecoderDesign {
 }
 
 /** A decoder of the Llama family: rotary attention and a gated feed-forward network, residual around both. Logits f32 [rows, vocabulary]. */
-export function* decoder(b: ModelBuilder, c: ModelConfig, design: DecoderDesign): Steps<Tensor> {
+export function* decoder(b: ModelBuilder, c: ModelConfig, design: DecoderDesign): Slices<Tensor> {
   const prefix = 'model';
   const offset = design.normWeightOffset ?? 0;
   const norm = (x: Tensor, path: string): Tensor => b.rmsNorm(x, path, c.normEps, offset);

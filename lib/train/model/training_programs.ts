@@ -12,7 +12,7 @@ import type { WeightStore } from '../../models/weight_store.js';
 import { gradient } from '../../ops/gradient.js';
 import { scale, tokenLogprob } from '../../ops/index.js';
 import type { Program } from '../../runtime/program.js';
-import { atOnce } from '../../runtime/steps.js';
+import { atOnce } from '../../runtime/slices.js';
 import type { FactorTables } from './factor_tables.js';
 import type { ParameterStore } from './parameter_store.js';
 import { type AdapterInTraining, ParameterNodes } from './site_adapters.js';

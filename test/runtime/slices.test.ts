@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { atOnce, inTurns, type Steps } from '../../lib/runtime/steps.ts';
+import { atOnce, inTurns, type Slices } from '../../lib/runtime/slices.ts';
 
-function* counting(to: number, milliseconds = 0): Steps<number> {
+function* counting(to: number, milliseconds = 0): Slices<number> {
   let sum = 0;
   for (let i = 1; i <= to; i++) {
     for (const end = performance.now() + milliseconds; performance.now() < end; );
@@ -11,7 +11,7 @@ function* counting(to: number, milliseconds = 0): Steps<number> {
   return sum;
 }
 
-function* failing(): Steps<number> {
+function* failing(): Slices<number> {
   yield* counting(3);
   throw new RangeError('stop');
 }
