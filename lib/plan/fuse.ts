@@ -3,7 +3,7 @@ import { type LogicalProgram, type Place, type PlanNode, place, resultsInPlace, 
 
 /** Replaces what one kernel can do in one pass, without a change of any bit. */
 export function* fuse(program: LogicalProgram): Slices<void> {
-  const uses = new Uses(program);
+  const uses = yield* Uses.of(program);
   const gone = new Set<PlanNode>();
   for (const node of program.nodes) {
     const absorbed = node.op === 'rms_norm' ? normOfSum(node, uses) : node.op === 'kv_write' ? rotatedKeys(node, uses) : gated(node, uses);
@@ -67,12 +67,15 @@ class Uses {
   private readonly producers = new Map<Value, PlanNode>();
   private readonly readers = new Map<Value, Set<PlanNode | undefined>>();
 
-  constructor(program: LogicalProgram) {
+  static *of(program: LogicalProgram): Slices<Uses> {
+    const uses = new Uses();
     for (const node of program.nodes) {
-      for (const output of node.outputs) this.producers.set(output, node);
-      for (const input of node.inputs) if (input !== undefined) this.read(input, node);
+      for (const output of node.outputs) uses.producers.set(output, node);
+      for (const input of node.inputs) if (input !== undefined) uses.read(input, node);
+      yield;
     }
-    for (const { value } of program.outputs) this.read(value, undefined);
+    for (const { value } of program.outputs) uses.read(value, undefined);
+    return uses;
   }
 
   producer(value: Value): PlanNode | undefined {

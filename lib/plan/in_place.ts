@@ -1,4 +1,5 @@
 import { InternalError } from '../errors.js';
+import { sameShape } from '../runtime/shape.js';
 import type { Slices } from '../runtime/slices.js';
 import { type LogicalProgram, newValue, overlap, type PlanNode, place, resultsInPlace, type Value } from './ir.js';
 
@@ -7,7 +8,7 @@ import { type LogicalProgram, newValue, overlap, type PlanNode, place, resultsIn
  * (a later reader, the program's caller, a frozen weight) the op works on a copy instead.
  */
 export function* placeInPlace(program: LogicalProgram): Slices<void> {
-  const reads = new Reads(program);
+  const reads = yield* Reads.of(program);
   const nodes: PlanNode[] = [];
   for (const [i, node] of program.nodes.entries()) {
     for (const { result, input } of resultsInPlace(node)) {
@@ -21,7 +22,7 @@ export function* placeInPlace(program: LogicalProgram): Slices<void> {
         nodes.push({ op: 'copy', inputs: [operand], outputs: [under], attrs: {} });
         node.inputs[input] = under;
       }
-      result.viewOf = under;
+      result.viewOf = wholeOwner(under);
       reads.merge(result, place(under).owner);
     }
     nodes.push(node);
@@ -30,16 +31,28 @@ export function* placeInPlace(program: LogicalProgram): Slices<void> {
   program.nodes = nodes;
 }
 
+// What is changed layer after layer would be a view of a view of a view: where views are of the same whole, the last one is enough.
+function wholeOwner(value: Value): Value {
+  const under = value.viewOf;
+  const same = under !== undefined && value.firstColumn === 0 && under.dtype === value.dtype && sameShape(value.shape, under.shape);
+  return same ? wholeOwner(under) : value;
+}
+
 /** When each value is read for the last time, by the owner of its memory. */
 class Reads {
   private readonly last = new Map<Value, number>();
   private readonly byOwner = new Map<Value, Value[]>();
 
-  constructor(program: LogicalProgram) {
+  static *of(program: LogicalProgram): Slices<Reads> {
+    const reads = new Reads();
     program.nodes.forEach((node, i) => {
-      for (const input of node.inputs) if (input !== undefined) this.last.set(input, i);
+      for (const input of node.inputs) if (input !== undefined) reads.last.set(input, i);
     });
-    for (const value of this.last.keys()) this.of(place(value).owner).push(value);
+    for (const value of reads.last.keys()) {
+      reads.of(place(value).owner).push(value);
+      yield;
+    }
+    return reads;
   }
 
   /** Whether a node after number `i` reads what `operand` holds now. */

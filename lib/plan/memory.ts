@@ -36,9 +36,10 @@ export function* layOutArena(program: LogicalProgram): Slices<ArenaLayout> {
       interval.last = Number.POSITIVE_INFINITY;
     }
   };
-  program.nodes.forEach((node, time) => {
+  for (const [time, node] of program.nodes.entries()) {
     for (const value of [...node.inputs, ...node.outputs]) touch(value, time);
-  });
+    yield;
+  }
   for (const { value } of [...program.inputs, ...program.outputs]) touch(value, -1);
 
   const offsets = new Map<Value, number>();

@@ -14,7 +14,7 @@ import { layOutArena } from './memory.js';
  * lies; `given` says where without any. Throws DeviceError where they differ. Large models take tens of milliseconds in all.
  */
 export function* planInSlices(program: LogicalProgram, given?: Device): Slices<Program> {
-  const device = deviceOf(program, given);
+  const device = yield* deviceOf(program, given);
   yield* fuse(program);
   yield* placeInPlace(program);
   const layout = yield* layOutArena(program);
@@ -29,9 +29,9 @@ export function* planInSlices(program: LogicalProgram, given?: Device): Slices<P
 }
 
 // That of the memory it is bound to, which must all be on one.
-function deviceOf(program: LogicalProgram, given: Device | undefined): Device {
+function* deviceOf(program: LogicalProgram, given: Device | undefined): Slices<Device> {
   let found = given;
-  for (const { op, inputs, outputs } of program.nodes)
+  for (const { op, inputs, outputs } of program.nodes) {
     for (const value of [...inputs, ...outputs]) {
       const bound = value && place(value).owner.bound;
       if (bound === undefined) continue;
@@ -43,6 +43,8 @@ function deviceOf(program: LogicalProgram, given: Device | undefined): Device {
           { op, expected: found.name, actual: bound.device.name },
         );
     }
+    yield;
+  }
   return found ?? cpu;
 }
 
