@@ -54,7 +54,7 @@ export class AdapterRegistry {
   onArrival: () => void = () => {};
   /** Called when an adapter waits for room: `placeWaiting` or `refuseWaiting` is to follow. */
   onWanted: () => void = () => {};
-  /** The requests so far that could not reach their full length if adapters took so many pages more. */
+  /** The requests so far that can reach their full length, and could not if adapters took so many pages more. */
   blockers: (pages: number) => Set<object> = () => new Set();
   /** Adapters copied to the device, and taken off it for others, since the model was loaded. */
   readonly moves = { in: 0, out: 0 };

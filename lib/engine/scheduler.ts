@@ -198,8 +198,9 @@ export class Scheduler {
 
   private blockersOf(pages: number): Set<Sequence> {
     const { pool, adapters } = this.machinery;
-    const left = pool.pages - adapters.heldPages - pages;
-    return new Set([...this.running, ...this.waiting].filter((sequence) => mostPages(sequence) > left));
+    const now = pool.pages - adapters.heldPages;
+    const fits = (sequence: Sequence, left: number): boolean => mostPages(sequence) <= left;
+    return new Set([...this.running, ...this.waiting].filter((sequence) => fits(sequence, now) && !fits(sequence, now - pages)));
   }
 
   // Nothing runs, and what waits lacks adapters or the room of one that is replaced: until one arrives.
