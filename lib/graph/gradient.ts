@@ -108,7 +108,8 @@ class Sum {
 /**
  * Builds the gradients of `loss` with respect to `parameters` as ordinary nodes of their graph, by walking it in reverse.
  * Only what lies between the two is visited: frozen weights never get a gradient. A parameter that the loss does not depend on gets
- * zeros. Throws OptionError for a frozen weight, for a loss of many elements without `upstream`, and for an op without a gradient.
+ * zeros. Throws OptionError for a frozen weight, for a loss of many elements without `upstream`, and for an op without a gradient;
+ * ShapeError for a parameter of another graph.
  */
 export function buildGradients(
   loss: Tensor,
@@ -116,11 +117,13 @@ export function buildGradients(
   ops: GradientOps,
   options: GradientOptions & { readonly upstream: Tensor },
 ): Tensor[] {
-  for (const parameter of parameters)
+  for (const [i, parameter] of parameters.entries()) {
+    if (parameter.graph !== loss.graph) throw new ShapeError(`gradient: parameters[${i}] belongs to another graph than loss`, { index: i });
     if (parameter.source.kind === 'weight')
       throw new OptionError(`'${parameter.source.name}' is a frozen weight and gets no gradient: make it a parameter of the graph`, {
         name: parameter.source.name,
       });
+  }
   const { upstream } = options;
   if (!sameShape(upstream.shape, loss.shape))
     throw new ShapeError(`gradient: upstream is ${formatShape(upstream.shape)}: expected ${formatShape(loss.shape)}, the shape of loss`, {

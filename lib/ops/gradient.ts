@@ -22,7 +22,7 @@ const gradientOptionNames: readonly (keyof GradientOptions)[] = ['upstream', 'in
 /**
  * Gradients of `loss` with respect to `parameters` (parameters, inputs or results of ops), as nodes of the same graph.
  * Frozen weights never get one. Throws OptionError for an unknown option, a frozen weight, an op without a gradient, or a loss of more
- * than one element without `upstream`; ShapeError where `upstream` does not fit.
+ * than one element without `upstream`; ShapeError where `upstream` does not fit or a parameter belongs to another graph.
  */
 export function gradient(loss: Tensor, parameters: readonly Tensor[], options: GradientOptions = {}): Tensor[] {
   expectKnownKeys(options, gradientOptionNames, 'gradient');

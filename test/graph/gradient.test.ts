@@ -120,5 +120,7 @@ describe('gradient', () => {
     expect(() => gradient(mul(x, frozen), [frozen], { upstream: x })).toThrow("'frozen' is a frozen weight and gets no gradient");
     expect(() => gradient(mul(x, frozen), [x])).toThrow('loss is [2, 3]: expected one element, or an upstream gradient');
     expect(() => gradient(ops.softmaxGrad(x, x), [x], { upstream: x })).toThrow(OptionError);
+    const elsewhere = graph().input('x', 'f32', [2, 3]);
+    expect(() => gradient(x, [x, elsewhere], { upstream: x })).toThrow('gradient: parameters[1] belongs to another graph than loss');
   });
 });
