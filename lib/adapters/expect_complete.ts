@@ -21,7 +21,7 @@ export function expectComplete(
   const changed = new Set(found.filter(({ tensors }) => tensors.size > 0).map(({ site }) => site));
   for (const name of listOf(written.target_modules))
     for (const site of base.sites)
-      if (ends(site.path, name) && method.sites.includes(site.kind) && !leftOut(site.path, written) && !changed.has(site))
+      if (ends(site.path, name) && method.sites.includes(site.kind) && !leftOut(site.path, written, modulesToSave) && !changed.has(site))
         throw missing('target_modules', name, site);
   const saved = new Set(found.filter(({ saved: { weight, bias } }) => weight !== undefined || bias !== undefined).map(({ site }) => site));
   for (const name of modulesToSave)
@@ -36,10 +36,10 @@ const isModule = ({ kind }: SiteShape): boolean => kind === 'linear' || kind ===
 const listOf = (names: unknown): string[] => (Array.isArray(names) ? names.filter((name) => typeof name === 'string') : []);
 
 // Whether other options of the configuration take the module out again. What they say in Python's patterns may.
-function leftOut(
-  path: string,
-  { exclude_modules: excluded, layers_to_transform: layers, layers_pattern: pattern }: Readonly<Record<string, unknown>>,
-): boolean {
+function leftOut(path: string, options: Readonly<Record<string, unknown>>, modulesToSave: readonly string[]): boolean {
+  const { exclude_modules: excluded, layers_to_transform: layers, layers_pattern: pattern } = options;
+  // What is saved whole is no target, nor is what lies in it.
+  if (modulesToSave.some((name) => `.${path}.`.includes(`.${name}.`))) return true;
   if (typeof excluded === 'string' || listOf(excluded).some((name) => ends(path, name))) return true;
   if (layers === undefined || layers === null) return false;
   if (typeof pattern === 'string' ? pattern !== '' : listOf(pattern).length > 0) return true;

@@ -17,6 +17,12 @@ export interface AdapterPlace {
   readonly rowCount: number;
 }
 
+/** What an adapter takes besides a slot: pages of the pool, rows of the row table. */
+export interface AdapterRoom {
+  readonly pages: number;
+  readonly rows: number;
+}
+
 /** Room for adapters on the device: slots of the entries table, ranges of the row table, pages of the pool. */
 export class AdapterPlaces {
   private readonly freeSlots: number[] = [];
@@ -39,7 +45,7 @@ export class AdapterPlaces {
     return this.entries.dims[0] as number;
   }
 
-  /** The adapter with its factors as this device keeps them, for `take` and `pagesOf`. */
+  /** The adapter with its factors as this device keeps them, for `take` and `roomOf`. */
   async prepare(loaded: AdapterParts): Promise<AdapterParts> {
     const parts = this.dtype === 'stored' ? loaded : await roundFactors(loaded);
     return this.onProcessor && binding().compactPays() ? await compactFactors(parts, this.pool.pageBytes) : parts;
@@ -68,13 +74,24 @@ export class AdapterPlaces {
     this.freeSlots.push(slot);
   }
 
-  /** Pages that the adapter takes. Throws PoolExhaustedError where the pool could not hold it with nothing but `others`, pages of other adapters. */
-  pagesOf(name: string, parts: AdapterParts, others: number): number {
+  /** Whether the pool has so many pages now. */
+  hasPages({ pages }: AdapterRoom): boolean {
+    return pages <= this.pool.available;
+  }
+
+  /** Whether there is a slot, and rows of the table. */
+  hasSlot({ rows }: AdapterRoom): boolean {
+    return this.freeSlots.length > 0 && this.freeRows.some(({ count }) => count >= rows);
+  }
+
+  /** What the adapter takes. Throws PoolExhaustedError where the pool could not hold it with nothing but `others`, pages of other adapters. */
+  roomOf(name: string, parts: AdapterParts, others: number): AdapterRoom {
     let pages = 0;
     const counting = { pageBytes: this.pool.pageBytes, allocate: () => pages++, release: () => {} };
-    placeAdapter(parts, counting, { slot: 0, sites: this.entries.dims[1] as number, takeRows: () => 0 }, this.onProcessor);
+    const table = { slot: 0, sites: this.entries.dims[1] as number, takeRows: () => 0 };
+    const { rows } = placeAdapter(parts, counting, table, this.onProcessor);
     this.pool.assertPossible(others + pages, `the adapter '${name}'${others > 0 ? ` beside ${others} pages of loaded adapters` : ''}`);
-    return pages;
+    return { pages, rows: rows.length };
   }
 
   // Page by page: a page's bytes are put together when they are asked for, and the event loop runs in between. No request reads the

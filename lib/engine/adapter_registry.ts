@@ -1,9 +1,9 @@
 import type { AdapterParts, AdapterSummary } from '../adapters/method.js';
 import { AbortError, MissingAdapterError, OptionError, PoolExhaustedError } from '../errors.js';
 import type { CacheLayout } from '../models/serving_paths.js';
-import { whenAborted } from '../runtime/abort_signal.js';
+import { throwIfAborted, whenAborted } from '../runtime/abort_signal.js';
 import { didYouMean } from '../runtime/suggest.js';
-import type { AdapterPlace, AdapterPlaces } from './adapter_places.js';
+import type { AdapterPlace, AdapterPlaces, AdapterRoom } from './adapter_places.js';
 import { prefixPages } from './prefix_pages.js';
 
 /** A loaded adapter. A newer one under the same name does not change it: requests hold the version they began with. */
@@ -41,7 +41,7 @@ export interface AdapterUse {
 interface WaitingLoad {
   readonly adapter: LoadedAdapter;
   readonly parts: AdapterParts;
-  readonly pages: number;
+  readonly room: AdapterRoom;
   /** Requests that would not fit beside it. */
   readonly blockers: Set<object>;
   placed(): void;
@@ -61,8 +61,8 @@ export class AdapterRegistry {
   private readonly byName = new Map<string, LoadedAdapter>();
   private readonly placed = new Set<LoadedAdapter>();
   private readonly waiting: WaitingLoad[] = [];
-  // Names that are being loaded, each as often as it is.
-  private readonly coming: string[] = [];
+  // Adapters that are being loaded, waiting ones among them, and the pages that they take.
+  private readonly coming = new Map<LoadedAdapter, number>();
   private held = 0;
   private clock = 0;
 
@@ -111,6 +111,7 @@ export class AdapterRegistry {
    */
   async add(name: string, loaded: AdapterParts, signal?: AbortSignal): Promise<LoadedAdapter> {
     const parts = await this.places.prepare(loaded);
+    throwIfAborted(signal);
     const { contentHash, summary, virtualTokens, prefix } = parts;
     const adapter: LoadedAdapter = {
       name,
@@ -134,7 +135,7 @@ export class AdapterRegistry {
   }
 
   private placeOrKeep(adapter: LoadedAdapter, parts: AdapterParts): void {
-    this.places.pagesOf(adapter.name, parts, 0);
+    this.places.roomOf(adapter.name, parts, 0);
     try {
       this.bringIn(adapter, parts, () => this.register(adapter));
     } catch (error) {
@@ -145,25 +146,33 @@ export class AdapterRegistry {
 
   private async place(adapter: LoadedAdapter, parts: AdapterParts, signal?: AbortSignal): Promise<void> {
     const { name } = adapter;
-    // The version that it replaces is one of them: requests may begin with it until the new one is there.
-    const others = [...this.byName.values()].reduce((sum, one) => sum + pagesAt(one), 0);
-    const pages = this.places.pagesOf(name, parts, others);
-    const names = new Set([...this.byName.keys(), ...this.coming]);
-    if (!names.has(name) && names.size >= this.most)
+    const newest = this.pagesByName();
+    // The version that it replaces stays until the new one is there: requests may begin with it.
+    const room = this.places.roomOf(name, parts, total(newest.values()));
+    if (!newest.has(name) && newest.size >= this.most)
       throw new PoolExhaustedError(`all ${this.most} adapter slots are taken: unload one, or give loadModel a larger maxAdapters`);
-    this.coming.push(name);
+    const old = this.byName.get(name);
+    const ahead = total(this.waiting.map((load) => load.room.pages));
+    const blockers = this.blockers(ahead + room.pages - (old?.uses === 0 ? pagesAt(old) : 0));
+    this.coming.set(adapter, room.pages);
     try {
-      const old = this.byName.get(name);
-      const blockers = this.blockers(pages - (old?.uses === 0 ? pagesAt(old) : 0));
-      if (this.waiting.length > 0 || blockers.size > 0 || !this.tryPlace(adapter, parts))
-        await this.waitForRoom({ adapter, parts, pages, blockers }, signal);
+      if (this.waiting.length > 0 || blockers.size > 0 || !this.tryPlace({ adapter, parts, room }))
+        await this.waitForRoom({ adapter, parts, room, blockers }, signal);
       await adapter.arrival;
     } finally {
-      this.coming.splice(this.coming.indexOf(name), 1);
+      this.coming.delete(adapter);
     }
   }
 
+  // Pages of the adapter that each name will have.
+  private pagesByName(): Map<string, number> {
+    const pages = new Map([...this.byName].map(([name, adapter]) => [name, pagesAt(adapter)]));
+    for (const [{ name }, own] of this.coming) pages.set(name, own);
+    return pages;
+  }
+
   private waitForRoom(wanted: Omit<WaitingLoad, 'placed' | 'refuse'>, signal: AbortSignal | undefined): Promise<void> {
+    const { adapter } = wanted;
     return new Promise((resolve, reject) => {
       const letGo = whenAborted(signal, () => {
         this.waiting.splice(this.waiting.indexOf(load), 1);
@@ -173,7 +182,8 @@ export class AdapterRegistry {
         ...wanted,
         placed: () => {
           letGo();
-          resolve();
+          // With its failure: that may come before anybody looks.
+          resolve(adapter.arrival);
         },
         refuse: (error) => {
           letGo();
@@ -186,7 +196,9 @@ export class AdapterRegistry {
   }
 
   // False where there is no room now.
-  private tryPlace(adapter: LoadedAdapter, parts: AdapterParts): boolean {
+  private tryPlace({ adapter, parts, room }: Pick<WaitingLoad, 'adapter' | 'parts' | 'room'>): boolean {
+    // Looked at before: taking pages gives up cached ones.
+    if (!this.places.hasSlot(room) || !this.places.hasPages(room)) return false;
     try {
       this.bringIn(adapter, parts, () => this.register(adapter));
       return true;
@@ -208,20 +220,20 @@ export class AdapterRegistry {
 
   /** Pages of the pool that adapters hold. */
   get heldPages(): number {
-    return [...this.placed].reduce((sum, adapter) => sum + pagesAt(adapter), 0);
+    return total([...this.placed].map(pagesAt));
   }
 
   /**
    * Places adapters that wait for room, in order, when the requests that would not have fitted beside them have ended. `giveUp` is asked for
-   * room for so many pages, piece by piece, until it says false.
+   * room for so many pages, piece by piece, until it says false; slots and rows come back when requests end.
    */
   placeWaiting(hasEnded: (request: object) => boolean, giveUp: (pages: number) => boolean): void {
     for (let load = this.waiting[0]; load !== undefined; load = this.waiting[0]) {
       for (const request of load.blockers) if (hasEnded(request)) load.blockers.delete(request);
       if (load.blockers.size > 0) return;
       try {
-        if (!this.tryPlace(load.adapter, load.parts)) {
-          if (giveUp(load.pages)) continue;
+        if (!this.tryPlace(load)) {
+          if (this.places.hasSlot(load.room) && giveUp(load.room.pages)) continue;
           return;
         }
         this.waiting.shift();
@@ -233,8 +245,13 @@ export class AdapterRegistry {
     }
   }
 
-  /** No room will come for adapters that wait for it. */
-  refuseWaiting(reason: unknown): void {
+  /** No room will come for the adapter that waits for it longest. */
+  refuseFirst(reason: unknown): void {
+    this.waiting.shift()?.refuse(reason);
+  }
+
+  /** Nor for any other. */
+  refuseAll(reason: unknown): void {
     for (const load of this.waiting.splice(0)) load.refuse(reason);
   }
 
@@ -388,6 +405,8 @@ export class AdapterRegistry {
     if (adapter.retired && adapter.uses === 0 && adapter.arrival === undefined) this.giveUp(adapter);
   }
 }
+
+const total = (numbers: Iterable<number>): number => [...numbers].reduce((sum, one) => sum + one, 0);
 
 const pagesAt = ({ place }: LoadedAdapter): number => place?.pages.length ?? 0;
 

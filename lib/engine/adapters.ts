@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { AdapterParts } from '../adapters/method.js';
 import { AdapterError } from '../errors.js';
-import { throwIfAborted } from '../runtime/abort_signal.js';
+import { throwIfAborted, unlessAborted } from '../runtime/abort_signal.js';
 import { parseOptions, unusableKey } from '../runtime/parse_options.js';
 import { signalSchema } from '../runtime/signal_schema.js';
 import type { AdapterRegistry, LoadedAdapter } from './adapter_registry.js';
@@ -48,8 +48,8 @@ const mergeSchema = z.strictObject({ scale: mergeScale });
 export class ModelAdapters {
   // Where the loaded ones came from: factors in the pool are not kept in a form that can be merged.
   private readonly folders = new Map<string, string>();
-  // The last load of each name that is under way.
-  private readonly loading = new Map<string, Promise<AdapterSummary>>();
+  // Settles when all loads of a name that are under way have.
+  private readonly loading = new Map<string, Promise<unknown>>();
 
   /** @internal */
   constructor(
@@ -69,13 +69,15 @@ export class ModelAdapters {
     this.assertUsable();
     parseOptions(sourceSchema, { name, folder }, 'adapters.load');
     const { signal } = parseOptions(loadSchema, options, 'adapters.load');
-    const own = this.loadAfter(this.loading.get(name), name, folder, signal);
-    this.loading.set(name, own);
-    try {
-      return await own;
-    } finally {
-      if (this.loading.get(name) === own) this.loading.delete(name);
-    }
+    const earlier = this.loading.get(name);
+    const own = this.loadAfter(earlier, name, folder, signal);
+    // One that was aborted ends before those that were called before it.
+    const all = Promise.allSettled([earlier, own]);
+    this.loading.set(name, all);
+    all.then(() => {
+      if (this.loading.get(name) === all) this.loading.delete(name);
+    });
+    return own;
   }
 
   private async loadAfter(
@@ -86,10 +88,8 @@ export class ModelAdapters {
   ): Promise<AdapterSummary> {
     throwIfAborted(signal);
     const parts = await this.loader(folder);
-    // Whoever called first has an error of its own.
-    await earlier?.catch(() => {});
+    await unlessAborted(earlier, signal);
     this.assertUsable();
-    throwIfAborted(signal);
     const adapter = await this.registry.add(name, parts, signal);
     this.folders.set(name, folder);
     return summaryOf(adapter);
@@ -105,11 +105,12 @@ export class ModelAdapters {
     this.assertUsable();
     const { scale } = parseOptions(mergeSchema, options, 'merge');
     const { contentHash } = this.registry.get(name);
+    const folder = this.folders.get(name) as string;
     const merged = { name, scale, contentHash };
     await this.merging.merge(merged, async () => {
-      const parts = await this.loader(this.folders.get(name) as string);
+      const parts = await this.loader(folder);
       if (parts.contentHash !== contentHash)
-        throw new AdapterError(`'${name}' cannot be merged: ${this.folders.get(name)} has changed since it was loaded`, { name });
+        throw new AdapterError(`'${name}' cannot be merged: ${folder} has changed since it was loaded`, { name });
       return parts;
     });
     return merged;

@@ -144,7 +144,7 @@ export class Scheduler {
   close(error: Error): void {
     this.closed = error;
     this.control.interrupt();
-    this.machinery.adapters.refuseWaiting(error);
+    this.machinery.adapters.refuseAll(error);
     this.failAll(error);
   }
 
@@ -190,7 +190,7 @@ export class Scheduler {
       !this.running.includes(request as Sequence) && !this.waiting.includes(request as Sequence);
     adapters.placeWaiting(hasEnded, (pages) => {
       const youngest = this.running.at(-1);
-      if (youngest === undefined || pool.available >= pages || pool.pages - adapters.heldPages < pages) return false;
+      if (youngest === undefined || pool.pages - adapters.heldPages < pages) return false;
       this.preempt(youngest);
       return true;
     });
@@ -211,7 +211,9 @@ export class Scheduler {
     const arrival = adapters.nextArrival();
     if (arrival !== undefined) return arrival;
     if (first === undefined) {
-      adapters.refuseWaiting(this.poolExhausted());
+      // What held it back may have ended in this turn.
+      this.placeAdapters();
+      if (!adapters.arriving) adapters.refuseFirst(this.poolExhausted());
       return;
     }
     this.waiting.shift();

@@ -33,3 +33,12 @@ export function whenAborted(signal: AbortSignal | undefined, call: () => void): 
     signal.removeEventListener('abort', listener);
   };
 }
+
+/** Waits for `promise`, which does not fail. Throws AbortError as soon as the signal is aborted. */
+export async function unlessAborted(promise: Promise<unknown> | undefined, signal: AbortSignal | undefined): Promise<void> {
+  await new Promise((resolve, reject) => {
+    throwIfAborted(signal);
+    const letGo = whenAborted(signal, () => reject(new AbortError(undefined, {}, { cause: signal?.reason })));
+    Promise.resolve(promise).then(resolve).finally(letGo);
+  });
+}

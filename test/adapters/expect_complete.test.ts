@@ -75,6 +75,9 @@ describe('is incomplete', () => {
 
 describe('is complete', () => {
   it.each([
+    // PEFT's targets never are what modules_to_save saves, nor lie in it.
+    ['a target that is saved whole', 'lora-modules-to-save', nothing, { target_modules: ['q_proj', 'v_proj', 'lm_head'] }],
+    ['targets inside of what is saved', 'lora', nothing, { target_modules: ['q_proj', 'v_proj', 'up_proj'], modules_to_save: ['mlp'] }],
     ['a module that is excluded by name', 'lora', /v_proj/, { exclude_modules: ['v_proj'] }],
     ['a module that a pattern may exclude', 'lora', /v_proj/, { exclude_modules: '.*v_proj' }],
     ['a layer that is left out', 'lora', /layers\.1\./, { layers_to_transform: 0 }],

@@ -139,6 +139,53 @@ describe('an adapter that is loaded into a full pool', () => {
     expect(await rejection(model.adapters.load('one', one, { signal: stop.signal }))).toBeInstanceOf(AbortError);
   });
 
+  it('is aborted while it waits for an earlier load of its name', async () => {
+    const { model: own, reader, load } = await waiting();
+    using model = own;
+    const stop = new AbortController();
+    const later = model.adapters.load('one', other, { signal: stop.signal });
+    const last = model.adapters.load('one', other);
+    stop.abort();
+    expect(await rejection(later)).toBeInstanceOf(AbortError);
+    await reader.rest();
+    // Those that were not aborted still come in their order.
+    await load;
+    const { contentHash } = await last;
+    expect(model.adapters.get('one').contentHash).toBe(contentHash);
+  });
+
+  it('for lack of a slot takes no pages from requests, which end', { timeout: 20_000 }, async () => {
+    const { model: probe, adapterPages } = await modelBeside(0);
+    probe.dispose();
+    const { model: own } = await modelBeside(2 * adapterPages + 8, { maxAdapters: 1, maxRequests: 1, maxStepTokens: 16 });
+    using model = own;
+    const scores = Array.from({ length: 30 }, (_, seed) => model.score({ tokens: randomTokens(220, 256, seed) }));
+    // Behind them, with the version of now.
+    const last = model.complete({ ...greedy, tokens: [5], maxTokens: 4, adapter: 'one' });
+    await model.adapters.load('one', one);
+    const third = model.adapters.load('one', one);
+    await Promise.all(scores);
+    expect((await last).tokens).toHaveLength(4);
+    await third;
+    expect(model.stats().preemptions).toBeLessThan(10);
+  });
+
+  it('is refused where it cannot fit beside others that are being loaded, and those behind it are not', async () => {
+    const { model: probe, adapterPages } = await modelBeside(0);
+    probe.dispose();
+    const { model: own } = await modelBeside(adapterPages - 1);
+    using model = own;
+    model.adapters.unload('one');
+    const [first, second, small] = await Promise.allSettled([
+      model.adapters.load('a', one),
+      model.adapters.load('b', one),
+      model.adapters.load('c', adapterFolder('ia3')),
+    ]);
+    expect(adapterPages).toBeGreaterThan(2);
+    expect([first?.status, second?.status, small?.status].filter((status) => status === 'rejected')).toHaveLength(1);
+    expect(small?.status).toBe('fulfilled');
+  });
+
   it('is refused when the model is disposed meanwhile', async () => {
     const { model, load } = await waiting();
     await until(() => model.stats().steps > 0, 'steps are made');
