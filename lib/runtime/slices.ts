@@ -14,8 +14,10 @@ export function atOnce<Result>(work: Slices<Result>): Result {
   }
 }
 
-/** Does it in slices of about a millisecond, between which the event loop runs. */
+/** Does it in slices of about a millisecond, before and between which the event loop runs. */
 export async function inTurns<Result>(work: Slices<Result>): Promise<Result> {
+  // Whoever calls has used some of this turn.
+  await nextTurn();
   let begin = performance.now();
   for (;;) {
     const slice = work.next();

@@ -168,7 +168,10 @@ describe('merging with biases, tied weights, other dtypes', () => {
 
 describe('merging while requests run', () => {
   it('refuses while a request is under way, and works when it has ended', async () => {
-    const running = model.complete({ tokens, maxTokens: 24, ignoreEos: true, temperature: 0 });
+    // Enough of them that they are not through before anybody looks.
+    const running = Promise.all(
+      tokens.map((token) => model.complete({ tokens: [token], maxTokens: 200, ignoreEos: true, temperature: 0 })),
+    );
     await new Promise((resolve) => setImmediate(resolve));
     const error = await rejection(model.adapters.merge('lora'));
     expect(error).toBeInstanceOf(AdapterError);
