@@ -14,9 +14,7 @@ function flags(job, adapterPath) {
   const words = Object.entries(others).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const paths = Array.from({ length: adapters }, (_, index) => adapterPath(rank ?? 16, index));
   if (paths.length > 0) words.push('--adapters', paths.join(','));
-  if (profile) words.push('--profile');
-  if (plain) words.push('--plain');
-  if (loop) words.push('--loop');
+  for (const [name, on] of Object.entries({ profile, loop, plain })) if (on) words.push(`--${name}`);
   return words;
 }
 

@@ -1,5 +1,6 @@
 import { AdapterError } from '../errors.js';
 import type { AdapterBase, SiteShape } from './method.js';
+import { endsIn } from './module_pattern.js';
 import type { PeftConfig } from './peft_adapter.js';
 import type { SiteTensors } from './peft_tensors.js';
 
@@ -21,15 +22,13 @@ export function expectComplete(
   const changed = new Set(found.filter(({ tensors }) => tensors.size > 0).map(({ site }) => site));
   for (const name of listOf(written.target_modules))
     for (const site of base.sites)
-      if (ends(site.path, name) && method.sites.includes(site.kind) && !leftOut(site.path, written, modulesToSave) && !changed.has(site))
+      if (endsIn(site.path, name) && method.sites.includes(site.kind) && !leftOut(site.path, written, modulesToSave) && !changed.has(site))
         throw missing('target_modules', name, site);
   const saved = new Set(found.filter(({ saved: { weight, bias } }) => weight !== undefined || bias !== undefined).map(({ site }) => site));
   for (const name of modulesToSave)
     for (const site of base.sites)
-      if (ends(site.path, name) && isModule(site) && !saved.has(site)) throw missing('modules_to_save', name, site);
+      if (endsIn(site.path, name) && isModule(site) && !saved.has(site)) throw missing('modules_to_save', name, site);
 }
-
-const ends = (path: string, name: string): boolean => path === name || path.endsWith(`.${name}`);
 
 const isModule = ({ kind }: SiteShape): boolean => kind === 'linear' || kind === 'embedding' || kind === 'norm';
 
@@ -40,7 +39,7 @@ function leftOut(path: string, options: Readonly<Record<string, unknown>>, modul
   const { exclude_modules: excluded, layers_to_transform: layers, layers_pattern: pattern } = options;
   // What is saved whole is no target, nor is what lies in it.
   if (modulesToSave.some((name) => `.${path}.`.includes(`.${name}.`))) return true;
-  if (typeof excluded === 'string' || listOf(excluded).some((name) => ends(path, name))) return true;
+  if (typeof excluded === 'string' || listOf(excluded).some((name) => endsIn(path, name))) return true;
   if (layers === undefined || layers === null) return false;
   if (typeof pattern === 'string' ? pattern !== '' : listOf(pattern).length > 0) return true;
   const layer = /.*\.[^.]*\.(\d+)\./.exec(path);

@@ -5,6 +5,9 @@ const plain = /^\^?[\w.-]*\$?$/;
 const most = 10_000;
 const longestPath = 1000;
 
+/** Whether a module path is this name, or ends in it behind a dot: how PEFT's lists name modules. */
+export const endsIn = (path: string, name: string): boolean => path === name || path.endsWith(`.${name}`);
+
 /**
  * PEFT's rank_pattern and alpha_pattern: keys are regular expressions for the end of a module path, from a dot or the start,
  * and the first that matches counts.

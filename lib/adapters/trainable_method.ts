@@ -1,5 +1,6 @@
 import type { Tensor } from '../graph/tensor.js';
 import type { AdapterBase, SiteShape } from './method.js';
+import { endsIn } from './module_pattern.js';
 import type { SiteTensorReader } from './site_tensor_reader.js';
 
 /** How a parameter begins. Random numbers depend on the training's seed and the parameter's name alone. */
@@ -155,7 +156,7 @@ export function targetSites(
   if (targets === 'all-linear')
     return possible.filter((site) => site.path !== 'lm_head' && (site.kind === 'linear' || !method.sites.includes('linear')));
   const names = typeof targets === 'string' ? [targets] : targets;
-  return possible.filter((site) => names.some((name) => site.path === name || site.path.endsWith(`.${name}`)));
+  return possible.filter((site) => names.some((name) => endsIn(site.path, name)));
 }
 
 /** Names of modules for adapter_config.json: last parts where they tell exactly these sites apart from all others, else whole paths. */

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, open, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { AbortError } from '../errors.js';
+import { throwIfAborted } from '../runtime/abort_signal.js';
 import { toAccessError } from './json.js';
 
 /** Bytes that are written at once: between them a signal is looked at. */
@@ -35,7 +35,7 @@ export async function writeWholeFile(path: string, fill: (file: FileHandle) => P
 /** Writes all of `bytes`: one write may take less. */
 export async function writeAll(file: FileHandle, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
   for (let at = 0; at < bytes.length; ) {
-    if (signal?.aborted) throw new AbortError(undefined, undefined, { cause: signal.reason });
+    throwIfAborted(signal);
     at += (await file.write(bytes, at, Math.min(step, bytes.length - at))).bytesWritten;
   }
 }

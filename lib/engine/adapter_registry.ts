@@ -1,7 +1,7 @@
 import type { AdapterParts, AdapterSummary } from '../adapters/method.js';
-import { AbortError, MissingAdapterError, OptionError, PoolExhaustedError } from '../errors.js';
+import { MissingAdapterError, OptionError, PoolExhaustedError } from '../errors.js';
 import type { CacheLayout } from '../models/serving_paths.js';
-import { throwIfAborted, whenAborted } from '../runtime/abort_signal.js';
+import { abortErrorOf, throwIfAborted, whenAborted } from '../runtime/abort_signal.js';
 import { didYouMean } from '../runtime/suggest.js';
 import type { AdapterPlace, AdapterPlaces, AdapterRoom } from './adapter_places.js';
 import { prefixPages } from './prefix_pages.js';
@@ -128,20 +128,20 @@ export class AdapterRegistry {
       lastRun: this.clock,
       retired: false,
     };
-    if (this.moving) this.placeOrKeep(adapter, parts);
-    else await this.place(adapter, parts, signal);
-    await adapter.arrival;
+    await (this.moving ? this.placeOrKeep(adapter, parts) : this.place(adapter, parts, signal));
     return adapter;
   }
 
-  private placeOrKeep(adapter: LoadedAdapter, parts: AdapterParts): void {
-    this.places.roomOf(adapter.name, parts, 0);
+  private async placeOrKeep(adapter: LoadedAdapter, parts: AdapterParts): Promise<void> {
     try {
       this.bringIn(adapter, parts, () => this.register(adapter));
     } catch (error) {
       if (!(error instanceof PoolExhaustedError)) throw error;
+      // Room for it comes when others leave, unless it could not be held alone.
+      this.places.roomOf(adapter.name, parts, 0);
       this.register(adapter);
     }
+    await adapter.arrival;
   }
 
   private async place(adapter: LoadedAdapter, parts: AdapterParts, signal?: AbortSignal): Promise<void> {
@@ -176,7 +176,7 @@ export class AdapterRegistry {
     return new Promise((resolve, reject) => {
       const letGo = whenAborted(signal, () => {
         this.waiting.splice(this.waiting.indexOf(load), 1);
-        reject(new AbortError(undefined, {}, { cause: signal?.reason }));
+        reject(abortErrorOf(signal));
       });
       const load: WaitingLoad = {
         ...wanted,

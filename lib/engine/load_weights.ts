@@ -1,6 +1,7 @@
 import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
-import { AbortError, fromNative, ModelError } from '../errors.js';
+import { fromNative, ModelError } from '../errors.js';
 import type { WeightPart, WeightRequest, WeightStore } from '../models/weight_store.js';
+import { throwIfAborted } from '../runtime/abort_signal.js';
 import { binding, type NativeSafetensorsFile } from '../runtime/binding.js';
 import { dtypeBytes, dtypeCode } from '../runtime/dtype.js';
 
@@ -31,7 +32,7 @@ export async function loadWeights(
   const totalBytes = requests.reduce((sum, r) => sum + r.tensor.buffer.byteLength, 0);
   let bytes = 0;
   for (const request of requests) {
-    if (options.signal?.aborted) throw new AbortError(undefined, {}, { cause: options.signal.reason });
+    throwIfAborted(options.signal);
     await fill(request, locate);
     bytes += request.tensor.buffer.byteLength;
     options.onProgress?.({ bytes, totalBytes });

@@ -12,10 +12,11 @@ import { toAccessError } from '../checkpoint/json.js';
 import type { SafetensorsFile } from '../checkpoint/safetensors.js';
 import { UnfinishedFolder } from '../checkpoint/unfinished_folder.js';
 import { type TensorBytes, writeSafetensors } from '../checkpoint/write_safetensors.js';
-import { AbortError, AdapterError, OptionError } from '../errors.js';
+import { AdapterError, OptionError } from '../errors.js';
 import { architectureOf } from '../models/index.js';
 import type { Site } from '../models/model_builder.js';
 import { WeightStore } from '../models/weight_store.js';
+import { throwIfAborted } from '../runtime/abort_signal.js';
 import { cpu } from '../runtime/device.js';
 import { parseOptions } from '../runtime/parse_options.js';
 import { signalSchema } from '../runtime/signal_schema.js';
@@ -155,7 +156,7 @@ async function writeWeights(
     const entries = [...file.names()].map((name) => {
       const { dtype, shape } = file.info(name) as { dtype: string; shape: readonly number[] };
       const data = async (): Promise<TensorBytes> => {
-        if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+        throwIfAborted(signal);
         const own = made.get(name);
         const found = own === undefined ? await file.read(name) : (await own()).data;
         bytes += sizeOf(file, name);
@@ -188,7 +189,7 @@ async function otherFiles(source: string): Promise<Map<string, string>> {
 
 async function copyOthers(files: ReadonlyMap<string, string>, target: UnfinishedFolder, signal: AbortSignal | undefined): Promise<void> {
   for (const [name, from] of files) {
-    if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+    throwIfAborted(signal);
     try {
       await copyFile(from, target.file(name));
     } catch (error) {

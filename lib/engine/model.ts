@@ -1,9 +1,9 @@
 import type { HuggingFaceFolder } from '../checkpoint/hugging_face_folder.js';
 import type { ModelConfig, RopeSettings } from '../checkpoint/model_config.js';
-import { AbortError, DisposedError, OptionError } from '../errors.js';
+import { DisposedError, OptionError } from '../errors.js';
 import type { Site } from '../models/model_builder.js';
 import type { WeightStore } from '../models/weight_store.js';
-import { throwIfAborted, whenAborted } from '../runtime/abort_signal.js';
+import { abortErrorOf, throwIfAborted, whenAborted } from '../runtime/abort_signal.js';
 import type { Device } from '../runtime/device.js';
 import { parseOptions } from '../runtime/parse_options.js';
 import type { Program } from '../runtime/program.js';
@@ -265,7 +265,7 @@ export class Model {
             else reject(nonFinite(sequence, broken));
           },
           fail: reject,
-          abort: () => reject(new AbortError(undefined, {}, { cause: signal?.reason })),
+          abort: () => reject(abortErrorOf(signal)),
         };
         forget = this.submit(sequence, signal);
       });
@@ -415,7 +415,7 @@ export class Model {
       aborted: false,
       finished: false,
       deliver: (piece) => {
-        if (piece.finishReason === 'abort' && signal?.aborted) return stream.fail(new AbortError(undefined, {}, { cause: signal.reason }));
+        if (piece.finishReason === 'abort' && signal?.aborted) return stream.fail(abortErrorOf(signal));
         stream.push(piece);
         if (piece.finishReason !== undefined) stream.end();
       },

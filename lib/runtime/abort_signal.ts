@@ -1,8 +1,11 @@
 import { AbortError } from '../errors.js';
 
+/** What work ends with whose signal was aborted. */
+export const abortErrorOf = (signal: AbortSignal | undefined): AbortError => new AbortError(undefined, {}, { cause: signal?.reason });
+
 /** Throws AbortError where the signal was aborted. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+  if (signal?.aborted) throw abortErrorOf(signal);
 }
 
 // Node warns at the eleventh listener of a signal, and one signal may serve any number of requests: they share one.
@@ -38,7 +41,7 @@ export function whenAborted(signal: AbortSignal | undefined, call: () => void): 
 export async function unlessAborted(promise: Promise<unknown> | undefined, signal: AbortSignal | undefined): Promise<void> {
   await new Promise((resolve, reject) => {
     throwIfAborted(signal);
-    const letGo = whenAborted(signal, () => reject(new AbortError(undefined, {}, { cause: signal?.reason })));
+    const letGo = whenAborted(signal, () => reject(abortErrorOf(signal)));
     Promise.resolve(promise).then(resolve).finally(letGo);
   });
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isPlainObject } from './plain_object.js';
 
 /** What `checkedQuickly` takes: entries by place. */
 type Entries = Readonly<Record<number | string, unknown>>;
@@ -27,8 +28,4 @@ export function checkedQuickly<S extends z.ZodArray | z.ZodRecord>(
 function tell(context: z.core.$RefinementCtx, { error }: z.ZodSafeParseResult<unknown>, place?: number | string): void {
   for (const issue of error?.issues ?? [])
     context.addIssue({ ...issue, path: place === undefined ? issue.path : [place, ...issue.path.slice(1)] });
-}
-
-function isPlainObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && [Object.prototype, null].includes(Object.getPrototypeOf(value));
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { OptionError } from '../errors.js';
 import { unknownName } from './option_errors.js';
+import { isPlainObject } from './plain_object.js';
 import { shownValue } from './shown_value.js';
 
 /** The name that no record can hold: setting it on an object changes its prototype instead. */
@@ -56,12 +57,12 @@ function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
 function expectRealKeys(value: unknown, what: string): void {
   const open: [at: string, value: unknown][] = [[what, value]];
   for (const [at, item] of open) {
-    if (typeof item !== 'object' || item === null || ![Object.prototype, null].includes(Object.getPrototypeOf(item))) continue;
+    if (!isPlainObject(item)) continue;
     if (Object.hasOwn(item, unusableKey))
       throw new OptionError(`${at} has the key '${unusableKey}': expected another name`, {
         option: at.slice(what.length + 1),
         actual: unusableKey,
       });
-    for (const [key, inner] of Object.entries(item)) open.push([`${at}.${key}`, inner]);
+    for (const [key, inner] of Object.entries(item)) if (typeof inner === 'object') open.push([`${at}.${key}`, inner]);
   }
 }

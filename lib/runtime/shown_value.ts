@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import { isPlainObject } from './plain_object.js';
 
 const notInJson = '\0';
 const longest = 96;
@@ -7,7 +8,8 @@ const longest = 96;
 export function shownValue(value: unknown, absent = 'undefined'): string {
   if (value === undefined) return absent;
   if (typeof value === 'function') return 'a function';
-  if (typeof value === 'object' && value !== null && !isPlain(value)) return `a ${value.constructor?.name ?? 'object'}`;
+  if (typeof value === 'object' && value !== null && !Array.isArray(value) && !isPlainObject(value))
+    return `a ${value.constructor?.name ?? 'object'}`;
   const text = jsonOf(value).replaceAll(/"\\u0000(-?Infinity|NaN)"/g, '$1');
   return text.length > longest ? `${text.slice(0, longest - 1)}…` : text;
 }
@@ -22,11 +24,6 @@ function jsonOf(value: unknown): string {
     // A BigInt, an object that holds itself, or nesting deeper than the stack.
     return inspect(value, { depth: 2, breakLength: Number.POSITIVE_INFINITY });
   }
-}
-
-function isPlain(value: object): boolean {
-  const prototype = Object.getPrototypeOf(value);
-  return Array.isArray(value) || prototype === Object.prototype || prototype === null;
 }
 
 /** What lies at a path of keys in a value; undefined where nothing does. */

@@ -3,7 +3,8 @@ import { isUtf8 } from 'node:buffer';
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { toAccessError } from '../checkpoint/json.js';
-import { AbortError, FileFormatError } from '../errors.js';
+import { FileFormatError } from '../errors.js';
+import { throwIfAborted } from '../runtime/abort_signal.js';
 
 /** A line, without its end; or why it cannot be read. */
 export interface TextLine {
@@ -114,7 +115,7 @@ async function* readChunks(file: string, { signal, onBytes, input }: ReadOptions
   let bytes = 0;
   try {
     for await (const chunk of stream as AsyncIterable<Buffer>) {
-      if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+      throwIfAborted(signal);
       bytes += chunk.length;
       onBytes?.(bytes);
       yield chunk;

@@ -1,8 +1,8 @@
 // Untrusted files (tokenizers, chat templates) are read and run in a thread of their own, with a time limit:
 // whatever they hold, the event loop stays free and a hang ends with the thread.
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
-import { AbortError, DisposedError, TokenizerError } from '../errors.js';
-import { throwIfAborted, whenAborted } from '../runtime/abort_signal.js';
+import { DisposedError, TokenizerError } from '../errors.js';
+import { abortErrorOf, throwIfAborted, whenAborted } from '../runtime/abort_signal.js';
 import type { Answer, ThreadData } from './thread_entry.js';
 
 /** What a ThreadHost needs to know. */
@@ -232,7 +232,7 @@ export class ThreadHost {
   #listen(pending: Pending, signal: AbortSignal): void {
     const { resolve, reject } = pending;
     const letGo = whenAborted(signal, () => {
-      reject(new AbortError(undefined, {}, { cause: signal.reason }));
+      reject(abortErrorOf(signal));
       const place = this.#queue.indexOf(pending);
       if (place >= 0) this.#queue.splice(place, 1);
       else if (pending === this.#current) this.#armTimer(this.#patience());

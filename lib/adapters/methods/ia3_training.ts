@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { addBias, scaleColumns } from '../../ops/index.js';
 import type { SiteShape } from '../method.js';
+import { endsIn } from '../module_pattern.js';
 import { type MethodSettings, moduleNames, type TrainableMethod } from '../trainable_method.js';
 import { methodOptionsOf } from './trained_options.js';
 
@@ -8,7 +9,7 @@ const options = { feedforwardModules: z.array(z.string().min(1)).default(['down_
 
 /** Whether the factors belong to the inputs. */
 function scalesInputs(settings: MethodSettings, { path }: SiteShape): boolean {
-  return methodOptionsOf(settings, options).feedforwardModules.some((end) => path === end || path.endsWith(`.${end}`));
+  return methodOptionsOf(settings, options).feedforwardModules.some((end) => endsIn(path, end));
 }
 
 // As PEFT shapes them.

@@ -1,5 +1,6 @@
 // From files to examples that a training can run over.
-import { AbortError, FileFormatError, OptionError } from '../../errors.js';
+import { FileFormatError, OptionError } from '../../errors.js';
+import { throwIfAborted } from '../../runtime/abort_signal.js';
 import { readPieces } from '../../text/text_lines.js';
 import { type BadLine, BadLines } from './bad_lines.js';
 import { CorpusBuilder, cutDocuments, type Documents, holdOut } from './corpus.js';
@@ -79,7 +80,7 @@ export async function loadData(settings: DataSettings, context: DataContext): Pr
     );
   if (settings.endOfText === true && context.tokenizer.eosId === undefined && context.tokenizer.surroundings.after.length === 0)
     throw new OptionError('endOfText is true: the tokenizer has no token that ends a text', { option: 'endOfText' });
-  if (context.signal?.aborted) throw new AbortError(undefined, {}, { cause: context.signal.reason });
+  throwIfAborted(context.signal);
   const { evaluation } = settings;
   const files = await openFiles(settings.files, settings);
   const evaluationFiles = evaluation === undefined || typeof evaluation === 'number' ? [] : await openFiles([evaluation].flat(), settings);
@@ -241,7 +242,7 @@ class DataReader {
     let last: number | undefined;
     try {
       for await (const ids of encodeLongText(pieces, tokenizer, signal)) {
-        if (signal?.aborted) throw new AbortError(undefined, {}, { cause: signal.reason });
+        throwIfAborted(signal);
         this.#corpus.appendLearned(ids);
         last = ids.at(-1) ?? last;
         tell();
